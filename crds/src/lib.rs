@@ -1,0 +1,1 @@
+//! The Kubernetes API types of Codekeep, codekeep.dev/v1alpha1

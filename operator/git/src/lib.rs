@@ -1,0 +1,1 @@
+//! The Git protocol and packs: bytes in, bytes out

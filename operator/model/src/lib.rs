@@ -1,0 +1,1 @@
+//! Names and rules of Codekeep: pure, no I/O

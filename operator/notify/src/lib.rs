@@ -1,0 +1,1 @@
+//! Delivers repository events to their targets

@@ -1,0 +1,2 @@
+//! The codekeep binary.
+fn main() {}

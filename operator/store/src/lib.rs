@@ -1,0 +1,1 @@
+//! A repository as a numbered log in an object store
