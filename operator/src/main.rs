@@ -1,2 +1,33 @@
-//! The codekeep binary.
-fn main() {}
+//! The `codekeep` binary: parses arguments, sets up logs and hands over to one subcommand.
+
+mod admin;
+mod args;
+mod pack_tools;
+mod run;
+mod stores;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    telemetry::install(&args.log);
+    // One crypto provider for every TLS user in this process; a second install could only be a bug of ours.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::error!("failed to install the TLS crypto provider: another one was installed before");
+        return ExitCode::FAILURE;
+    }
+    let outcome = match args.command {
+        Command::Serve(serve) => run::block_on(run::serve::run(*serve)),
+        Command::Fsck(fsck) => run::block_on(run::fsck::run(fsck)),
+        Command::Crds(crds) => run::crds::run(&crds),
+    };
+    outcome.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}

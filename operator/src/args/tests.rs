@@ -1,0 +1,34 @@
+use clap::CommandFactory;
+
+use super::{Args, NamedStore};
+
+#[test]
+fn arguments_are_consistent() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn every_flag_has_an_environment_twin() {
+    let mut command = Args::command();
+    command.build();
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        for flag in subcommand.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let name = flag.get_long().expect("because it was filtered by it");
+            if ["help", "version"].contains(&name) {
+                continue;
+            }
+            let twin = format!("CODEKEEP_{}", name.replace('-', "_").to_uppercase());
+            let expected = if subcommand.get_name() == "crds" && name == "output" { "CODEKEEP_CRDS_OUTPUT" } else { &twin };
+            assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(expected), "{} --{name}", subcommand.get_name());
+        }
+    }
+}
+
+#[test]
+fn a_store_is_named_only_before_its_scheme() {
+    let plain: NamedStore = "s3://bucket/prefix?region=x&path-style=true".parse().expect("is valid");
+    assert_eq!(plain.name, "default");
+    let named: NamedStore = "archive=s3://bucket?region=x".parse().expect("is valid");
+    assert_eq!(named.name, "archive");
+    assert!("=file:data".parse::<NamedStore>().is_err());
+}

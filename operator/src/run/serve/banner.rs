@@ -1,0 +1,78 @@
+//! What `codekeep serve` prints when it is ready: what it serves, and one line to paste.
+//!
+//! The line holds a credential only when the server listens on loopback, where the reader already has the manifests.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use model::desired::{Credential, CredentialSecret, DesiredState, RepositoryConfig};
+use model::policy::{AccessRequest, Action, Decision, Principal, ReferenceScope};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use crate::args::ServeArgs;
+
+/// The URL that clients use: what the operator says, else the listening address.
+pub(crate) fn external_url(args: &ServeArgs, address: SocketAddr) -> anyhow::Result<Url> {
+    match &args.external_url {
+        Some(url) => Ok(url.clone()),
+        None => {
+            let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+            Url::parse(&format!("{scheme}://{address}")).context("failed to make a URL of the listening address")
+        }
+    }
+}
+
+/// Prints the repositories and, on loopback, a clone command that works as it stands.
+pub(crate) fn print(args: &ServeArgs, external_url: &Url, desired: &DesiredState) -> anyhow::Result<()> {
+    let mut text = format!("codekeep {} serves\n", env!("CARGO_PKG_VERSION"));
+    let base = external_url.as_str().trim_end_matches('/');
+    for path in desired.repositories.keys() {
+        text.push_str(&format!("  {base}/{path}\n"));
+    }
+    if desired.repositories.is_empty() {
+        text.push_str(&format!("  nothing yet: {} holds no valid Repository\n", args.manifests.display()));
+    }
+    if args.listen.ip().is_loopback()
+        && let Some(line) = clone_line(external_url, desired)
+    {
+        text.push_str(&format!("Try it in a second terminal:\n  {line}\n"));
+    }
+    std::io::stdout().write_all(text.as_bytes()).context("failed to print")
+}
+
+/// `git clone URL` with the first plain credential that may push to some repository.
+fn clone_line(external_url: &Url, desired: &DesiredState) -> Option<String> {
+    desired.repositories.values().find_map(|repository| {
+        let credentials = desired.credentials.get(&repository.path.namespace)?;
+        let (credential, password) = credentials.iter().find_map(|credential| {
+            let CredentialSecret::Password(password) = &credential.secret else { return None };
+            may_push(desired, repository, credential).then_some((credential, password))
+        })?;
+        let userinfo = format!("{}:{}@", encode(&credential.username), encode(password.expose()));
+        let url = format!("{}/{}", external_url.as_str().trim_end_matches('/'), repository.path);
+        Some(format!("git clone {}", url.replacen("://", &format!("://{userinfo}"), 1)))
+    })
+}
+
+fn may_push(desired: &DesiredState, repository: &RepositoryConfig, credential: &Credential) -> bool {
+    let principal =
+        Principal::LocalUser { namespace: credential.namespace.clone(), name: credential.user.clone() };
+    let allowed = |action, reference| {
+        let request = AccessRequest {
+            principal: &principal,
+            action,
+            repository: &repository.path,
+            labels: &repository.labels,
+            reference,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        matches!(desired.policies.evaluate(&request), Decision::Allowed { .. })
+    };
+    allowed(Action::GitPull, ReferenceScope::Whole) && allowed(Action::GitPush, ReferenceScope::Any)
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}

@@ -1,0 +1,55 @@
+//! Opens the stores that the command line names: connect, prove the bucket, put the cache in front.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use model::clock::{SystemClock, SystemRandom};
+use prometheus::Registry;
+use store::{Cache, ObjectStore, Repositories, StoreMetrics};
+
+use crate::args::StoreArgs;
+use crate::pack_tools::PackTools;
+
+/// Connects to every named store; with `prove`, refuses a bucket that does not do what commits rest on.
+pub(crate) async fn open(
+    args: &StoreArgs,
+    registry: &Registry,
+    prove: bool,
+) -> anyhow::Result<BTreeMap<String, Arc<Repositories>>> {
+    let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
+    let cache = Cache::open(&args.cache, args.cache_size)
+        .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;
+    let cache = Arc::new(cache);
+    let mut stores = BTreeMap::new();
+    for named in &args.store {
+        let objects = connect(named.name.as_str(), &named.url, &metrics, prove).await?;
+        let repositories = Repositories::new(
+            objects,
+            Arc::clone(&cache),
+            Arc::new(PackTools),
+            Arc::new(SystemClock::new()),
+            Arc::new(SystemRandom),
+            metrics.clone(),
+        );
+        if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
+            bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
+        }
+    }
+    Ok(stores)
+}
+
+async fn connect(
+    name: &str,
+    url: &store::StoreUrl,
+    metrics: &StoreMetrics,
+    prove: bool,
+) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    let objects = store::connect(url, metrics).await.with_context(|| format!("failed to open the store '{name}', {url}"))?;
+    if prove {
+        store::probe::prove(&*objects, &SystemRandom)
+            .await
+            .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
+    }
+    Ok(objects)
+}
