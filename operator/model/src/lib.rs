@@ -1,1 +1,20 @@
-//! Names and rules of Codekeep: pure, no I/O
+//! Names and rules of Codekeep: pure, without I/O, runtime or clock.
+//!
+//! Outside text becomes one of these types once; after that nobody re-checks it.
+
+pub mod arn;
+pub mod clock;
+pub mod desired;
+pub mod error;
+pub mod event;
+pub mod limits;
+pub mod name;
+pub mod notification;
+pub mod policy;
+pub mod quantity;
+pub mod ref_name;
+pub mod secret;
+
+pub use gix::ObjectId;
+pub use name::{AccountId, Namespace, RepositoryId, RepositoryName, RepositoryPath};
+pub use ref_name::RefName;

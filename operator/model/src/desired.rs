@@ -1,0 +1,80 @@
+//! What the servers have to enforce: the checked, resolved content of all manifests, as one snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::name::{Namespace, RepositoryPath};
+use crate::notification::Rule;
+use crate::policy::{Labels, PolicySet};
+use crate::ref_name::RefName;
+use crate::secret::SecretString;
+
+/// One snapshot; published whole, never changed in place.
+#[derive(Debug, Clone, Default)]
+pub struct DesiredState {
+    /// Repositories by path.
+    pub repositories: BTreeMap<RepositoryPath, Arc<RepositoryConfig>>,
+    /// Who may do what.
+    pub policies: PolicySet,
+    /// Credentials by namespace.
+    pub credentials: BTreeMap<Namespace, Vec<Arc<Credential>>>,
+    /// Notification rules.
+    pub rules: Vec<Arc<Rule>>,
+}
+
+/// A checked `Repository`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryConfig {
+    /// Namespace and `repositoryName`.
+    pub path: RepositoryPath,
+    /// `metadata.name`.
+    pub resource_name: String,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// What the repository is for.
+    pub description: String,
+    /// Where `HEAD` points once that branch exists.
+    pub default_branch: RefName,
+    /// Name of the store that holds it.
+    pub store: String,
+    /// What a push may cost.
+    pub limits: Limits,
+    /// What happens to the data when the manifest goes.
+    pub deletion: Deletion,
+    /// Whether clients are turned away.
+    pub suspended: bool,
+}
+
+/// What happens to the data of a repository whose manifest is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It stays in the bucket; the same manifest finds it again.
+    Retain,
+    /// It is deleted: asked for by `deletionPolicy: Delete` and confirmed by the annotation.
+    Delete,
+}
+
+/// A checked Secret of type `codekeep.dev/git-credential`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Namespace of the Secret.
+    pub namespace: Namespace,
+    /// Name of the Secret.
+    pub secret_name: String,
+    /// The name that policies use.
+    pub user: String,
+    /// What the person types.
+    pub username: String,
+    /// How the password is checked.
+    pub secret: CredentialSecret,
+}
+
+/// How a password is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSecret {
+    /// Against the password itself.
+    Password(SecretString),
+    /// Against its `argon2id` hash in PHC form.
+    Hash(SecretString),
+}
