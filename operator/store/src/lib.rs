@@ -1,1 +1,32 @@
-//! A repository as a numbered log in an object store
+//! A repository as a numbered log in an object store (ADR 0001).
+//!
+//! Knows objects, logs and pack files; knows neither HTTP nor the Git protocol. The seam to buckets is [`ObjectStore`]; the
+//! entrance for servers is [`Repositories`].
+
+mod cache;
+mod checkpoint;
+mod cursor;
+mod digest;
+pub mod entry;
+mod error;
+mod file;
+mod keys;
+mod metrics;
+mod object;
+mod pack_tools;
+mod repositories;
+mod repository;
+mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use cache::Cache;
+pub use cursor::{Cursor, CursorRecord};
+pub use error::{CommitError, Error};
+pub use file::FileStore;
+pub use metrics::StoreMetrics;
+pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
+pub use pack_tools::PackTools;
+pub use repositories::Repositories;
+pub use repository::{Committed, EditResult, LocalPack, LocalPacks, Push, ReceivedPack, Repository};
+pub use state::{PackId, RefEdit, Refs, Snapshot, StoredPack};

@@ -1,0 +1,183 @@
+//! The bytes of a log entry (ADR 0001).
+//!
+//! ```text
+//! "CKLOG\0\0\1"  u32 length  header (protobuf)  payload: inlined packs and their indices  SHA-256 of all before
+//! ```
+//!
+//! A reader refuses a header that names a feature it does not know: skipping what it does not understand could lose data.
+
+pub(crate) mod wire;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use gix::bstr::BString;
+use model::{ObjectId, RefName};
+use prost::Message as _;
+
+use crate::digest::sha256;
+use crate::state::{PackId, RefEdit};
+
+const MAGIC: [u8; 8] = *b"CKLOG\0\0\x01";
+const FRAME: usize = MAGIC.len() + 4;
+const DIGEST: usize = 32;
+
+/// What one number of the log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// SHA-256 of the entry before; zeros for the first.
+    pub previous: [u8; 32],
+    /// Random token of the writer: tells one's own entry from another's.
+    pub writer: [u8; 16],
+    /// When it was written.
+    pub time: Timestamp,
+    /// The pushes that it commits, in order.
+    pub pushes: Vec<PushRecord>,
+    /// A replacement of packs by an equivalent one.
+    pub compaction: Option<Compaction>,
+}
+
+/// A push, as the log remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushRecord {
+    /// Who pushed.
+    pub actor: String,
+    /// The request that did.
+    pub request_id: String,
+    /// Push options.
+    pub options: Vec<BString>,
+    /// Changes of references.
+    pub edits: Vec<RefEdit>,
+    /// Packs that came with it.
+    pub packs: Vec<PackRecord>,
+    /// Old values that the new ones do not descend from.
+    pub dropped: Vec<ObjectId>,
+    /// The branch that this push made the default.
+    pub default_branch: Option<RefName>,
+}
+
+/// A replacement of packs by one that holds the same objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compaction {
+    /// The new packs.
+    pub added: Vec<PackRecord>,
+    /// The packs that they replace.
+    pub retired: Vec<PackId>,
+}
+
+/// A pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackRecord {
+    /// SHA-256 of the pack.
+    pub id: PackId,
+    /// SHA-256 of its index.
+    pub index_id: [u8; 32],
+    /// Size of the pack.
+    pub bytes: u64,
+    /// Size of the index.
+    pub index_bytes: u64,
+    /// Objects in it.
+    pub objects: u64,
+    /// Whether every object was reachable from what was pushed with it.
+    pub exact: bool,
+    /// Where its bytes are.
+    pub place: Place,
+}
+
+/// Where the bytes of a pack are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Objects of their own, under the pack's id.
+    Uploaded,
+    /// In the payload of the entry, the index right after the pack.
+    Inlined {
+        /// Offset of the pack in the payload.
+        offset: u64,
+    },
+}
+
+/// Why bytes are not an entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Too short, wrong magic or wrong lengths.
+    #[error("not a log entry: {0}")]
+    Frame(&'static str),
+    /// The checksum does not match.
+    #[error("the checksum of the entry does not match: its bytes have changed")]
+    Checksum,
+    /// A field holds what it must not.
+    #[error("the header of the entry is malformed: {0}")]
+    Header(String),
+    /// Written by a newer version.
+    #[error("the entry needs '{0}', which this version does not know: upgrade codekeep")]
+    Feature(String),
+}
+
+/// An entry that was read, with its payload and digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The entry.
+    pub entry: Entry,
+    /// Its inlined packs.
+    pub payload: Bytes,
+    /// Its SHA-256.
+    pub digest: [u8; 32],
+}
+
+impl Entry {
+    /// The bytes of the entry with its payload, and their digest.
+    #[must_use]
+    pub fn encode(&self, payload: &[u8]) -> (Bytes, [u8; 32]) {
+        let header = wire::Entry::from(self).encode_to_vec();
+        let mut bytes = Vec::with_capacity(FRAME + header.len() + payload.len() + DIGEST);
+        bytes.extend_from_slice(&MAGIC);
+        let length = u32::try_from(header.len()).expect("because the number of edits in an entry is limited");
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(payload);
+        let digest = sha256(&bytes);
+        bytes.extend_from_slice(&digest);
+        (bytes.into(), digest)
+    }
+
+    /// Reads an entry; any byte that changed is noticed.
+    ///
+    /// # Errors
+    /// When the bytes are not those of an entry that this version understands.
+    pub fn decode(bytes: &Bytes) -> Result<Decoded, EntryError> {
+        let end = bytes.len().checked_sub(DIGEST).filter(|end| *end >= FRAME).ok_or(EntryError::Frame("too short"))?;
+        if bytes[..MAGIC.len()] != MAGIC {
+            return Err(EntryError::Frame("wrong magic"));
+        }
+        let digest = sha256(&bytes[..end]);
+        if bytes[end..] != digest {
+            return Err(EntryError::Checksum);
+        }
+        let length = bytes[MAGIC.len()..FRAME].iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
+        let header_end = FRAME.checked_add(length).filter(|at| *at <= end).ok_or(EntryError::Frame("wrong length"))?;
+        let header = wire::Entry::decode(&bytes[FRAME..header_end]).map_err(|error| EntryError::Header(error.to_string()))?;
+        if let Some(feature) = header.required_features.first() {
+            return Err(EntryError::Feature(feature.clone()));
+        }
+        let payload = bytes.slice(header_end..end);
+        let entry = Self::try_from(header)?;
+        entry.check_inlined(payload.len() as u64)?;
+        Ok(Decoded { entry, payload, digest })
+    }
+
+    /// Invariant: every inlined pack lies inside the payload.
+    fn check_inlined(&self, payload: u64) -> Result<(), EntryError> {
+        let records = self.pushes.iter().flat_map(|push| &push.packs).chain(self.compaction.iter().flat_map(|c| &c.added));
+        for record in records {
+            if let Place::Inlined { offset } = record.place {
+                let end = offset.checked_add(record.bytes).and_then(|end| end.checked_add(record.index_bytes));
+                if end.is_none_or(|end| end > payload) {
+                    return Err(EntryError::Header("a pack lies outside the payload".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

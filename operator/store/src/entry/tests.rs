@@ -1,0 +1,95 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn object() -> impl Strategy<Value = ObjectId> {
+    any::<[u8; 20]>().prop_map(ObjectId::Sha1)
+}
+
+fn name() -> impl Strategy<Value = RefName> {
+    "[a-z]{1,8}".prop_map(|short| RefName::branch(&short).unwrap())
+}
+
+fn pack() -> impl Strategy<Value = PackRecord> {
+    (any::<[u8; 32]>(), any::<[u8; 32]>(), 0_u64..50, 0_u64..50, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
+        |(id, index_id, bytes, index_bytes, objects, exact, inlined)| PackRecord {
+            id: PackId(id),
+            index_id,
+            bytes,
+            index_bytes,
+            objects,
+            exact,
+            place: if inlined { Place::Inlined { offset: 0 } } else { Place::Uploaded },
+        },
+    )
+}
+
+prop_compose! {
+    fn push()(
+        actor in "\\PC{0,10}",
+        request_id in "[a-z0-9]{0,8}",
+        options in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..8), 0..3),
+        edits in prop::collection::vec((name(), prop::option::of(object()), prop::option::of(object())), 0..4),
+        packs in prop::collection::vec(pack(), 0..3),
+        dropped in prop::collection::vec(object(), 0..3),
+        default_branch in prop::option::of(name()),
+    ) -> PushRecord {
+        let edits = edits.into_iter().map(|(name, old, new)| RefEdit { name, old, new }).collect();
+        PushRecord { actor, request_id, options: options.into_iter().map(Into::into).collect(), edits, packs, dropped, default_branch }
+    }
+}
+
+prop_compose! {
+    fn entry()(
+        previous in any::<[u8; 32]>(),
+        writer in any::<[u8; 16]>(),
+        time in 0_i64..4_000_000_000_000_000,
+        pushes in prop::collection::vec(push(), 0..4),
+        compaction in prop::option::of((prop::collection::vec(pack(), 0..3), prop::collection::vec(any::<[u8; 32]>().prop_map(PackId), 0..3))),
+    ) -> Entry {
+        let compaction = compaction.map(|(added, retired)| Compaction { added, retired });
+        Entry { previous, writer, time: Timestamp::from_microsecond(time).unwrap(), pushes, compaction }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_entry_reads_back_as_it_was_written(entry in entry(), payload in prop::collection::vec(any::<u8>(), 100..200)) {
+        let (bytes, digest) = entry.encode(&payload);
+        let decoded = Entry::decode(&bytes).unwrap();
+        prop_assert_eq!(decoded.entry, entry);
+        prop_assert_eq!(&decoded.payload[..], &payload[..]);
+        prop_assert_eq!(decoded.digest, digest);
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed(entry in entry(), at in any::<prop::sample::Index>(), change in 1_u8..) {
+        let mut bytes = entry.encode(&[7; 100]).0.to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= change;
+        prop_assert!(Entry::decode(&bytes.into()).is_err());
+    }
+
+    #[test]
+    fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Entry::decode(&bytes.clone().into()).is_err());
+        // Also when frame and checksum are right, and only the header is garbage.
+        let mut framed = MAGIC.to_vec();
+        framed.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
+        framed.extend_from_slice(&bytes);
+        let digest = sha256(&framed);
+        framed.extend_from_slice(&digest);
+        let _ = Entry::decode(&framed.into());
+    }
+}
+
+#[test]
+fn an_unknown_feature_is_refused_by_name() {
+    let header = wire::Entry { required_features: vec!["time-travel".to_owned()], ..wire::Entry::default() }.encode_to_vec();
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&u32::try_from(header.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(&header);
+    let digest = sha256(&bytes);
+    bytes.extend_from_slice(&digest);
+    assert_eq!(Entry::decode(&bytes.into()), Err(EntryError::Feature("time-travel".to_owned())));
+}

@@ -1,0 +1,221 @@
+//! The protobuf form of an entry's header. Field numbers are for ever; new fields that a reader must not skip come with a name
+//! in `required_features`.
+
+use jiff::Timestamp;
+use model::{ObjectId, RefName};
+
+use super::{Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord};
+use crate::state::{PackId, RefEdit};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Entry {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) required_features: Vec<String>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) previous: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) writer: Vec<u8>,
+    #[prost(sint64, tag = "4")]
+    pub(super) time_us: i64,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) pushes: Vec<Push>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) compaction: Option<Compaction>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Push {
+    #[prost(string, tag = "1")]
+    actor: String,
+    #[prost(string, tag = "2")]
+    request_id: String,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    options: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "4")]
+    edits: Vec<Edit>,
+    #[prost(message, repeated, tag = "5")]
+    packs: Vec<Pack>,
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    dropped: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "7")]
+    default_branch: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Edit {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    old: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    new: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Pack {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    index_id: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    bytes: u64,
+    #[prost(uint64, tag = "4")]
+    index_bytes: u64,
+    #[prost(uint64, tag = "5")]
+    objects: u64,
+    #[prost(bool, tag = "6")]
+    exact: bool,
+    #[prost(uint64, optional, tag = "7")]
+    inlined_at: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Compaction {
+    #[prost(message, repeated, tag = "1")]
+    added: Vec<Pack>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    retired: Vec<Vec<u8>>,
+}
+
+impl From<&super::Entry> for Entry {
+    fn from(entry: &super::Entry) -> Self {
+        let super::Entry { previous, writer, time, pushes, compaction } = entry;
+        Self {
+            required_features: vec![],
+            previous: previous.to_vec(),
+            writer: writer.to_vec(),
+            time_us: time.as_microsecond(),
+            pushes: pushes.iter().map(Push::from).collect(),
+            compaction: compaction.as_ref().map(Compaction::from),
+        }
+    }
+}
+
+impl TryFrom<Entry> for super::Entry {
+    type Error = EntryError;
+
+    fn try_from(wire: Entry) -> Result<Self, EntryError> {
+        Ok(Self {
+            previous: array(wire.previous, "previous")?,
+            writer: array(wire.writer, "writer")?,
+            time: Timestamp::from_microsecond(wire.time_us).map_err(|error| EntryError::Header(error.to_string()))?,
+            pushes: all(wire.pushes)?,
+            compaction: wire.compaction.map(CompactionRecord::try_from).transpose()?,
+        })
+    }
+}
+
+impl From<&PushRecord> for Push {
+    fn from(push: &PushRecord) -> Self {
+        let PushRecord { actor, request_id, options, edits, packs, dropped, default_branch } = push;
+        Self {
+            actor: actor.clone(),
+            request_id: request_id.clone(),
+            options: options.iter().map(|option| option.to_vec()).collect(),
+            edits: edits.iter().map(Edit::from).collect(),
+            packs: packs.iter().map(Pack::from).collect(),
+            dropped: dropped.iter().map(|id| id.as_slice().to_vec()).collect(),
+            default_branch: default_branch.as_ref().map(|name| name.as_bstr().to_vec()).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<Push> for PushRecord {
+    type Error = EntryError;
+
+    fn try_from(wire: Push) -> Result<Self, EntryError> {
+        let default_branch = if wire.default_branch.is_empty() { None } else { Some(ref_name(&wire.default_branch)?) };
+        Ok(Self {
+            actor: wire.actor,
+            request_id: wire.request_id,
+            options: wire.options.into_iter().map(Into::into).collect(),
+            edits: all(wire.edits)?,
+            packs: all(wire.packs)?,
+            dropped: wire.dropped.iter().map(|id| object_id(id)).collect::<Result<_, _>>()?,
+            default_branch,
+        })
+    }
+}
+
+impl From<&RefEdit> for Edit {
+    fn from(edit: &RefEdit) -> Self {
+        let bytes = |id: &Option<ObjectId>| id.as_ref().map(|id| id.as_slice().to_vec()).unwrap_or_default();
+        Self { name: edit.name.as_bstr().to_vec(), old: bytes(&edit.old), new: bytes(&edit.new) }
+    }
+}
+
+impl TryFrom<Edit> for RefEdit {
+    type Error = EntryError;
+
+    fn try_from(wire: Edit) -> Result<Self, EntryError> {
+        let value = |bytes: Vec<u8>| if bytes.is_empty() { Ok(None) } else { object_id(&bytes).map(Some) };
+        Ok(Self { name: ref_name(&wire.name)?, old: value(wire.old)?, new: value(wire.new)? })
+    }
+}
+
+impl From<&PackRecord> for Pack {
+    fn from(pack: &PackRecord) -> Self {
+        let PackRecord { id, index_id, bytes, index_bytes, objects, exact, place } = pack;
+        let inlined_at = match place {
+            Place::Uploaded => None,
+            Place::Inlined { offset } => Some(*offset),
+        };
+        Self {
+            id: id.0.to_vec(),
+            index_id: index_id.to_vec(),
+            bytes: *bytes,
+            index_bytes: *index_bytes,
+            objects: *objects,
+            exact: *exact,
+            inlined_at,
+        }
+    }
+}
+
+impl TryFrom<Pack> for PackRecord {
+    type Error = EntryError;
+
+    fn try_from(wire: Pack) -> Result<Self, EntryError> {
+        Ok(Self {
+            id: PackId(array(wire.id, "pack id")?),
+            index_id: array(wire.index_id, "index id")?,
+            bytes: wire.bytes,
+            index_bytes: wire.index_bytes,
+            objects: wire.objects,
+            exact: wire.exact,
+            place: wire.inlined_at.map_or(Place::Uploaded, |offset| Place::Inlined { offset }),
+        })
+    }
+}
+
+impl From<&CompactionRecord> for Compaction {
+    fn from(compaction: &CompactionRecord) -> Self {
+        let CompactionRecord { added, retired } = compaction;
+        Self { added: added.iter().map(Pack::from).collect(), retired: retired.iter().map(|id| id.0.to_vec()).collect() }
+    }
+}
+
+impl TryFrom<Compaction> for CompactionRecord {
+    type Error = EntryError;
+
+    fn try_from(wire: Compaction) -> Result<Self, EntryError> {
+        let retired = wire.retired.into_iter().map(|id| array(id, "pack id").map(PackId)).collect::<Result<_, _>>()?;
+        Ok(Self { added: all(wire.added)?, retired })
+    }
+}
+
+fn all<W, T: TryFrom<W, Error = EntryError>>(wires: Vec<W>) -> Result<Vec<T>, EntryError> {
+    wires.into_iter().map(T::try_from).collect()
+}
+
+fn array<const N: usize>(bytes: Vec<u8>, what: &str) -> Result<[u8; N], EntryError> {
+    bytes.try_into().map_err(|_| EntryError::Header(format!("{what} has a wrong length")))
+}
+
+pub(crate) fn object_id(bytes: &[u8]) -> Result<ObjectId, EntryError> {
+    ObjectId::try_from(bytes).map_err(|_| EntryError::Header("an object id has a wrong length".to_owned()))
+}
+
+pub(crate) fn ref_name(bytes: &[u8]) -> Result<RefName, EntryError> {
+    RefName::try_from(bytes).map_err(|error| EntryError::Header(error.to_string()))
+}

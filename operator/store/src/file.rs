@@ -1,0 +1,221 @@
+//! The backend `file:DIR`: a folder with the semantics of a bucket.
+//!
+//! An object is written to a temporary file, synced, and linked to its name: linking fails when the name exists, so exactly one
+//! of many creators wins, across processes too. The folder's entry is synced before a create is acknowledged.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::metrics::StoreMetrics;
+use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
+
+const TEMPORARY: &str = ".tmp";
+
+/// A folder that behaves like a bucket.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    root: PathBuf,
+    metrics: StoreMetrics,
+}
+
+impl FileStore {
+    /// Opens or creates the folder, and clears what crashed writers left.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub async fn open(root: &Path, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let store = Self { root: root.to_owned(), metrics };
+        store
+            .blocking("open", "", |root| {
+                let temporary = root.join(TEMPORARY);
+                fs::create_dir_all(&temporary)?;
+                let hour = std::time::Duration::from_secs(3_600);
+                for entry in fs::read_dir(&temporary)? {
+                    let entry = entry?;
+                    // Younger files may belong to another server on this folder.
+                    if entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > hour) {
+                        fs::remove_file(entry.path())?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(store)
+    }
+
+    /// Runs file system calls off the async threads and gives their errors names.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if !is_safe(key) {
+            let reason = "not a key of ours".to_owned();
+            return Err(StoreError::Refused { operation, key: key.to_owned(), reason });
+        }
+        let root = self.root.clone();
+        let timer = self.metrics.start(operation);
+        let result = tokio::task::spawn_blocking(move || work(&root)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        timer.finish(if result.is_ok() { "ok" } else { "error" });
+        result.map_err(|error| to_store_error(operation, key, &error))
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FileStore {
+    async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
+        let target = self.root.join(key);
+        self.blocking("create", key, move |root| {
+            let mut file = temporary_file(root)?;
+            file.write_all(&body)?;
+            file.as_file().sync_data()?;
+            make_parent(root, &target)?;
+            match fs::hard_link(file.path(), &target) {
+                Ok(()) => {
+                    sync_parent(&target)?;
+                    Ok(Create::Created)
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Create::Exists),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
+        let target = self.root.join(key);
+        self.blocking("put", key, move |root| {
+            let mut file = temporary_file(root)?;
+            file.write_all(&body)?;
+            make_parent(root, &target)?;
+            file.persist(&target).map_err(|error| error.error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn upload(&self, key: &str, file: &Path) -> Result<(), StoreError> {
+        let (source, target) = (file.to_owned(), self.root.join(key));
+        self.blocking("upload", key, move |root| {
+            let file = temporary_file(root)?;
+            fs::copy(&source, file.path())?;
+            file.as_file().sync_data()?;
+            make_parent(root, &target)?;
+            file.persist(&target).map_err(|error| error.error)?;
+            sync_parent(&target)
+        })
+        .await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let target = self.root.join(key);
+        self.blocking("get", key, move |_| found(fs::read(target)).map(|found| found.map(Bytes::from))).await
+    }
+
+    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+        let (source, target) = (self.root.join(key), file.to_owned());
+        self.blocking("download", key, move |_| {
+            let folder = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
+            let temporary = tempfile::NamedTempFile::new_in(folder)?;
+            if found(fs::copy(source, temporary.path()))?.is_none() {
+                return Ok(false);
+            }
+            temporary.persist(&target).map_err(|error| error.error)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let target = self.root.join(key);
+        self.blocking("delete", key, move |_| found(fs::remove_file(target)).map(drop)).await
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError> {
+        let (prefix, start_after) = (prefix.to_owned(), start_after.map(str::to_owned));
+        self.blocking("list", "", move |root| {
+            let folder = prefix.rfind('/').map_or("", |at| &prefix[..at]);
+            let mut objects = Vec::new();
+            collect(root, &root.join(folder), &mut objects)?;
+            objects.retain(|object| {
+                object.key.starts_with(&prefix) && start_after.as_ref().is_none_or(|after| object.key > *after)
+            });
+            objects.sort_by(|a, b| a.key.cmp(&b.key));
+            objects.truncate(limit);
+            Ok(objects)
+        })
+        .await
+    }
+}
+
+/// Keys are made by us; this is the second lock on the door.
+fn is_safe(key: &str) -> bool {
+    key.is_empty()
+        || key.trim_end_matches('/').split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\0'))
+        || key.starts_with("catalog/") && key.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+fn temporary_file(root: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::NamedTempFile::new_in(root.join(TEMPORARY))
+}
+
+/// Makes the folder of an object; each new folder's entry is synced into the folder above it.
+fn make_parent(root: &Path, target: &Path) -> io::Result<()> {
+    let parent = target.parent().unwrap_or(root);
+    if parent.is_dir() {
+        return Ok(());
+    }
+    make_parent(root, parent)?;
+    match fs::create_dir(parent) {
+        Ok(()) => sync_parent(parent),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn collect(root: &Path, folder: &Path, objects: &mut Vec<ObjectMeta>) -> io::Result<()> {
+    let Some(entries) = found(fs::read_dir(folder))? else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if folder == root && entry.file_name() == TEMPORARY {
+            continue;
+        }
+        if kind.is_dir() {
+            collect(root, &path, objects)?;
+        } else if let (Ok(key), Some(metadata)) = (path.strip_prefix(root), found(entry.metadata())?) {
+            objects.push(ObjectMeta { key: key.to_string_lossy().into_owned(), size: metadata.len() });
+        }
+    }
+    Ok(())
+}
+
+fn to_store_error(operation: &'static str, key: &str, error: &io::Error) -> StoreError {
+    let key = key.to_owned();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { operation, key },
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::Refused { operation, key, reason: format!("{error}; the folder must be writable by this process") }
+        }
+        // A sync that failed after the link says nothing about what will be there after a crash.
+        _ if operation == "create" => StoreError::Unknown { operation, key, reason: error.to_string() },
+        _ => StoreError::Unavailable { operation, key, reason: error.to_string() },
+    }
+}

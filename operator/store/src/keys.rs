@@ -1,0 +1,69 @@
+//! Every key in the bucket, in one place (ADR 0001).
+
+use model::{Namespace, RepositoryId, RepositoryName, RepositoryPath};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::state::PackId;
+
+const CATALOG: &str = "catalog/";
+/// A repository name is one path segment of the catalog.
+const SEPARATORS: AsciiSet = CONTROLS.add(b'/').add(b'%');
+
+pub(crate) fn catalog_all() -> &'static str {
+    CATALOG
+}
+
+pub(crate) fn catalog_entry(path: &RepositoryPath) -> String {
+    format!("{CATALOG}{}/{}", path.namespace, utf8_percent_encode(path.name.as_str(), &SEPARATORS))
+}
+
+/// The path whose catalog entry has this key.
+pub(crate) fn catalog_path(key: &str) -> Option<RepositoryPath> {
+    let (namespace, name) = key.strip_prefix(CATALOG)?.split_once('/')?;
+    let namespace: Namespace = namespace.parse().ok()?;
+    let name: RepositoryName = percent_decode_str(name).decode_utf8().ok()?.parse().ok()?;
+    Some(RepositoryPath { namespace, name })
+}
+
+pub(crate) fn repository(id: &RepositoryId) -> String {
+    format!("{id}/")
+}
+
+pub(crate) fn hint(id: &RepositoryId) -> String {
+    format!("{id}/hint")
+}
+
+pub(crate) fn log_entry(id: &RepositoryId, generation: u64) -> String {
+    format!("{id}/log/{generation:020}")
+}
+
+pub(crate) fn checkpoint(id: &RepositoryId, generation: u64) -> String {
+    format!("{id}/checkpoint/{generation:020}")
+}
+
+pub(crate) fn checkpoint_all(id: &RepositoryId) -> String {
+    format!("{id}/checkpoint/")
+}
+
+pub(crate) fn pack(id: &RepositoryId, pack: &PackId) -> String {
+    format!("{id}/packs/{pack}.pack")
+}
+
+pub(crate) fn pack_index(id: &RepositoryId, pack: &PackId) -> String {
+    format!("{id}/packs/{pack}.idx")
+}
+
+/// Records of how far a notification target has been served; `target` is `<namespace>.<rule>.<target>`.
+pub(crate) fn cursor_all(id: &RepositoryId, target: &str) -> String {
+    format!("{id}/cursor/{target}/")
+}
+
+pub(crate) fn cursor(id: &RepositoryId, target: &str, number: u64) -> String {
+    format!("{id}/cursor/{target}/{number:020}")
+}
+
+/// The number at the end of a numbered key.
+pub(crate) fn number(key: &str) -> Option<u64> {
+    let digits = key.rsplit('/').next()?;
+    if digits.len() == 20 { digits.parse().ok() } else { None }
+}

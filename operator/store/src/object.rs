@@ -1,0 +1,137 @@
+//! The seam to the object store: seven calls, one of which, [`ObjectStore::create`], is the commit.
+//!
+//! A backend promises: a created object is durable and whole when `create` says so; it never changes afterwards by `create`;
+//! a reader sees it at once; keys are listed in byte order.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::error::Kind;
+
+/// The answer to a conditional create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// The object did not exist; it does now, with our bytes.
+    Created,
+    /// The object exists. It may still hold our bytes: a retry below us can meet its own first attempt.
+    Exists,
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The request may have been carried out: time-out, lost connection, 409 or 5xx. Read to find out.
+    #[error("failed to learn the outcome of {operation} of {key}: {reason}")]
+    Unknown {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which object.
+        key: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The store cannot be reached or is overloaded; nothing was changed.
+    #[error("failed to reach the object store for {operation} of {key}: {reason}")]
+    Unavailable {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which object.
+        key: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The store refused; trying again will not help until somebody changes something.
+    #[error("the object store refused {operation} of {key}: {reason}")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which object.
+        key: String,
+        /// What was said, and what to do about it.
+        reason: String,
+    },
+    /// No room is left.
+    #[error("no space left for {operation} of {key}")]
+    Full {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which object.
+        key: String,
+    },
+    /// The bytes that came back are not those that were asked for.
+    #[error("the object store returned damaged data for {key}: {reason}")]
+    Damaged {
+        /// The object.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// What the caller should do.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unknown { .. } | Self::Unavailable { .. } | Self::Full { .. } => Kind::Unavailable,
+            Self::Refused { .. } => Kind::Denied,
+            Self::Damaged { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// An object store. Keys are relative to the store's prefix, made in [`crate::keys`] only.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Creates an object that must not exist (`If-None-Match: *`), in one attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] whenever the object may have been created all the same.
+    async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError>;
+
+    /// Writes an object, replacing what is there. For hints only, and retried.
+    ///
+    /// # Errors
+    /// When the object could not be written.
+    async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError>;
+
+    /// Uploads a file as an object named by its content. Retried; a second upload of the same bytes is harmless.
+    ///
+    /// # Errors
+    /// When the object could not be written whole.
+    async fn upload(&self, key: &str, file: &Path) -> Result<(), StoreError>;
+
+    /// Reads a small object; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// When the store did not say.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Downloads an object into `file`, which appears only when whole and durable enough for a cache; false when there is none.
+    ///
+    /// # Errors
+    /// When the object could not be read whole.
+    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError>;
+
+    /// Deletes an object; a missing one is fine.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Lists up to `limit` objects below `prefix` after `start_after`, in byte order of keys. Never on a request path.
+    ///
+    /// # Errors
+    /// When the store did not say.
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError>;
+}

@@ -1,0 +1,245 @@
+//! All repositories of one store: the catalog, and those that are open on this server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use model::clock::{Clock, Random};
+use model::{RepositoryId, RepositoryPath};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use crate::cache::Cache;
+use crate::checkpoint;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::keys;
+use crate::object::{Create, ObjectStore, StoreError};
+use crate::pack_tools::PackTools;
+use crate::repository::{Hint, Reader, Repository, Shared};
+use crate::state::Snapshot;
+
+/// Repositories that are kept open; beyond, those that nobody uses are closed.
+const MAX_OPEN: usize = 1_024;
+/// Objects listed at once.
+const PAGE: usize = 1_000;
+/// Doubtful answers to a create of a catalog entry.
+const MAX_DOUBTS: u32 = 6;
+
+/// What the catalog says of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CatalogEntry {
+    /// Its id: where its objects are.
+    repository_id: RepositoryId,
+    /// Its path.
+    #[serde(flatten)]
+    path: CatalogPath,
+    /// When it was first asked for.
+    created_at: Timestamp,
+}
+
+/// A path as the catalog writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CatalogPath {
+    namespace: model::Namespace,
+    repository_name: model::RepositoryName,
+}
+
+type Open = Arc<OnceCell<Arc<Repository>>>;
+
+/// The repositories of one store on this server.
+pub struct Repositories {
+    shared: Arc<Shared>,
+    /// Catalog entries never change, so they may be remembered.
+    ids: Mutex<HashMap<RepositoryPath, RepositoryId>>,
+    open: Mutex<HashMap<RepositoryId, Open>>,
+}
+
+impl Repositories {
+    /// The repositories of `store`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        cache: Arc<Cache>,
+        tools: Arc<dyn PackTools>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let shared = Arc::new(Shared { store, cache, tools, clock, random });
+        Self { shared, ids: Mutex::default(), open: Mutex::default() }
+    }
+
+    /// The id of a repository, if the store holds it.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    pub async fn find(&self, path: &RepositoryPath) -> Result<Option<RepositoryId>, Error> {
+        if let Some(id) = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(Some(id.clone()));
+        }
+        let key = keys::catalog_entry(path);
+        let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
+        let entry: CatalogEntry =
+            serde_json::from_slice(&body).map_err(|error| Error::Damaged { key, reason: error.to_string() })?;
+        self.remember(path, &entry.repository_id);
+        Ok(Some(entry.repository_id))
+    }
+
+    /// The id of a repository; one that the store does not hold is created, empty.
+    ///
+    /// # Errors
+    /// When the store does not say, or refuses.
+    pub async fn find_or_create(&self, path: &RepositoryPath) -> Result<RepositoryId, Error> {
+        let mut doubts = 0;
+        loop {
+            if let Some(id) = self.find(path).await? {
+                return Ok(id);
+            }
+            let entry = CatalogEntry {
+                repository_id: RepositoryId::random(&*self.shared.random),
+                path: CatalogPath { namespace: path.namespace.clone(), repository_name: path.name.clone() },
+                created_at: self.shared.clock.now(),
+            };
+            let body = serde_json::to_vec_pretty(&entry).map_err(|error| Error::Packs(error.to_string()))?;
+            match self.shared.store.create(&keys::catalog_entry(path), Bytes::from(body)).await {
+                Ok(Create::Created) => {
+                    self.remember(path, &entry.repository_id);
+                    return Ok(entry.repository_id);
+                }
+                Ok(Create::Exists) => {}
+                Err(StoreError::Unknown { .. }) if doubts < MAX_DOUBTS => {
+                    doubts += 1;
+                    tokio::time::sleep(Duration::from_millis(50 << doubts)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn remember(&self, path: &RepositoryPath, id: &RepositoryId) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), id.clone());
+    }
+
+    /// All repositories that the store holds. Lists the catalog: not for a request path.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    pub async fn list(&self) -> Result<Vec<RepositoryPath>, Error> {
+        let (mut paths, mut after): (Vec<RepositoryPath>, Option<String>) = (vec![], None);
+        loop {
+            let page = self.shared.store.list(keys::catalog_all(), after.as_deref(), PAGE).await?;
+            paths.extend(page.iter().filter_map(|object| keys::catalog_path(&object.key)));
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
+                _ => return Ok(paths),
+            }
+        }
+    }
+
+    /// Opens a repository, or returns the open one.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub async fn open(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
+        let cell = self.cell(id);
+        let opened = cell.get_or_try_init(|| self.read(id)).await?;
+        Ok(Arc::clone(opened))
+    }
+
+    fn cell(&self, id: &RepositoryId) -> Open {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= MAX_OPEN && !open.contains_key(id) {
+            // Whoever uses a repository holds it; the others can be read again from the store.
+            open.retain(|_, cell| cell.get().is_none_or(|repository| Arc::strong_count(repository) > 1));
+        }
+        Arc::clone(open.entry(id.clone()).or_default())
+    }
+
+    /// Reads hint, checkpoint and the log behind it.
+    async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
+        let store = &*self.shared.store;
+        let hint: Option<Hint> = store.get(&keys::hint(id)).await?.and_then(|body| serde_json::from_slice(&body).ok());
+        let start = match hint {
+            Some(hint) if hint.checkpoint > 0 => self.read_checkpoint(id, hint.checkpoint).await?,
+            Some(_) => None,
+            None => self.newest_checkpoint(id).await?,
+        };
+        let start = start.unwrap_or_default();
+        let checkpoint = start.generation;
+        let behind = hint.map_or(0, |hint| hint.generation.saturating_sub(checkpoint));
+        let mut snapshot = start;
+        let mut reader = Reader::expecting(store, id, behind);
+        while let Some((generation, read)) = reader.next_after(snapshot.generation).await? {
+            snapshot = snapshot
+                .after(&read.entry, read.digest)
+                .map_err(|error| Error::fold(keys::log_entry(id, generation), &error))?;
+        }
+        Ok(Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), snapshot, checkpoint)))
+    }
+
+    /// A checkpoint, if it is there and whole.
+    async fn read_checkpoint(&self, id: &RepositoryId, generation: u64) -> Result<Option<Snapshot>, Error> {
+        let key = keys::checkpoint(id, generation);
+        let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
+        match checkpoint::decode(&body) {
+            Ok(snapshot) if snapshot.generation == generation => Ok(Some(snapshot)),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                tracing::warn!(object.key = key, %error, "a checkpoint cannot be read; the log is read instead");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Without a hint: the newest checkpoint that the bucket lists.
+    async fn newest_checkpoint(&self, id: &RepositoryId) -> Result<Option<Snapshot>, Error> {
+        let prefix = keys::checkpoint_all(id);
+        let mut after: Option<String> = None;
+        let mut newest = None;
+        loop {
+            let page = self.shared.store.list(&prefix, after.as_deref(), PAGE).await?;
+            newest = page.last().and_then(|object| keys::number(&object.key)).or(newest);
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
+                _ => break,
+            }
+        }
+        match newest {
+            Some(generation) => self.read_checkpoint(id, generation).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes a repository: its name first, so that no new request finds it, then its objects.
+    ///
+    /// # Errors
+    /// When objects may be left; calling it again with the id goes on.
+    pub async fn delete(&self, path: &RepositoryPath) -> Result<(), Error> {
+        let Some(id) = self.find(path).await? else { return Ok(()) };
+        self.shared.store.delete(&keys::catalog_entry(path)).await?;
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let prefix = keys::repository(&id);
+        loop {
+            let page = self.shared.store.list(&prefix, None, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for object in page {
+                self.shared.store.delete(&object.key).await?;
+            }
+        }
+        self.shared.cache.forget(&id);
+        Ok(())
+    }
+
+    /// The delivery cursor of a notification target on a repository.
+    #[must_use]
+    pub fn cursor(&self, id: &RepositoryId, target: &str) -> Cursor {
+        Cursor::new(Arc::clone(&self.shared.store), id.clone(), target.to_owned())
+    }
+}

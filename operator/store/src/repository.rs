@@ -1,0 +1,222 @@
+//! One repository on one server: its state in memory, kept fresh by probing the log, moved on by commits.
+
+mod commit;
+mod compact;
+mod events;
+mod packs;
+mod read;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use gix::bstr::BString;
+use model::clock::{Clock, Random};
+use model::{ObjectId, RefName, RepositoryId};
+use tokio::sync::watch;
+
+use crate::cache::Cache;
+use crate::entry::Decoded;
+use crate::error::Error;
+use crate::keys;
+use crate::object::ObjectStore;
+use crate::pack_tools::PackTools;
+use crate::state::{RefEdit, Snapshot};
+use commit::Pending;
+pub(crate) use compact::Hint;
+pub use packs::{LocalPack, LocalPacks};
+pub(crate) use read::Reader;
+
+/// What all repositories of a store share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) tools: Arc<dyn PackTools>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+/// A pack that was received and checked, in a folder of [`Repository::incoming`].
+#[derive(Debug)]
+pub struct ReceivedPack {
+    /// The pack file.
+    pub pack: PathBuf,
+    /// Its index.
+    pub index: PathBuf,
+    /// Objects in it.
+    pub objects: u64,
+    /// Whether every object is reachable from what is pushed with it.
+    pub exact: bool,
+}
+
+/// A push, ready to be committed.
+#[derive(Debug)]
+pub struct Push {
+    /// Who pushes.
+    pub actor: String,
+    /// The request that does.
+    pub request_id: String,
+    /// Push options.
+    pub options: Vec<BString>,
+    /// All edits or none.
+    pub atomic: bool,
+    /// Changes of references.
+    pub edits: Vec<RefEdit>,
+    /// The objects, unless they are all there.
+    pub pack: Option<ReceivedPack>,
+    /// Old values that the new ones do not descend from.
+    pub dropped: Vec<ObjectId>,
+    /// The branch that becomes the default if the repository has none yet.
+    pub default_branch: Option<RefName>,
+}
+
+/// The outcome of each edit of a push: done, or the value that the reference has instead.
+pub type EditResult = Result<(), Option<ObjectId>>;
+
+/// A committed push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The entry that holds it.
+    pub generation: u64,
+    /// One result per edit, in order.
+    pub results: Vec<EditResult>,
+}
+
+/// A repository.
+pub struct Repository {
+    id: RepositoryId,
+    shared: Arc<Shared>,
+    known: ArcSwap<Snapshot>,
+    /// Guards moving `known` on: entries are applied one after the other.
+    applying: Mutex<()>,
+    generations: watch::Sender<u64>,
+    probes: tokio::sync::Mutex<u64>,
+    arrivals: AtomicU64,
+    queue: Mutex<Vec<Pending>>,
+    writing: tokio::sync::Mutex<()>,
+    /// Payloads of the newest entries, so that their inlined packs need not be read again.
+    payloads: Mutex<Payloads>,
+    housekeeping: tokio::sync::Mutex<compact::Housekeeping>,
+}
+
+impl Repository {
+    pub(crate) fn new(id: RepositoryId, shared: Arc<Shared>, snapshot: Snapshot, checkpoint: u64) -> Self {
+        let (generations, _) = watch::channel(snapshot.generation);
+        Self {
+            id,
+            shared,
+            known: ArcSwap::from_pointee(snapshot),
+            applying: Mutex::default(),
+            generations,
+            probes: tokio::sync::Mutex::new(0),
+            arrivals: AtomicU64::new(0),
+            queue: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            payloads: Mutex::default(),
+            housekeeping: tokio::sync::Mutex::new(compact::Housekeeping::new(checkpoint)),
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &RepositoryId {
+        &self.id
+    }
+
+    /// What this server knows, possibly behind the log.
+    #[must_use]
+    pub fn known(&self) -> Arc<Snapshot> {
+        self.known.load_full()
+    }
+
+    /// Tells of every generation that this server learns of.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
+    }
+
+    /// The state of the log now: everything acknowledged before the call is in it.
+    ///
+    /// One request to the store; callers that arrive while one is under way share the next.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the log is damaged.
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        let arrival = self.arrivals.fetch_add(1, Ordering::SeqCst);
+        // Holds the number of arrivals when the last finished probe began: it answers all who came before.
+        let mut answered = self.probes.lock().await;
+        if *answered <= arrival {
+            let began = self.arrivals.load(Ordering::SeqCst);
+            self.catch_up().await?;
+            *answered = began;
+        }
+        Ok(self.known())
+    }
+
+    /// Reads the log from what is known to its end, and returns whether anything was new.
+    pub(crate) async fn catch_up(&self) -> Result<bool, Error> {
+        let mut reader = Reader::new(&*self.shared.store, &self.id);
+        let before = self.known().generation;
+        while let Some((generation, entry)) = reader.next_after(self.known().generation).await? {
+            self.apply(generation, &entry)?;
+        }
+        Ok(self.known().generation > before)
+    }
+
+    /// Moves on by an entry of the log; one that is known already changes nothing.
+    fn apply(&self, generation: u64, read: &Decoded) -> Result<Arc<Snapshot>, Error> {
+        let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        if generation != known.generation + 1 {
+            return Ok(known);
+        }
+        let next = known
+            .after(&read.entry, read.digest)
+            .map_err(|error| Error::fold(keys::log_entry(&self.id, generation), &error))?;
+        let next = Arc::new(next);
+        self.known.store(Arc::clone(&next));
+        drop(guard);
+        if !read.payload.is_empty() {
+            self.payloads.lock().unwrap_or_else(PoisonError::into_inner).add(generation, read.payload.clone());
+        }
+        self.generations.send_replace(generation);
+        Ok(next)
+    }
+}
+
+/// A bounded memory of payloads, oldest out first.
+#[derive(Default)]
+pub(crate) struct Payloads {
+    entries: std::collections::BTreeMap<u64, Bytes>,
+    bytes: usize,
+}
+
+impl Payloads {
+    const CAPACITY: usize = 4 << 20;
+
+    fn add(&mut self, generation: u64, payload: Bytes) {
+        self.bytes += payload.len();
+        if let Some(replaced) = self.entries.insert(generation, payload) {
+            self.bytes -= replaced.len();
+        }
+        while self.bytes > Self::CAPACITY {
+            let Some((_, oldest)) = self.entries.pop_first() else { break };
+            self.bytes -= oldest.len();
+        }
+    }
+
+    pub(crate) fn get(&self, generation: u64) -> Option<Bytes> {
+        self.entries.get(&generation).cloned()
+    }
+
+    pub(crate) fn remove(&mut self, generation: u64) {
+        if let Some(payload) = self.entries.remove(&generation) {
+            self.bytes -= payload.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

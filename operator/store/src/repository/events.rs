@@ -1,0 +1,39 @@
+//! The events of the log, read back for those who deliver them.
+
+use model::event::{ReferenceChange, ReferenceEvent};
+
+use super::{Repository, read};
+use crate::entry::Entry;
+use crate::error::Error;
+
+impl Repository {
+    /// The events of one entry, in order; `None` when the log does not have it yet.
+    ///
+    /// # Errors
+    /// When the entry cannot be read.
+    pub async fn events_of(&self, generation: u64) -> Result<Option<Vec<ReferenceEvent>>, Error> {
+        let read = read::read_entry(&*self.shared.store, &self.id, generation).await?;
+        Ok(read.map(|read| self.events(generation, &read.entry)))
+    }
+
+    fn events(&self, generation: u64, entry: &Entry) -> Vec<ReferenceEvent> {
+        let mut events = Vec::new();
+        for (push_index, push) in entry.pushes.iter().enumerate() {
+            for (edit_index, edit) in push.edits.iter().enumerate() {
+                let Some(change) = ReferenceChange::between(edit.old, edit.new) else { continue };
+                events.push(ReferenceEvent {
+                    id: format!("{}/{generation}/{push_index}/{edit_index}", self.id),
+                    time: entry.time,
+                    repository_id: self.id.clone(),
+                    actor: push.actor.clone(),
+                    reference: edit.name.clone(),
+                    change,
+                    old: edit.old,
+                    new: edit.new,
+                    generation,
+                });
+            }
+        }
+        events
+    }
+}

@@ -1,0 +1,152 @@
+//! Brings packs into the local cache, verified on the way in.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use tempfile::TempDir;
+
+use super::Repository;
+use crate::cache::{CachedPack, verify};
+use crate::entry::{PackRecord, Place};
+use crate::error::Error;
+use crate::keys;
+use crate::state::{PackId, Snapshot, StoredPack};
+
+/// Packs that are brought in at once.
+const CONCURRENCY: usize = 8;
+
+/// A pack on local disk.
+#[derive(Debug, Clone)]
+pub struct LocalPack {
+    /// Its id.
+    pub id: PackId,
+    /// The pack file.
+    pub pack: PathBuf,
+    /// Its index.
+    pub index: PathBuf,
+    /// Size of the pack in bytes.
+    pub bytes: u64,
+    /// Objects in it.
+    pub objects: u64,
+    /// Whether every object was reachable from what was pushed with it.
+    pub exact: bool,
+    /// Keeps the files from eviction.
+    _held: Arc<CachedPack>,
+}
+
+/// All packs of a snapshot, oldest first; held ones are not evicted.
+#[derive(Debug, Clone, Default)]
+pub struct LocalPacks {
+    /// The packs.
+    pub packs: Vec<LocalPack>,
+}
+
+impl Repository {
+    /// A folder for a pack in the making, on the cache's file system.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn incoming(&self) -> Result<TempDir, Error> {
+        Ok(self.shared.cache.incoming()?)
+    }
+
+    /// All packs of a snapshot on local disk; what is missing is fetched and verified.
+    ///
+    /// # Errors
+    /// When a pack cannot be fetched, or is damaged.
+    pub async fn local_packs(&self, snapshot: &Snapshot) -> Result<LocalPacks, Error> {
+        let packs = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)))
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(LocalPacks { packs })
+    }
+
+    async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
+        let cached = match self.cached(&pack.record).await? {
+            Some(cached) => cached,
+            None => self.bring_in(&pack).await?,
+        };
+        let StoredPack { generation: _, record } = pack;
+        Ok(LocalPack {
+            id: record.id,
+            pack: cached.pack.clone(),
+            index: cached.index.clone(),
+            bytes: record.bytes,
+            objects: record.objects,
+            exact: record.exact,
+            _held: cached,
+        })
+    }
+
+    async fn cached(&self, record: &PackRecord) -> Result<Option<Arc<CachedPack>>, Error> {
+        if let Some(cached) = self.shared.cache.peek(&self.id, &record.id) {
+            return Ok(Some(cached));
+        }
+        let (cache, id, record) = (Arc::clone(&self.shared.cache), self.id.clone(), record.clone());
+        tokio::task::spawn_blocking(move || cache.get(&id, &record)).await.map_err(|_| Error::Stopping)
+    }
+
+    async fn bring_in(&self, pack: &StoredPack) -> Result<Arc<CachedPack>, Error> {
+        let folder = self.incoming()?;
+        let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
+        let key = match pack.record.place {
+            Place::Uploaded => {
+                let (pack_key, index_key) = (keys::pack(&self.id, &pack.record.id), keys::pack_index(&self.id, &pack.record.id));
+                let store = &self.shared.store;
+                let (pack_found, index_found) =
+                    tokio::try_join!(store.download(&pack_key, &pack_file), store.download(&index_key, &index_file))?;
+                match (pack_found, index_found) {
+                    (true, true) => pack_key,
+                    (false, _) => return Err(Error::Missing { key: pack_key }),
+                    (_, false) => return Err(Error::Missing { key: index_key }),
+                }
+            }
+            Place::Inlined { offset } => {
+                let key = keys::log_entry(&self.id, pack.generation);
+                let payload = self.payload(pack.generation).await?;
+                let (pack_bytes, index_bytes) =
+                    slices(&payload, offset, &pack.record).ok_or_else(|| Error::Damaged {
+                        key: key.clone(),
+                        reason: "a pack lies outside the payload".to_owned(),
+                    })?;
+                tokio::try_join!(tokio::fs::write(&pack_file, &pack_bytes), tokio::fs::write(&index_file, &index_bytes))?;
+                key
+            }
+        };
+        let (cache, id, record) = (Arc::clone(&self.shared.cache), self.id.clone(), pack.record.clone());
+        let admit = tokio::task::spawn_blocking(move || {
+            // Keeps the folder until the files have moved.
+            let _folder = folder;
+            verify(&pack_file, &index_file, &record)?;
+            cache.insert(&id, &record, &pack_file, &index_file)
+        });
+        let admitted = admit.await.map_err(|_| Error::Stopping)?.map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => Error::Damaged { key, reason: error.to_string() },
+            _ => Error::Cache(error),
+        })?;
+        self.payloads.lock().unwrap_or_else(PoisonError::into_inner).remove(pack.generation);
+        Ok(admitted)
+    }
+
+    /// The inlined packs of an entry, from memory or from the bucket.
+    async fn payload(&self, generation: u64) -> Result<Bytes, Error> {
+        let remembered = self.payloads.lock().unwrap_or_else(PoisonError::into_inner).get(generation);
+        if let Some(payload) = remembered {
+            return Ok(payload);
+        }
+        match super::read::read_entry(&*self.shared.store, &self.id, generation).await? {
+            Some(read) => Ok(read.payload),
+            None => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
+        }
+    }
+}
+
+fn slices(payload: &Bytes, offset: u64, record: &PackRecord) -> Option<(Bytes, Bytes)> {
+    let start = usize::try_from(offset).ok()?;
+    let middle = start.checked_add(usize::try_from(record.bytes).ok()?)?;
+    let end = middle.checked_add(usize::try_from(record.index_bytes).ok()?)?;
+    (end <= payload.len()).then(|| (payload.slice(start..middle), payload.slice(middle..end)))
+}

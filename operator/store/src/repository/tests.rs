@@ -1,0 +1,218 @@
+use std::sync::Arc;
+
+use model::clock::{SystemClock, SystemRandom};
+use model::{ObjectId, RefName, RepositoryPath};
+
+use crate::testing::{Fault, FaultyStore, MemoryStore};
+use crate::{Cache, CommitError, LocalPack, ObjectStore, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository};
+
+/// Concatenates bytes: enough to see that packs are replaced.
+struct Concatenate;
+
+impl PackTools for Concatenate {
+    fn fold(&self, packs: &[LocalPack], folder: &std::path::Path) -> Result<ReceivedPack, String> {
+        let read = |path: &std::path::PathBuf| std::fs::read(path).map_err(|error| error.to_string());
+        let bytes = packs.iter().map(|pack| read(&pack.pack)).collect::<Result<Vec<_>, _>>()?.concat();
+        let (pack, index) = (folder.join("folded.pack"), folder.join("folded.idx"));
+        std::fs::write(&pack, &bytes).unwrap();
+        std::fs::write(&index, b"index").unwrap();
+        Ok(ReceivedPack { pack, index, objects: packs.iter().map(|pack| pack.objects).sum(), exact: true })
+    }
+
+    fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
+        Ok(vec![])
+    }
+}
+
+struct Server {
+    _cache: tempfile::TempDir,
+    repositories: Repositories,
+}
+
+impl Server {
+    fn new(store: impl ObjectStore) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Arc::new(Cache::open(folder.path(), 1 << 30).unwrap());
+        let repositories =
+            Repositories::new(Arc::new(store), cache, Arc::new(Concatenate), Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+        Self { _cache: folder, repositories }
+    }
+
+    async fn open(&self) -> Arc<Repository> {
+        let path: RepositoryPath = "team-a/hello".parse().unwrap();
+        let id = self.repositories.find_or_create(&path).await.unwrap();
+        self.repositories.open(&id).await.unwrap()
+    }
+}
+
+fn id(number: u32) -> ObjectId {
+    let mut bytes = [1; 20];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    ObjectId::Sha1(bytes)
+}
+
+fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
+    let edits = edits
+        .iter()
+        .map(|(name, old, new)| RefEdit { name: RefName::branch(name).unwrap(), old: old.map(id), new: new.map(id) })
+        .collect();
+    Push { actor: "alice".to_owned(), request_id: "r".to_owned(), options: vec![], atomic: false, edits, pack: None, dropped: vec![], default_branch: None }
+}
+
+fn with_pack(repository: &Repository, mut push: Push, content: &[u8]) -> (Push, tempfile::TempDir) {
+    let folder = repository.incoming().unwrap();
+    let (pack, index) = (folder.path().join("p"), folder.path().join("i"));
+    std::fs::write(&pack, content).unwrap();
+    std::fs::write(&index, b"index").unwrap();
+    push.pack = Some(ReceivedPack { pack, index, objects: 1, exact: true });
+    (push, folder)
+}
+
+#[tokio::test]
+async fn a_push_is_seen_by_another_server_at_once() {
+    let store = MemoryStore::default();
+    let (one, two) = (Server::new(store.clone()), Server::new(store));
+    let (writer, reader) = (one.open().await, two.open().await);
+    assert!(reader.snapshot().await.unwrap().refs.is_empty());
+    writer.commit(push(&[("main", None, Some(1))])).await.unwrap();
+    assert_eq!(reader.snapshot().await.unwrap().refs.get(&RefName::branch("main").unwrap()), Some(id(1)));
+}
+
+#[tokio::test]
+async fn a_small_push_costs_one_round_and_a_large_one_two() {
+    let store = MemoryStore::default();
+    let server = Server::new(store.clone());
+    let repository = server.open().await;
+    let before = store.calls();
+    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"pack");
+    repository.commit(small).await.unwrap();
+    let calls = |name: &str| store.calls().get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0);
+    assert_eq!((calls("create"), calls("get"), calls("upload"), calls("list")), (1, 0, 0, 0));
+    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &[7; 300 << 10]);
+    repository.commit(large).await.unwrap();
+    assert_eq!((calls("create"), calls("get"), calls("upload"), calls("list")), (2, 0, 2, 0));
+}
+
+#[tokio::test]
+async fn doubtful_answers_are_settled_by_reading() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost, Fault::OwnRetry] {
+        let store = MemoryStore::default();
+        // The first create is the catalog's.
+        let server = Server::new(FaultyStore::new(store.clone(), [Fault::None, fault, fault]));
+        let repository = server.open().await;
+        repository.commit(push(&[("main", None, Some(1))])).await.unwrap();
+        let snapshot = Server::new(store).open().await.snapshot().await.unwrap();
+        assert_eq!((snapshot.generation, snapshot.pushes), (1, 1), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_changes_nothing() {
+    let store = MemoryStore::default();
+    let server = Server::new(FaultyStore::new(store, [Fault::None, Fault::Refused]));
+    let repository = server.open().await;
+    assert!(matches!(repository.commit(push(&[("main", None, Some(1))])).await, Err(CommitError::Failed(_))));
+    assert_eq!(repository.snapshot().await.unwrap().generation, 0);
+    repository.commit(push(&[("main", None, Some(1))])).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_who_move_the_same_reference_one_is_told() {
+    let store = MemoryStore::default();
+    let (one, two) = (Server::new(store.clone()), Server::new(store));
+    let (first, second) = (one.open().await, two.open().await);
+    first.commit(push(&[("main", None, Some(1))])).await.unwrap();
+    let lost = second.commit(push(&[("main", None, Some(2))])).await;
+    assert!(matches!(lost, Err(CommitError::Moved(moved)) if moved == [(RefName::branch("main").unwrap(), Some(id(1)))]));
+    let partly = second.commit(push(&[("main", None, Some(2)), ("topic", None, Some(3))])).await.unwrap();
+    assert_eq!(partly.results, [Err(Some(id(1))), Ok(())]);
+    let atomic = Push { atomic: true, ..push(&[("main", None, Some(2)), ("other", None, Some(3))]) };
+    assert!(matches!(second.commit(atomic).await, Err(CommitError::Moved(_))));
+    assert_eq!(first.snapshot().await.unwrap().refs.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_writers_on_two_servers_lose_nothing() {
+    let store = MemoryStore::default();
+    let (one, two) = (Server::new(store.clone()), Server::new(store.clone()));
+    let servers = [one.open().await, two.open().await];
+    let writers = (0..32_u32).map(|writer| {
+        let repository = Arc::clone(&servers[usize::from(writer % 2 == 1)]);
+        tokio::spawn(async move {
+            let branch = format!("w{writer}");
+            for step in 0..10 {
+                let number = |step| writer * 100 + step;
+                let old = if step == 0 { None } else { Some(number(step - 1)) };
+                repository.commit(push(&[(&branch, old, Some(number(step)))])).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let fresh = Server::new(store).open().await.snapshot().await.unwrap();
+    assert_eq!((fresh.refs.len(), fresh.pushes), (32, 320));
+    for server in servers {
+        let snapshot = server.snapshot().await.unwrap();
+        assert_eq!((snapshot.digest, snapshot.generation), (fresh.digest, fresh.generation));
+        assert!(fresh.refs.iter().all(|(name, value)| snapshot.refs.get(name) == Some(*value)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packs_are_folded_and_a_cold_server_reads_hint_and_checkpoint() {
+    let store = MemoryStore::default();
+    let server = Server::new(store.clone());
+    let repository = server.open().await;
+    for step in 0..80_u32 {
+        let old = step.checked_sub(1);
+        let (push, _folder) = with_pack(&repository, push(&[("main", old, Some(step))]), format!("pack {step}").as_bytes());
+        repository.commit(push).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let snapshot = repository.snapshot().await.unwrap();
+    assert!(snapshot.packs.len() < 60, "{} packs", snapshot.packs.len());
+    assert_eq!(snapshot.objects(), 80);
+    assert!(store.keys().iter().any(|key| key.contains("/checkpoint/")));
+    let before = store.calls();
+    let cold = Server::new(store.clone());
+    let reopened = cold.open().await;
+    assert_eq!(reopened.known().digest, snapshot.digest);
+    assert_eq!(store.calls().get("list"), before.get("list"));
+    assert_eq!(reopened.local_packs(&snapshot).await.unwrap().packs.len(), snapshot.packs.len());
+}
+
+#[tokio::test]
+async fn damage_is_reported_and_never_served() {
+    let store = MemoryStore::default();
+    let server = Server::new(store.clone());
+    let repository = server.open().await;
+    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"small");
+    repository.commit(small).await.unwrap();
+    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &[7; 300 << 10]);
+    repository.commit(large).await.unwrap();
+    let snapshot = repository.snapshot().await.unwrap();
+    for key in store.keys().into_iter().filter(|key| key.contains("/log/") || key.contains("/packs/")) {
+        store.tamper(&key, |bytes| bytes[2] ^= 1);
+        let cold = Server::new(store.clone());
+        let id = cold.repositories.find(&"team-a/hello".parse().unwrap()).await.unwrap().unwrap();
+        let failed = match cold.repositories.open(&id).await {
+            Err(_) => true,
+            Ok(opened) => opened.local_packs(&snapshot).await.is_err(),
+        };
+        assert!(failed, "{key}");
+        store.tamper(&key, |bytes| bytes[2] ^= 1);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_repository_comes_back_empty() {
+    let store = MemoryStore::default();
+    let server = Server::new(store.clone());
+    server.open().await.commit(push(&[("main", None, Some(1))])).await.unwrap();
+    let path = "team-a/hello".parse().unwrap();
+    server.repositories.delete(&path).await.unwrap();
+    assert!(store.keys().iter().all(|key| key.ends_with("/hint")), "{:?}", store.keys());
+    assert!(server.open().await.snapshot().await.unwrap().refs.is_empty());
+}

@@ -1,0 +1,108 @@
+//! A store in memory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
+
+/// A store in memory; clones share their objects, and every call is counted.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    calls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
+
+impl MemoryStore {
+    /// How often each operation was called.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<&'static str, u64> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.objects().keys().cloned().collect()
+    }
+
+    /// Changes an object behind everybody's back.
+    pub fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(object) = self.objects().get_mut(key) {
+            let mut bytes = object.to_vec();
+            change(&mut bytes);
+            *object = bytes.into();
+        }
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, operation: &'static str) {
+        *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(operation).or_default() += 1;
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
+        self.count("create");
+        let mut objects = self.objects();
+        if objects.contains_key(key) {
+            return Ok(Create::Exists);
+        }
+        objects.insert(key.to_owned(), body);
+        Ok(Create::Created)
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
+        self.count("put");
+        self.objects().insert(key.to_owned(), body);
+        Ok(())
+    }
+
+    async fn upload(&self, key: &str, file: &Path) -> Result<(), StoreError> {
+        self.count("upload");
+        let unavailable = |error: std::io::Error| StoreError::Unavailable {
+            operation: "upload",
+            key: key.to_owned(),
+            reason: error.to_string(),
+        };
+        let bytes = std::fs::read(file).map_err(unavailable)?;
+        self.objects().insert(key.to_owned(), bytes.into());
+        Ok(())
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.count("get");
+        Ok(self.objects().get(key).cloned())
+    }
+
+    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+        self.count("download");
+        let Some(bytes) = self.objects().get(key).cloned() else { return Ok(false) };
+        std::fs::write(file, bytes).map(|()| true).map_err(|error| StoreError::Unavailable {
+            operation: "download",
+            key: key.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.count("delete");
+        self.objects().remove(key);
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.count("list");
+        let objects = self.objects();
+        let wanted = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        let after = wanted.filter(|(key, _)| start_after.is_none_or(|after| key.as_str() > after));
+        Ok(after.take(limit).map(|(key, body)| ObjectMeta { key: key.clone(), size: body.len() as u64 }).collect())
+    }
+}
