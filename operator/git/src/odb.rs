@@ -1,0 +1,239 @@
+//! The objects of a repository: packs on the local disk, read as one database.
+//!
+//! Packs may be thin: a delta may build on an object of another pack. The order of the packs matters for that: a base is
+//! looked for in the delta's own pack first, then in older packs (nearest first), then in younger ones. A pack was accepted when
+//! its bases lay in older packs, so chains of deltas go strictly backwards and end, whatever duplicates there are.
+//!
+//! Packs are read with `pread`, never mapped: a cache file that is cut short becomes an error here and not a killed process,
+//! and the memory of a clone stays what its buffers are. Indexes are mapped, checked in size when opened.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), git::odb::Error> {
+//! use git::odb::{PackPaths, Packs, ReadCache};
+//! let packs = Packs::open(&[PackPaths { pack: "a.pack".into(), index: "a.idx".into(), exact: true }])?;
+//! let (mut cache, mut buffer) = (ReadCache::default(), Vec::new());
+//! let id = gix::ObjectId::null(gix::hash::Kind::Sha1);
+//! assert!(packs.find(&id, &mut buffer, &mut cache)?.is_none());
+//! # Ok(()) }
+//! ```
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use gix::{ObjectId, objs::Kind};
+
+mod delta;
+mod pack;
+mod read;
+
+pub use pack::{Entry, EntryKind, Pack};
+pub use read::ReadCache;
+
+pub(crate) use delta::apply as apply_delta;
+
+/// The files of one pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackPaths {
+    /// The pack.
+    pub pack: PathBuf,
+    /// Its index, version 2.
+    pub index: PathBuf,
+    /// Every object of the pack was reachable from the tips that were pushed with it.
+    pub exact: bool,
+}
+
+/// Why packs cannot be read. All of these are faults of ours or damage, never of a client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be opened or read.
+    #[error("failed to read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A delta builds on an object that no pack has.
+    #[error("object {base} is missing; a delta in {path} builds on it")]
+    MissingBase {
+        /// The file with the delta.
+        path: PathBuf,
+        /// What it builds on.
+        base: ObjectId,
+    },
+    /// An object that must be there is not.
+    #[error("object {0} is missing")]
+    Missing(ObjectId),
+}
+
+impl Error {
+    /// A damaged file.
+    pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+
+    /// What the caller should do about it.
+    #[must_use]
+    pub fn kind(&self) -> model::error::Kind {
+        model::error::Kind::Internal
+    }
+}
+
+/// Where an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    /// Position of the pack among the packs.
+    pub pack: usize,
+    /// Offset of its entry in the pack.
+    pub offset: u64,
+}
+
+/// An object: its kind and its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Object<'a> {
+    /// Commit, tree, blob or tag.
+    pub kind: Kind,
+    /// The whole content.
+    pub data: &'a [u8],
+}
+
+/// Packs, oldest first, as one database. Cheap to clone; opened files are shared.
+#[derive(Clone, Default)]
+pub struct Packs {
+    packs: Arc<[Arc<Pack>]>,
+    facts: Arc<Facts>,
+}
+
+/// What is found out about the packs together, once.
+#[derive(Default)]
+struct Facts {
+    disjoint: OnceLock<bool>,
+    joined_trailer: OnceLock<ObjectId>,
+}
+
+impl Packs {
+    /// Opens packs; `paths` are in the order of the log, oldest first.
+    ///
+    /// # Errors
+    /// When a file is missing or obviously damaged.
+    pub fn open(paths: &[PackPaths]) -> Result<Self, Error> {
+        Self::default().extended(paths)
+    }
+
+    /// These packs with `more` after them. A pack that is open already (by path) is not opened again and keeps its place.
+    ///
+    /// # Errors
+    /// When a file is missing or obviously damaged.
+    pub fn extended(&self, more: &[PackPaths]) -> Result<Self, Error> {
+        let mut packs = self.packs.to_vec();
+        for paths in more {
+            if !packs.iter().any(|pack| pack.paths().pack == paths.pack) {
+                packs.push(Arc::new(Pack::open(paths)?));
+            }
+        }
+        Ok(Self { packs: packs.into(), facts: Arc::default() })
+    }
+
+    /// Exactly the packs of `paths`, in that order, taking over the files that are open already.
+    ///
+    /// # Errors
+    /// When a file is missing or obviously damaged.
+    pub fn replaced(&self, paths: &[PackPaths]) -> Result<Self, Error> {
+        let open = |paths: &PackPaths| match self.packs.iter().find(|pack| pack.paths() == paths) {
+            Some(pack) => Ok(Arc::clone(pack)),
+            None => Pack::open(paths).map(Arc::new),
+        };
+        let packs = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { packs: packs.into(), facts: Arc::default() })
+    }
+
+    /// The packs, oldest first.
+    #[must_use]
+    pub fn packs(&self) -> &[Arc<Pack>] {
+        &self.packs
+    }
+
+    /// Entries in all packs; an object that is in two packs counts twice.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.packs.iter().map(|pack| u64::from(pack.len())).sum()
+    }
+
+    /// Whether the object is there.
+    #[must_use]
+    pub fn contains(&self, id: &gix::oid) -> bool {
+        self.packs.iter().rev().any(|pack| pack.contains(id))
+    }
+
+    /// Where the object is; of several copies the youngest.
+    #[must_use]
+    pub fn locate(&self, id: &gix::oid) -> Option<Location> {
+        let find = |(at, pack): (usize, &Arc<Pack>)| pack.offset(id).map(|offset| Location { pack: at, offset });
+        self.packs.iter().enumerate().rev().find_map(find)
+    }
+
+    /// Where the base of a delta in the pack at `pack` is; see the module's text for the order.
+    #[must_use]
+    pub fn locate_base(&self, pack: usize, base: &gix::oid) -> Option<Location> {
+        let (older, younger) = self.packs.split_at((pack + 1).min(self.packs.len()));
+        let backwards = older.iter().enumerate().rev();
+        let forwards = younger.iter().enumerate().map(|(at, found)| (at + pack + 1, found));
+        let find = |(at, found): (usize, &Arc<Pack>)| found.offset(base).map(|offset| Location { pack: at, offset });
+        backwards.chain(forwards).find_map(find)
+    }
+
+    /// The object, read into `buffer`; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn find<'a>(&self, id: &gix::oid, buffer: &'a mut Vec<u8>, cache: &mut ReadCache) -> Result<Option<Object<'a>>, Error> {
+        let Some(location) = self.locate(id) else {
+            buffer.clear();
+            return Ok(None);
+        };
+        let kind = self.read(location, buffer, cache)?;
+        Ok(Some(Object { kind, data: buffer }))
+    }
+
+    /// The object, which must be there.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn get<'a>(&self, id: &gix::oid, buffer: &'a mut Vec<u8>, cache: &mut ReadCache) -> Result<Object<'a>, Error> {
+        self.find(id, buffer, cache)?.ok_or_else(|| Error::Missing(id.to_owned()))
+    }
+
+    /// Whether no object is in two packs. Found out once.
+    #[must_use]
+    pub fn disjoint(&self) -> bool {
+        *self.facts.disjoint.get_or_init(|| {
+            let mut packs: Vec<_> = self.packs.iter().collect();
+            packs.sort_by_key(|pack| pack.len());
+            // Every smaller pack against every greater one: the big one is asked, not walked.
+            let apart = |(at, small): (usize, &&Arc<Pack>)| {
+                packs[at + 1..].iter().all(|big| !(0..small.len()).any(|entry| big.contains(small.id_at(entry))))
+            };
+            packs.iter().enumerate().all(apart)
+        })
+    }
+
+    /// The trailer of all packs joined, if it was computed before.
+    pub(crate) fn joined_trailer(&self) -> &OnceLock<ObjectId> {
+        &self.facts.joined_trailer
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

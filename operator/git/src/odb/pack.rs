@@ -1,0 +1,276 @@
+//! One pack on disk: its index mapped, its data read by `pread`.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use gix::{ObjectId, objs::Kind};
+use gix_pack::{data, index};
+
+use super::{Error, PackPaths};
+
+/// Bytes of the header of a pack.
+pub(crate) const HEADER: u64 = 12;
+
+/// Bytes of the trailer of a pack.
+pub(crate) const TRAILER: u64 = 20;
+
+/// Longest head of an entry: size (10), base by id (20) or by distance (10).
+pub(crate) const MAX_ENTRY_HEAD: usize = 32;
+
+/// Numbers packs within the process, for caches that outlive one set of packs.
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+
+/// What an entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A whole object.
+    Whole(Kind),
+    /// A delta on the entry at this offset of the same pack.
+    OffsetDelta(u64),
+    /// A delta on this object.
+    RefDelta(ObjectId),
+}
+
+/// The head of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Where the entry begins.
+    pub offset: u64,
+    /// What it holds.
+    pub kind: EntryKind,
+    /// Inflated size of what is stored: of the object or of the delta.
+    pub size: u64,
+    /// Bytes of the head; the deflated bytes follow.
+    pub head: u64,
+}
+
+/// An open pack.
+pub struct Pack {
+    id: u32,
+    paths: PackPaths,
+    file: File,
+    bytes: u64,
+    index: index::File,
+    offsets: OnceLock<Vec<u64>>,
+    self_contained: OnceLock<bool>,
+}
+
+impl Pack {
+    /// Opens a pack and its index.
+    ///
+    /// # Errors
+    /// When a file is missing or obviously damaged: sizes, counts and the trailer must agree.
+    pub fn open(paths: &PackPaths) -> Result<Self, Error> {
+        let failed = |source| Error::Read { path: paths.pack.clone(), source };
+        let file = File::open(&paths.pack).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        let index = index::File::at(&paths.index, gix::hash::Kind::Sha1)
+            .map_err(|error| Error::damaged(&paths.index, error.to_string()))?;
+        if bytes < HEADER + TRAILER {
+            return Err(Error::damaged(&paths.pack, "it is too short for a pack"));
+        }
+        let mut head = [0; 12];
+        file.read_exact_at(&mut head, 0).map_err(failed)?;
+        let (_, objects) = data::header::decode(&head).map_err(|error| Error::damaged(&paths.pack, error.to_string()))?;
+        if objects != index.num_objects() {
+            return Err(Error::damaged(&paths.pack, "its index has another number of objects"));
+        }
+        let mut trailer = [0; 20];
+        file.read_exact_at(&mut trailer, bytes - TRAILER).map_err(failed)?;
+        if index.pack_checksum().as_slice() != trailer {
+            return Err(Error::damaged(&paths.pack, "its index belongs to another pack"));
+        }
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            paths: paths.clone(),
+            file,
+            bytes,
+            index,
+            offsets: OnceLock::new(),
+            self_contained: OnceLock::new(),
+        })
+    }
+
+    /// Its files.
+    #[must_use]
+    pub fn paths(&self) -> &PackPaths {
+        &self.paths
+    }
+
+    /// Its number within the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How many objects it has.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.index.num_objects()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Length of the file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its trailer: the SHA-1 of all bytes before it.
+    #[must_use]
+    pub fn trailer(&self) -> ObjectId {
+        self.index.pack_checksum()
+    }
+
+    /// Whether the object is in this pack.
+    #[must_use]
+    pub fn contains(&self, id: &gix::oid) -> bool {
+        self.index.lookup(id).is_some()
+    }
+
+    /// Offset of the object's entry.
+    #[must_use]
+    pub fn offset(&self, id: &gix::oid) -> Option<u64> {
+        self.index.lookup(id).map(|at| self.index.pack_offset_at_index(at))
+    }
+
+    /// The object at a position of the index, which is sorted by id.
+    ///
+    /// # Panics
+    /// When `position` is not below [`Self::len`].
+    #[must_use]
+    pub fn id_at(&self, position: u32) -> &gix::oid {
+        self.index.oid_at_index(position)
+    }
+
+    /// All objects in the order of their ids: id, offset, CRC-32 of the entry.
+    pub fn iter(&self) -> impl Iterator<Item = (ObjectId, u64, u32)> + '_ {
+        self.index.iter().map(|entry| (entry.oid, entry.pack_offset, entry.crc32.unwrap_or(0)))
+    }
+
+    /// The offsets of all entries, sorted, and the end of the last one. Made once.
+    pub(crate) fn offsets(&self) -> &[u64] {
+        self.offsets.get_or_init(|| {
+            let mut offsets = self.index.sorted_offsets();
+            offsets.push(self.end());
+            offsets
+        })
+    }
+
+    /// Where the entries end and the trailer begins.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.bytes - TRAILER
+    }
+
+    /// Length of the entry at `offset`, head included; `None` when no entry begins there.
+    #[must_use]
+    pub fn entry_length(&self, offset: u64) -> Option<u64> {
+        let offsets = self.offsets();
+        let at = offsets.binary_search(&offset).ok()?;
+        Some(offsets.get(at + 1)? - offset)
+    }
+
+    /// Reads exactly these bytes of the file.
+    ///
+    /// # Errors
+    /// When the file ends before or cannot be read.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.file.read_exact_at(buffer, offset).map_err(|source| self.failed(source))
+    }
+
+    /// A reader of the bytes from `offset` on, for copying them as they are.
+    pub(crate) fn reader(&self, offset: u64) -> Span<'_> {
+        Span { file: &self.file, offset }
+    }
+
+    /// Reads and parses the head of the entry at `offset`.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not an entry.
+    pub fn entry(&self, offset: u64) -> Result<Entry, Error> {
+        let mut head = [0; MAX_ENTRY_HEAD];
+        let available = self.end().saturating_sub(offset).min(MAX_ENTRY_HEAD as u64);
+        let head = &mut head[..usize::try_from(available).unwrap_or(MAX_ENTRY_HEAD)];
+        self.read_exact_at(head, offset)?;
+        self.parse(offset, head)
+    }
+
+    /// Parses the head of the entry at `offset` out of its first bytes.
+    pub(crate) fn parse(&self, offset: u64, bytes: &[u8]) -> Result<Entry, Error> {
+        let damaged = |what: &str| Error::damaged(&self.paths.pack, format!("{what} at offset {offset}"));
+        let entry = data::Entry::from_bytes(bytes, offset, gix::hash::Kind::Sha1).map_err(|_| damaged("no entry"))?;
+        let kind = match entry.header {
+            data::entry::Header::Commit => EntryKind::Whole(Kind::Commit),
+            data::entry::Header::Tree => EntryKind::Whole(Kind::Tree),
+            data::entry::Header::Blob => EntryKind::Whole(Kind::Blob),
+            data::entry::Header::Tag => EntryKind::Whole(Kind::Tag),
+            data::entry::Header::RefDelta { base_id } => EntryKind::RefDelta(base_id),
+            data::entry::Header::OfsDelta { base_distance } => {
+                let base = data::entry::Header::verified_base_pack_offset(offset, base_distance);
+                EntryKind::OffsetDelta(base.ok_or_else(|| damaged("a delta without base"))?)
+            }
+        };
+        Ok(Entry { offset, kind, size: entry.decompressed_size, head: entry.data_offset - offset })
+    }
+
+    /// Whether every delta builds on an object of this very pack. Found out once, by reading the heads of all entries.
+    ///
+    /// # Errors
+    /// When an entry cannot be read.
+    pub fn self_contained(&self) -> Result<bool, Error> {
+        if let Some(known) = self.self_contained.get() {
+            return Ok(*known);
+        }
+        let mut contained = true;
+        let mut buffer = vec![0; 1 << 16];
+        let (mut start, mut end) = (0, 0);
+        for offset in &self.offsets()[..self.offsets().len() - 1] {
+            let needed = (offset + MAX_ENTRY_HEAD as u64).min(self.end());
+            if *offset < start || needed > end {
+                start = *offset;
+                end = (start + buffer.len() as u64).min(self.end());
+                let length = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+                self.read_exact_at(&mut buffer[..length], start)?;
+            }
+            let range = usize::try_from(offset - start).unwrap_or(0)..usize::try_from(needed - start).unwrap_or(0);
+            if let EntryKind::RefDelta(base) = self.parse(*offset, &buffer[range])?.kind {
+                if !self.contains(&base) {
+                    contained = false;
+                    break;
+                }
+            }
+        }
+        Ok(*self.self_contained.get_or_init(|| contained))
+    }
+
+    /// A failed read of the pack.
+    pub(crate) fn failed(&self, source: io::Error) -> Error {
+        Error::Read { path: self.paths.pack.clone(), source }
+    }
+}
+
+/// Reads a file from an offset on, independent of all other readers.
+pub(crate) struct Span<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl io::Read for Span<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
