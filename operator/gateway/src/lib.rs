@@ -1,1 +1,13 @@
-//! HTTP transports and the request shell
+//! Transports and the request shell: who asks, may they, and the two services fetch and push.
+//!
+//! Holds nothing that matters: every state is in the store or in the desired state that is passed in.
+
+mod authn;
+mod authorize;
+mod gateway;
+mod http;
+mod metrics;
+mod service;
+
+pub use gateway::{Gateway, GatewayConfig};
+pub use http::{ServeError, TlsFiles, serve};

@@ -5,6 +5,7 @@
 
 mod cache;
 mod checkpoint;
+mod connect;
 mod cursor;
 mod digest;
 pub mod entry;
@@ -14,13 +15,17 @@ mod keys;
 mod metrics;
 mod object;
 mod pack_tools;
+pub mod probe;
 mod repositories;
 mod repository;
+mod s3;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod url;
 
 pub use cache::Cache;
+pub use connect::connect;
 pub use cursor::{Cursor, CursorRecord};
 pub use error::{CommitError, Error};
 pub use file::FileStore;
@@ -29,4 +34,6 @@ pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
 pub use repositories::Repositories;
 pub use repository::{Committed, EditResult, LocalPack, LocalPacks, Push, ReceivedPack, Repository};
+pub use s3::S3Store;
 pub use state::{PackId, RefEdit, Refs, Snapshot, StoredPack};
+pub use url::{S3Url, StoreUrl, StoreUrlError};

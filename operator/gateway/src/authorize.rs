@@ -1,0 +1,143 @@
+//! The one choke point: may this principal do this here? Every answer is counted and written to the audit log.
+//!
+//! What a denied client reads depends only on what it may know: where it may not read, the text is a function of who asks and of
+//! the name, never of whether the repository exists.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::desired::{DesiredState, RepositoryConfig};
+use model::policy::{AccessRequest, Action, Decision, Labels, Principal, ReferenceScope};
+use model::{RefName, RepositoryPath};
+
+use crate::metrics::GatewayMetrics;
+
+/// Who asks, from where, in which request.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    pub(crate) source: IpAddr,
+    pub(crate) request_id: String,
+}
+
+/// Why a request may not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// The caller may not know whether the repository exists.
+    Hidden(String),
+    /// The caller may read but not do this.
+    Forbidden(String),
+}
+
+/// Decides about a repository as a whole; grants only what exists.
+pub(crate) fn repository(
+    action: Action,
+    path: &RepositoryPath,
+    caller: &Caller,
+    desired: &DesiredState,
+    metrics: &GatewayMetrics,
+) -> Result<Arc<RepositoryConfig>, Denial> {
+    let config = desired.repositories.get(path);
+    let no_labels = Labels::new();
+    let labels = config.map_or(&no_labels, |config| &config.labels);
+    let decide = |action, labels| {
+        let reference = match action {
+            Action::GitPull => ReferenceScope::Whole,
+            Action::GitPush => ReferenceScope::Any,
+        };
+        desired.policies.evaluate(&request(action, path, caller, labels, reference))
+    };
+    let decision = decide(action, labels);
+    record(action, path, caller, &decision, config.is_some(), metrics);
+    match config {
+        Some(config) if decision.is_allowed() => Ok(Arc::clone(config)),
+        Some(_) if action == Action::GitPush && decide(Action::GitPull, labels).is_allowed() => {
+            Err(Denial::Forbidden(forbidden(action, path, caller, &decision)))
+        }
+        // Without labels, the decision is the same for a repository that exists and for one that does not.
+        _ => Err(Denial::Hidden(hidden(action, path, caller, &decide(action, &no_labels)))),
+    }
+}
+
+/// Decides about each reference of a push; `Err` holds what the client reads for that reference.
+pub(crate) fn references(
+    names: &[RefName],
+    config: &RepositoryConfig,
+    caller: &Caller,
+    desired: &DesiredState,
+    metrics: &GatewayMetrics,
+) -> Vec<Result<(), String>> {
+    let base = request(Action::GitPush, &config.path, caller, &config.labels, ReferenceScope::Any);
+    let decisions = desired.policies.evaluate_references(&base, names);
+    let explain = |decision: Decision| match decision {
+        Decision::Allowed { .. } => Ok(()),
+        Decision::ExplicitlyDenied { policy, sid } => Err(format!("denied by AccessPolicy {policy}, statement {sid}")),
+        Decision::NotAllowed => Err("no AccessPolicy allows codecommit:GitPush to this reference".to_owned()),
+    };
+    let denied = decisions.iter().filter(|decision| !decision.is_allowed()).count();
+    for decision in decisions.iter().filter(|decision| !decision.is_allowed()).take(1) {
+        record(Action::GitPush, &config.path, caller, decision, true, metrics);
+    }
+    if denied > 1 {
+        tracing::info!(target: "audit", request.id = caller.request_id, denied, "references of this push were denied");
+    }
+    decisions.into_iter().map(explain).collect()
+}
+
+fn request<'a>(
+    action: Action,
+    path: &'a RepositoryPath,
+    caller: &'a Caller,
+    labels: &'a Labels,
+    reference: ReferenceScope<'a>,
+) -> AccessRequest<'a> {
+    AccessRequest { principal: &caller.principal, action, repository: path, labels, reference, source: caller.source }
+}
+
+fn record(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Decision, exists: bool, metrics: &GatewayMetrics) {
+    let (word, policy, sid) = match decision {
+        Decision::Allowed { policy, sid } => ("allow", policy.as_str(), sid.as_str()),
+        Decision::ExplicitlyDenied { policy, sid } => ("deny", policy.as_str(), sid.as_str()),
+        Decision::NotAllowed => ("deny", "", ""),
+    };
+    metrics.decided(action.as_str(), word);
+    tracing::info!(
+        target: "audit",
+        request.id = caller.request_id,
+        principal = %caller.principal,
+        source.ip = %caller.source,
+        action = action.as_str(),
+        repo.name = %path,
+        repo.exists = exists,
+        decision = word,
+        policy,
+        sid,
+        "access decided"
+    );
+}
+
+fn hidden(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Decision) -> String {
+    let why = match decision {
+        Decision::ExplicitlyDenied { policy, sid } => format!("AccessPolicy {policy}, statement {sid} denies"),
+        Decision::Allowed { .. } | Decision::NotAllowed => "no AccessPolicy allows".to_owned(),
+    };
+    format!(
+        "repository '{path}' was not found, or {why} {} to {}; ask the people who manage namespace {}\n",
+        action.as_str(),
+        caller.principal,
+        path.namespace
+    )
+}
+
+fn forbidden(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Decision) -> String {
+    let why = match decision {
+        Decision::ExplicitlyDenied { policy, sid } => format!("AccessPolicy {policy}, statement {sid} denies"),
+        Decision::Allowed { .. } | Decision::NotAllowed => "no AccessPolicy allows".to_owned(),
+    };
+    format!(
+        "{why} {} on '{path}' to {}; ask the people who manage namespace {}\n",
+        action.as_str(),
+        caller.principal,
+        path.namespace
+    )
+}

@@ -1,0 +1,251 @@
+//! HTTP: connections, TLS, and from a request to a service and back.
+
+pub(crate) mod body;
+mod path;
+mod respond;
+mod tls;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use axum_server::Handle;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use model::RepositoryPath;
+use model::policy::{Action, Principal};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::map_request_body::MapRequestBodyLayer;
+
+use crate::authn::{Claim, Identity};
+use crate::authorize::{self, Caller, Denial};
+use crate::gateway::Gateway;
+use crate::service::{self, Work};
+pub(crate) use path::Service;
+use path::{Address, Endpoint};
+pub use tls::TlsFiles;
+
+/// How long a client may take for its request's header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 64;
+
+/// Why the server stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket failed.
+    #[error("failed to serve: {0}")]
+    Io(#[from] std::io::Error),
+    /// The certificate or key cannot be used.
+    #[error("failed to use the certificate {certificate}: {source}")]
+    Tls {
+        /// The certificate file.
+        certificate: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Serves git clients until `stop`, then lets requests under way end within `grace`.
+///
+/// # Errors
+/// When the socket or the certificate cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsFiles>,
+    gateway: Arc<Gateway>,
+    grace: Duration,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let layers = ServiceBuilder::new()
+        .layer(RequestDecompressionLayer::new().gzip(true))
+        .layer(MapRequestBodyLayer::new(Body::new));
+    let router = Router::new().fallback(handle).with_state(gateway).layer(layers);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let handle = Handle::new();
+    let stopper = handle.clone();
+    let stopped = stop.clone();
+    let shutdown = tokio::spawn(async move {
+        stopped.cancelled().await;
+        stopper.graceful_shutdown(Some(grace));
+    });
+    let outcome = match tls {
+        None => {
+            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            configure(server.http_builder());
+            server.serve(service).await
+        }
+        Some(files) => {
+            let config = tls::load(&files).await?;
+            tls::reload_when_changed(files, config.clone(), stop);
+            let mut server = axum_server::from_tcp_rustls(listener, config)?.handle(handle);
+            configure(server.http_builder());
+            server.serve(service).await
+        }
+    };
+    shutdown.abort();
+    Ok(outcome?)
+}
+
+fn configure(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+    builder.http1().header_read_timeout(HEADER_TIMEOUT);
+    builder.http2().max_concurrent_streams(MAX_STREAMS).keep_alive_interval(HEADER_TIMEOUT);
+}
+
+/// Every request comes here.
+async fn handle(State(gateway): State<Arc<Gateway>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(request.headers(), &gateway);
+    gateway.metrics.in_flight.inc();
+    let (verb, mut response) = route(&gateway, peer, request, &request_id).await;
+    gateway.metrics.in_flight.dec();
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    let status = response.status();
+    gateway.metrics.finished(verb, respond::outcome(status), started.elapsed());
+    tracing::info!(
+        request.id = request_id,
+        verb,
+        status = status.as_u16(),
+        source.ip = %peer.ip(),
+        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request answered"
+    );
+    response
+}
+
+/// The client's own id, if it is harmless, else a new one.
+fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let harmless = |id: &&str| {
+        (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    given.filter(harmless).map_or_else(
+        || {
+            let mut bytes = [0; 8];
+            gateway.random.fill(&mut bytes);
+            hex::encode(bytes)
+        },
+        str::to_owned,
+    )
+}
+
+async fn route(gateway: &Arc<Gateway>, peer: SocketAddr, request: Request, id: &str) -> (&'static str, Response) {
+    let Some(address) = path::parse(request.uri().path(), request.uri().query()) else {
+        return ("other", respond::not_a_repository(request.uri().path()));
+    };
+    let verb = verb(address.endpoint);
+    let response = match prepare(gateway, peer, &address, &request, id).await {
+        Ok((work, service)) => dispatch(gateway, work, address.endpoint, service, request).await,
+        Err(response) => *response,
+    };
+    (verb, response)
+}
+
+fn verb(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Advertisement(Service::UploadPack) => "advertise-fetch",
+        Endpoint::Advertisement(Service::ReceivePack) => "advertise-push",
+        Endpoint::Rpc(Service::UploadPack) => "fetch",
+        Endpoint::Rpc(Service::ReceivePack) => "push",
+        Endpoint::Dumb | Endpoint::UnknownService => "other",
+    }
+}
+
+/// Authenticates and authorizes; what comes out may work on the repository.
+async fn prepare(
+    gateway: &Arc<Gateway>,
+    peer: SocketAddr,
+    address: &Address,
+    request: &Request,
+    id: &str,
+) -> Result<(Work, Service), Box<Response>> {
+    let desired = gateway.desired();
+    let headers = request.headers();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri().authority().map(|host| host.as_str()));
+    let about = address.namespace.clone().or_else(|| host.and_then(path::namespace_of_host));
+    let claim = Claim::parse(headers.get(AUTHORIZATION)).map_err(|()| respond::unauthorized())?;
+    let principal = match gateway.authenticator.check(claim, about.as_ref(), &desired).await {
+        Identity::Known(principal) => principal,
+        Identity::Anonymous => Principal::Anonymous,
+        Identity::Refused => return Err(respond::unauthorized().into()),
+    };
+    let namespace = about.or_else(|| match &principal {
+        Principal::LocalUser { namespace, .. } => Some(namespace.clone()),
+        Principal::Anonymous => None,
+    });
+    let service = match address.endpoint {
+        Endpoint::Advertisement(service) | Endpoint::Rpc(service) => service,
+        Endpoint::Dumb | Endpoint::UnknownService => Service::UploadPack,
+    };
+    let action = match service {
+        Service::UploadPack => Action::GitPull,
+        Service::ReceivePack => Action::GitPush,
+    };
+    let anonymous = principal == Principal::Anonymous;
+    let (Some(namespace), Some(name)) = (namespace, address.name.clone()) else {
+        return Err(if anonymous { respond::unauthorized() } else { respond::no_such_name() }.into());
+    };
+    let path = RepositoryPath { namespace, name };
+    let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned() };
+    let config = match authorize::repository(action, &path, &caller, &desired, &gateway.metrics) {
+        Ok(config) => config,
+        // Nobody that we know: the answer is the same whether the repository exists or not.
+        Err(_) if anonymous => return Err(respond::unauthorized().into()),
+        Err(Denial::Hidden(text)) => return Err(respond::text(StatusCode::NOT_FOUND, text).into()),
+        Err(Denial::Forbidden(text)) => return Err(respond::text(StatusCode::FORBIDDEN, text).into()),
+    };
+    if config.suspended {
+        let text = format!("repository '{path}' is suspended; ask the people who manage namespace {}\n", path.namespace);
+        return Err(respond::text(StatusCode::FORBIDDEN, text).into());
+    }
+    Ok((Work { gateway: Arc::clone(gateway), config, caller }, service))
+}
+
+async fn dispatch(gateway: &Arc<Gateway>, work: Work, endpoint: Endpoint, service: Service, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let version = protocol_version(&parts.headers);
+    match endpoint {
+        Endpoint::Dumb => respond::text(
+            StatusCode::FORBIDDEN,
+            "this server speaks git's smart protocol only; unset GIT_SMART_HTTP\n".to_owned(),
+        ),
+        Endpoint::UnknownService => {
+            respond::text(StatusCode::FORBIDDEN, "unknown service: git-upload-pack and git-receive-pack are there\n".to_owned())
+        }
+        Endpoint::Advertisement(_) if parts.method != Method::GET => respond::method_not_allowed("GET"),
+        Endpoint::Advertisement(_) => service::advertise(work, service, version).await,
+        Endpoint::Rpc(_) if parts.method != Method::POST => respond::method_not_allowed("POST"),
+        Endpoint::Rpc(_) => {
+            let expected = format!("application/x-{}-request", service.as_str());
+            if parts.headers.get(CONTENT_TYPE).is_none_or(|found| found.as_bytes() != expected.as_bytes()) {
+                let text = format!("the content type of this request must be {expected}\n");
+                return respond::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+            }
+            let limit = match service {
+                Service::UploadPack => gateway.config.max_request_bytes,
+                // Commands and push options come before the pack.
+                Service::ReceivePack => work.config.limits.pack_bytes.saturating_add(gateway.config.max_request_bytes),
+            };
+            let input = body::reader(body, gateway.config.idle_timeout, limit, gateway.metrics.received_bytes.clone());
+            match service {
+                Service::UploadPack => service::fetch(work, version, input).await,
+                Service::ReceivePack => service::push(work, input).await,
+            }
+        }
+    }
+}
+
+/// The version that `Git-Protocol: version=N` asks for; 0 when it does not.
+fn protocol_version(headers: &HeaderMap) -> u8 {
+    let header = headers.get("git-protocol").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let versions = header.split(':').filter_map(|part| part.strip_prefix("version="));
+    versions.filter_map(|version| version.parse().ok()).filter(|version| *version <= 2).max().unwrap_or(0)
+}

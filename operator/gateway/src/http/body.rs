@@ -1,0 +1,104 @@
+//! Bodies between async HTTP and blocking git code, bounded in both directions.
+
+use std::io::{self, BufReader, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use prometheus::IntCounter;
+use tokio::sync::mpsc;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// Chunks on their way to the client; with [`CHUNK_BYTES`] this bounds the memory of a slow one.
+const CHUNKS: usize = 4;
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// A request body as a blocking reader. A client that is silent for `idle` ends it with an error; so does one that sends more
+/// than `limit` bytes after decompression.
+pub(crate) fn reader(body: Body, idle: Duration, limit: u64, received: IntCounter) -> Box<dyn io::BufRead + Send> {
+    let stream = body.into_data_stream().map_err(io::Error::other);
+    let stream = futures::stream::try_unfold((Box::pin(stream), 0_u64), move |(mut stream, seen)| {
+        let received = received.clone();
+        async move {
+            let next = tokio::time::timeout(idle, stream.next()).await;
+            let Some(chunk) = next.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending"))? else {
+                return Ok::<_, io::Error>(None);
+            };
+            let chunk = chunk?;
+            let seen = seen + chunk.len() as u64;
+            if seen > limit {
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the request is larger than this server accepts"));
+            }
+            received.inc_by(chunk.len() as u64);
+            Ok(Some((chunk, (stream, seen))))
+        }
+    });
+    let bridge = SyncIoBridge::new(StreamReader::new(Box::pin(stream)));
+    Box::new(BufReader::with_capacity(128 << 10, bridge))
+}
+
+/// The writing end of a response body; for blocking code.
+pub(crate) struct BodyWriter {
+    sender: mpsc::Sender<Bytes>,
+    buffer: BytesMut,
+    sent: IntCounter,
+}
+
+/// A response body and its writer. `interrupt` is set when the client goes away.
+pub(crate) fn channel(interrupt: Arc<AtomicBool>, sent: IntCounter) -> (BodyWriter, Body) {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let writer = BodyWriter { sender, buffer: BytesMut::with_capacity(CHUNK_BYTES), sent };
+    (writer, Body::from_stream(Chunks { receiver, interrupt }))
+}
+
+impl BodyWriter {
+    fn send(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
+        self.sent.inc_by(chunk.len() as u64);
+        self.sender.blocking_send(chunk).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone"))
+    }
+}
+
+impl Write for BodyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK_BYTES - self.buffer.len();
+        let taken = bytes.len().min(room);
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        if self.buffer.len() == CHUNK_BYTES {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+/// The body's chunks; dropped when the client goes away.
+struct Chunks {
+    receiver: mpsc::Receiver<Bytes>,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(context).map(|chunk| chunk.map(Ok))
+    }
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        self.interrupt.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,105 @@
+//! The addresses that git clients use, parsed strictly: what is not exactly one of them is no repository.
+
+use model::{Namespace, RepositoryName};
+
+/// Which of the two services a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Clone and fetch.
+    UploadPack,
+    /// Push.
+    ReceivePack,
+}
+
+impl Service {
+    /// Git's name for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::UploadPack => "git-upload-pack",
+            Self::ReceivePack => "git-receive-pack",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "git-upload-pack" => Some(Self::UploadPack),
+            "git-receive-pack" => Some(Self::ReceivePack),
+            _ => None,
+        }
+    }
+}
+
+/// What is asked of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `info/refs?service=…`
+    Advertisement(Service),
+    /// `git-upload-pack` or `git-receive-pack`
+    Rpc(Service),
+    /// `info/refs` without a service: the old protocol of static files.
+    Dumb,
+    /// `info/refs` with a service that does not exist.
+    UnknownService,
+}
+
+/// A repository-shaped address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// The namespace, if the path has one; else it follows from host or credential.
+    pub(crate) namespace: Option<Namespace>,
+    /// The repository; `None` when the path has the shape but no name that could exist.
+    pub(crate) name: Option<RepositoryName>,
+    /// What is asked of it.
+    pub(crate) endpoint: Endpoint,
+}
+
+/// Parses path and query; `None` when the path does not have the shape of a repository's address.
+pub(crate) fn parse(path: &str, query: Option<&str>) -> Option<Address> {
+    let (repository, endpoint) = split(path, query)?;
+    let repository = repository.strip_prefix('/')?;
+    let (namespace, name) = match repository.strip_prefix("v1/repos/") {
+        Some(name) => (None, name),
+        None => {
+            let (namespace, name) = repository.split_once('/')?;
+            match namespace.parse() {
+                Ok(namespace) => (Some(namespace), name),
+                // The shape is right, so the answer must be that of a repository that does not exist.
+                Err(_) => return Some(Address { namespace: None, name: None, endpoint }),
+            }
+        }
+    };
+    let name = name.strip_suffix(".git").unwrap_or(name).parse().ok();
+    Some(Address { namespace, name, endpoint })
+}
+
+fn split<'a>(path: &'a str, query: Option<&str>) -> Option<(&'a str, Endpoint)> {
+    if let Some(repository) = path.strip_suffix("/info/refs") {
+        return Some((repository, advertisement(query)));
+    }
+    if let Some((repository, last)) = path.rsplit_once('/')
+        && let Some(service) = Service::parse(last)
+    {
+        return Some((repository, Endpoint::Rpc(service)));
+    }
+    if let Some(repository) = path.strip_suffix("/HEAD") {
+        return Some((repository, Endpoint::Dumb));
+    }
+    path.split_once("/objects/").map(|(repository, _)| (repository, Endpoint::Dumb))
+}
+
+fn advertisement(query: Option<&str>) -> Endpoint {
+    let Some(service) = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("service=")) else {
+        return Endpoint::Dumb;
+    };
+    Service::parse(service).map_or(Endpoint::UnknownService, Endpoint::Advertisement)
+}
+
+/// The namespace of a host name `<service>.<namespace>.svc…`, if it is one.
+pub(crate) fn namespace_of_host(host: &str) -> Option<Namespace> {
+    let mut labels = host.split(':').next()?.split('.');
+    let (_service, namespace, kind) = (labels.next()?, labels.next()?, labels.next()?);
+    (kind == "svc").then(|| namespace.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! The backend `s3://`: any bucket that speaks S3, by the AWS SDK.
+//!
+//! The commit is one attempt, always: a retry below us could meet its own success. Everything else is idempotent and retried by
+//! the SDK. Time-outs and the number of connections are ours.
+
+mod failure;
+mod transfer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::metrics::StoreMetrics;
+use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
+use crate::url::S3Url;
+use failure::Failure;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For one attempt of a small request. Some stores let losers of a race wait for many seconds.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const ATTEMPTS: u32 = 4;
+/// Requests to the bucket at the same time.
+const CONCURRENCY: usize = 128;
+
+/// A bucket.
+#[derive(Clone)]
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    permits: Arc<Semaphore>,
+    metrics: StoreMetrics,
+}
+
+impl S3Store {
+    /// A client for the bucket; credentials come from the standard chain when the first request needs them.
+    ///
+    /// # Errors
+    /// When the certificate authority cannot be read.
+    pub async fn open(url: &S3Url, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let http = http_client(url).await?;
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+        if let Some(region) = &url.region {
+            loader = loader.region(Region::new(region.clone()));
+        } else if url.endpoint.is_some() {
+            // Stores of one's own seldom care, but the signature needs some region.
+            loader = loader.region(Region::new("us-east-1"));
+        }
+        if let Ok(name) = AppName::new("codekeep") {
+            loader = loader.app_name(name);
+        }
+        let config = client_config(&loader.load().await, url);
+        let prefix = if url.prefix.is_empty() { String::new() } else { format!("{}/", url.prefix) };
+        let permits = Arc::new(Semaphore::new(CONCURRENCY));
+        Ok(Self { client: Client::from_conf(config), bucket: url.bucket.clone(), prefix, permits, metrics })
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.permits.acquire().await.ok()
+    }
+}
+
+async fn http_client(url: &S3Url) -> Result<aws_sdk_s3::config::SharedHttpClient, StoreError> {
+    let builder = aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    let Some(file) = &url.ca_file else { return Ok(builder.build_https()) };
+    let refused = |reason: String| StoreError::Refused { operation: "open", key: file.display().to_string(), reason };
+    let pem = tokio::fs::read(file).await.map_err(|error| refused(error.to_string()))?;
+    let context = TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
+        .build()
+        .map_err(|error| refused(error.to_string()))?;
+    Ok(builder.tls_context(context).build_https())
+}
+
+fn client_config(shared: &SdkConfig, url: &S3Url) -> aws_sdk_s3::Config {
+    let (request, response) = if url.checksum_always {
+        (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
+    } else {
+        (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
+    };
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    let mut config = Builder::from(shared)
+        .force_path_style(url.path_style)
+        .request_checksum_calculation(request)
+        .response_checksum_validation(response)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts);
+    if let Some(endpoint) = &url.endpoint {
+        config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
+    }
+    config.build()
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
+        let _permit = self.permit().await;
+        let timer = self.metrics.start("create");
+        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).if_none_match("*").body(ByteStream::from(body));
+        let once = put.customize().config_override(Builder::new().retry_config(RetryConfig::disabled()));
+        match once.send().await {
+            Ok(_) => {
+                timer.finish("ok");
+                Ok(Create::Created)
+            }
+            Err(error) => {
+                let failure = Failure::of(&error);
+                if failure.status == Some(412) {
+                    timer.finish("exists");
+                    return Ok(Create::Exists);
+                }
+                timer.finish("error");
+                Err(failure.of_create(key))
+            }
+        }
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
+        let _permit = self.permit().await;
+        let timer = self.metrics.start("put");
+        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(ByteStream::from(body));
+        let outcome = put.send().await;
+        timer.finish(if outcome.is_ok() { "ok" } else { "error" });
+        outcome.map(drop).map_err(|error| Failure::of(&error).during("put", key))
+    }
+
+    async fn upload(&self, key: &str, file: &Path) -> Result<(), StoreError> {
+        self.upload_file(key, file).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let _permit = self.permit().await;
+        let timer = self.metrics.start("get");
+        let outcome = self.get_whole(key).await;
+        timer.finish(match &outcome {
+            Ok(Some(_)) => "ok",
+            Ok(None) => "missing",
+            Err(_) => "error",
+        });
+        outcome
+    }
+
+    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+        self.download_file(key, file).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let _permit = self.permit().await;
+        let timer = self.metrics.start("delete");
+        let outcome = self.client.delete_object().bucket(&self.bucket).key(self.key(key)).send().await;
+        timer.finish(if outcome.is_ok() { "ok" } else { "error" });
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => match Failure::of(&error) {
+                failure if failure.status == Some(404) && !failure.is_missing_bucket() => Ok(()),
+                failure => Err(failure.during("delete", key)),
+            },
+        }
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut objects = Vec::new();
+        let mut after = start_after.map(|after| self.key(after));
+        while objects.len() < limit {
+            let _permit = self.permit().await;
+            let timer = self.metrics.start("list");
+            let wanted = i32::try_from((limit - objects.len()).min(1_000)).unwrap_or(1_000);
+            let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.key(prefix)).max_keys(wanted);
+            let outcome = list.set_start_after(after.take()).send().await;
+            timer.finish(if outcome.is_ok() { "ok" } else { "error" });
+            let page = outcome.map_err(|error| Failure::of(&error).during("list", prefix))?;
+            for object in page.contents() {
+                let Some(key) = object.key().and_then(|key| key.strip_prefix(&self.prefix)) else { continue };
+                let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+                objects.push(ObjectMeta { key: key.to_owned(), size });
+            }
+            if page.is_truncated() != Some(true) {
+                break;
+            }
+            after = objects.last().map(|last| self.key(&last.key));
+        }
+        Ok(objects)
+    }
+}

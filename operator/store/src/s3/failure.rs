@@ -1,0 +1,95 @@
+//! What an error of the SDK means, and what to do about it.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::object::StoreError;
+
+/// An SDK error, boiled down.
+pub(super) struct Failure {
+    /// HTTP status, when the store answered.
+    pub(super) status: Option<u16>,
+    code: String,
+    reason: String,
+    /// The request never left: nothing can have happened.
+    never_sent: bool,
+}
+
+impl Failure {
+    pub(super) fn of<E: ProvideErrorMetadata + Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+        let status = error.raw_response().map(|raw| raw.status().as_u16());
+        let code = error.code().unwrap_or_default().to_owned();
+        let never_sent = matches!(error, SdkError::ConstructionFailure(_));
+        let mut reason = match error {
+            SdkError::ServiceError(service) => {
+                let message = service.err().message().unwrap_or("no message");
+                format!("{} {code}: {message}", status.unwrap_or(0))
+            }
+            other => chain(other),
+        };
+        if let Some(advice) = advice(status, &code, &reason) {
+            let _ = write!(reason, "; {advice}");
+        }
+        Self { status, code, reason, never_sent }
+    }
+
+    pub(super) fn is_missing_bucket(&self) -> bool {
+        self.code == "NoSuchBucket"
+    }
+
+    /// As the outcome of a create: whatever does not prove that nothing happened is unknown.
+    pub(super) fn of_create(self, key: &str) -> StoreError {
+        if self.never_sent || self.is_refusal() {
+            return self.during("create", key);
+        }
+        StoreError::Unknown { operation: "create", key: key.to_owned(), reason: self.reason }
+    }
+
+    pub(super) fn during(self, operation: &'static str, key: &str) -> StoreError {
+        let key = key.to_owned();
+        match self.status {
+            Some(507) => StoreError::Full { operation, key },
+            _ if self.is_refusal() || self.never_sent => StoreError::Refused { operation, key, reason: self.reason },
+            _ => StoreError::Unavailable { operation, key, reason: self.reason },
+        }
+    }
+
+    /// 4xx but for those that ask to come back: 408 time-out, 409 concurrent, 425 too early, 429 slow down.
+    fn is_refusal(&self) -> bool {
+        self.status.is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429))
+    }
+}
+
+fn advice(status: Option<u16>, code: &str, reason: &str) -> Option<&'static str> {
+    match (status, code) {
+        (_, "NoSuchBucket") => Some("create the bucket, or correct the store URL"),
+        (_, "RequestTimeTooSkewed") => Some("the clocks of this machine and of the store differ too much: synchronise them"),
+        (_, "SignatureDoesNotMatch" | "InvalidAccessKeyId") => Some("check the access key and its secret"),
+        (_, "AccessDenied") | (Some(403), _) => {
+            Some("grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on this bucket and prefix")
+        }
+        (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") | (Some(301), _) => {
+            Some("the bucket is in another region: set region= in the store URL")
+        }
+        (Some(501), _) => Some("the store does not implement what Codekeep needs"),
+        (None, _) if reason.contains("credentials") => Some("provide credentials by environment, profile or role"),
+        _ => None,
+    }
+}
+
+/// An error and its causes in one line: the SDK's own message says next to nothing.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            let _ = write!(text, ": {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
