@@ -1,11 +1,19 @@
 //! The Git protocol and packs: bytes in, bytes out
 
+pub mod advertise;
 pub mod connectivity;
 pub mod existing;
 pub mod ingest;
+pub mod ls_refs;
 pub mod object_check;
 pub mod odb;
 pub mod pack_index;
+pub mod pack_writer;
+pub mod peel;
 pub mod pktline;
 pub mod receive_pack;
+pub mod refs;
 pub mod sideband;
+pub mod upload_pack;
+pub mod view;
+

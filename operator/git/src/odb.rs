@@ -32,7 +32,7 @@ mod read;
 pub use pack::{Entry, EntryKind, Pack};
 pub use read::ReadCache;
 
-pub(crate) use delta::apply as apply_delta;
+pub(crate) use pack::{HEADER, MAX_ENTRY_HEAD};
 
 /// The files of one pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +184,13 @@ impl Packs {
         self.packs.iter().enumerate().rev().find_map(find)
     }
 
+    /// Where the object is; of several copies the oldest. Deltas between oldest copies never form a cycle.
+    #[must_use]
+    pub fn locate_oldest(&self, id: &gix::oid) -> Option<Location> {
+        let find = |(at, pack): (usize, &Arc<Pack>)| pack.offset(id).map(|offset| Location { pack: at, offset });
+        self.packs.iter().enumerate().find_map(find)
+    }
+
     /// Where the base of a delta in the pack at `pack` is; see the module's text for the order.
     #[must_use]
     pub fn locate_base(&self, pack: usize, base: &gix::oid) -> Option<Location> {
@@ -236,4 +243,4 @@ impl Packs {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -59,6 +59,7 @@ pub struct Pack {
     bytes: u64,
     index: index::File,
     offsets: OnceLock<Vec<u64>>,
+    positions: OnceLock<Vec<u32>>,
     self_contained: OnceLock<bool>,
 }
 
@@ -94,6 +95,7 @@ impl Pack {
             bytes,
             index,
             offsets: OnceLock::new(),
+            positions: OnceLock::new(),
             self_contained: OnceLock::new(),
         })
     }
@@ -166,6 +168,23 @@ impl Pack {
             offsets.push(self.end());
             offsets
         })
+    }
+
+    /// For each of the sorted offsets its position in the index. Made once.
+    fn positions(&self) -> &[u32] {
+        self.positions.get_or_init(|| {
+            let mut positions: Vec<u32> = (0..self.len()).collect();
+            positions.sort_unstable_by_key(|at| self.index.pack_offset_at_index(*at));
+            positions
+        })
+    }
+
+    /// The object whose entry begins at `offset` and the CRC-32 of that entry; `None` when no entry begins there.
+    #[must_use]
+    pub fn object_at(&self, offset: u64) -> Option<(ObjectId, u32)> {
+        let at = self.offsets().binary_search(&offset).ok()?;
+        let position = *self.positions().get(at)?;
+        Some((self.id_at(position).to_owned(), self.index.crc32_at_index(position).unwrap_or(0)))
     }
 
     /// Where the entries end and the trailer begins.

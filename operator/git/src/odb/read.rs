@@ -12,7 +12,7 @@ const DEFAULT_CACHE_BYTES: usize = 24 << 20;
 const MAX_CACHED: usize = 1 << 20;
 
 /// Longest chain of deltas. Git makes 50, ingest accepts 4,095 within one pack; more is a cycle.
-const MAX_CHAIN: usize = 1 << 20;
+const MAX_CHAIN: usize = 1 << 17;
 
 /// How much is read at once for an entry.
 const WINDOW: usize = 8 << 10;

@@ -1,0 +1,151 @@
+//! What a server says first: references and capabilities (v0, v1), or capabilities only (v2).
+
+use model::ObjectId;
+
+use crate::{odb, pktline, view::RepositoryView};
+
+/// How the server names itself.
+pub const AGENT: &str = concat!("codekeep/", env!("CARGO_PKG_VERSION"));
+
+/// The two services of Git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Fetch and clone.
+    UploadPack,
+    /// Push.
+    ReceivePack,
+}
+
+impl Service {
+    /// Its name, as in `?service=` and in paths.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UploadPack => "git-upload-pack",
+            Self::ReceivePack => "git-receive-pack",
+        }
+    }
+
+    /// The service of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::UploadPack, Self::ReceivePack].into_iter().find(|service| service.name() == name)
+    }
+}
+
+/// Version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The original.
+    V0,
+    /// The original with a line that says so.
+    V1,
+    /// With commands.
+    V2,
+}
+
+impl Version {
+    /// The version that a client asks for in `Git-Protocol`: the highest that it names and we know.
+    #[must_use]
+    pub fn from_header(value: Option<&str>) -> Self {
+        let keys = value.unwrap_or("").split(':');
+        keys.fold(Self::V0, |best, key| match (key.trim(), best) {
+            ("version=2", _) => Self::V2,
+            ("version=1", Self::V0) => Self::V1,
+            _ => best,
+        })
+    }
+}
+
+/// The body of `info/refs` for a service. Pushing has no version 2; asked for it, the answer is version 0, as git does.
+///
+/// # Errors
+/// When a tag cannot be read.
+pub fn advertise(service: Service, version: Version, view: &RepositoryView<'_>) -> Result<Vec<u8>, odb::Error> {
+    let mut out = Vec::with_capacity(1_024);
+    if service == Service::UploadPack && version == Version::V2 {
+        capabilities_v2(&mut out);
+        return Ok(out);
+    }
+    pktline::push(&mut out, &[b"# service=", service.name().as_bytes(), b"\n"]);
+    out.extend_from_slice(pktline::FLUSH);
+    if version == Version::V1 {
+        pktline::push(&mut out, &[b"version 1\n"]);
+    }
+    references(service, view, &mut out)?;
+    Ok(out)
+}
+
+/// What the server can do in version 2.
+fn capabilities_v2(out: &mut Vec<u8>) {
+    pktline::push(out, &[b"version 2\n"]);
+    pktline::push(out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
+    pktline::push(out, &[b"ls-refs=unborn\n"]);
+    pktline::push(out, &[b"fetch=wait-for-done\n"]);
+    pktline::push(out, &[b"object-format=sha1\n"]);
+    out.extend_from_slice(pktline::FLUSH);
+}
+
+/// The references, the first with the capabilities behind it.
+fn references(service: Service, view: &RepositoryView<'_>, out: &mut Vec<u8>) -> Result<(), odb::Error> {
+    let capabilities = capabilities_v0(service, view);
+    let mut first = Some(capabilities.as_str());
+    let mut line = |id: &ObjectId, name: &[u8], suffix: &[u8], out: &mut Vec<u8>| {
+        let mut hex = [0; 40];
+        let hex = id.hex_to_buf(&mut hex).as_bytes();
+        match first.take() {
+            Some(capabilities) => pktline::push(out, &[hex, b" ", name, suffix, b"\0", capabilities.as_bytes(), b"\n"]),
+            None => pktline::push(out, &[hex, b" ", name, suffix, b"\n"]),
+        }
+    };
+    if service == Service::ReceivePack {
+        view.visit(b"refs/", &mut |name, id| line(id, name.as_bstr(), b"", out));
+    } else {
+        if let Some(head) = view.head_id() {
+            line(&head, b"HEAD", b"", out);
+        }
+        let mut maybe_tags = Vec::new();
+        view.visit(b"refs/", &mut |name, id| {
+            if !name.is_branch() {
+                maybe_tags.push(*id);
+            }
+        });
+        let mut peeled = view.peeled.peel_all(view.packs, &maybe_tags)?.into_iter();
+        view.visit(b"refs/", &mut |name, id| {
+            line(id, name.as_bstr(), b"", out);
+            if let Some(target) = if name.is_branch() { None } else { peeled.next().flatten() } {
+                line(&target, name.as_bstr(), b"^{}", out);
+            }
+        });
+    }
+    if first.is_some() {
+        let null = ObjectId::null(gix::hash::Kind::Sha1).to_string();
+        pktline::push(out, &[null.as_bytes(), b" capabilities^{}\0", capabilities.as_bytes(), b"\n"]);
+    }
+    out.extend_from_slice(pktline::FLUSH);
+    Ok(())
+}
+
+/// What the server can do in versions 0 and 1.
+fn capabilities_v0(service: Service, view: &RepositoryView<'_>) -> String {
+    let common = format!("object-format=sha1 agent={AGENT}");
+    if service == Service::ReceivePack {
+        return format!("report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options {common}");
+    }
+    let mut text = String::from(
+        "multi_ack_detailed thin-pack side-band side-band-64k ofs-delta no-progress include-tag no-done \
+         allow-tip-sha1-in-want allow-reachable-sha1-in-want ",
+    );
+    if let (Some(head), Some(_)) = (view.head, view.head_id()) {
+        // Capabilities are text without spaces; a name that is not UTF-8 is left out rather than garbled.
+        if let Ok(name) = std::str::from_utf8(head.as_bstr()) {
+            text.push_str("symref=HEAD:");
+            text.push_str(name);
+            text.push(' ');
+        }
+    }
+    text + &common
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+//! Writing packs out of entries that lie in other packs: copied as they are, deltas included, wherever that is possible.
+//!
+//! A delta is kept when its base is in the new pack too (before it: by distance, else by id) or, in a thin pack, at the
+//! receiver. Otherwise the object is deflated anew. Every entry that is copied is checked against the CRC-32 of its index.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use gix::{ObjectId, hash::Hasher, objs::Kind};
+use gix_pack::data::entry::Header;
+
+use crate::{
+    odb::{self, Entry, EntryKind, Location, Packs, ReadCache},
+    pack_index::IndexEntry,
+};
+
+/// How much is read from a pack at once when entries lie next to each other.
+const WINDOW: u64 = 256 << 10;
+
+/// Entries this far apart are still read together.
+const GAP: u64 = 4 << 10;
+
+/// Why a pack could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The objects cannot be read.
+    #[error(transparent)]
+    Odb(#[from] odb::Error),
+    /// The output failed: the client went away, or the disk is full.
+    #[error("failed to write the pack")]
+    Write(#[source] io::Error),
+    /// The server stops or the request was given up.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Where the bytes of a pack go.
+pub trait Sink {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When they cannot be taken.
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl Sink for crate::sideband::Writer<'_> {
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Self::data(self, bytes)
+    }
+}
+
+/// Which objects a pack is made of.
+pub struct Selection {
+    /// Where the objects are: sorted, each object once.
+    entries: Vec<Location>,
+}
+
+impl Selection {
+    /// Selects the oldest copies of the objects `ids`, each of which must be there and occur once.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn of(packs: &Packs, ids: impl IntoIterator<Item = ObjectId>) -> Result<Self, odb::Error> {
+        let locate = |id: ObjectId| packs.locate_oldest(&id).ok_or(odb::Error::Missing(id));
+        let mut entries = ids.into_iter().map(locate).collect::<Result<Vec<_>, _>>()?;
+        entries.sort_unstable();
+        entries.dedup();
+        Ok(Self { entries })
+    }
+
+    /// Selects all objects of all packs, of duplicates the oldest copy.
+    #[must_use]
+    pub fn all(packs: &Packs) -> Self {
+        let mut entries = Vec::new();
+        for (at, pack) in packs.packs().iter().enumerate() {
+            let older = &packs.packs()[..at];
+            let new = pack.iter().filter(|(id, _, _)| !older.iter().any(|older| older.contains(id)));
+            entries.extend(new.map(|(_, offset, _)| Location { pack: at, offset }));
+        }
+        entries.sort_unstable();
+        Self { entries }
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// What the receiver of a pack understands and has.
+pub struct Receiver<'a> {
+    /// Deltas may name their base by distance.
+    pub ofs_delta: bool,
+    /// Objects that it has and on which deltas may build; `None`: the pack must stand alone.
+    pub has: Option<&'a dyn Fn(&gix::oid) -> bool>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// SHA-1 of the pack, its last 20 bytes.
+    pub trailer: ObjectId,
+    /// Length of the pack.
+    pub bytes: u64,
+    /// Entries that were made anew instead of copied.
+    pub recompressed: u64,
+}
+
+/// Writes a pack of `selection`. `index`, when given, receives an entry for every object.
+///
+/// # Errors
+/// When an object cannot be read, the output fails, or `interrupt` was set.
+pub fn write(
+    packs: &Packs,
+    selection: &Selection,
+    receiver: &Receiver<'_>,
+    sink: &mut dyn Sink,
+    index: Option<&mut Vec<IndexEntry>>,
+    interrupt: &AtomicBool,
+) -> Result<Written, Error> {
+    let mut writer = PackWriter {
+        packs,
+        selection: &selection.entries,
+        receiver,
+        out: HashingSink::new(sink),
+        new_offsets: Vec::with_capacity(selection.len()),
+        window: Window::default(),
+        cache: ReadCache::default(),
+        object: Vec::new(),
+        deflated: Vec::new(),
+        recompressed: 0,
+        index,
+    };
+    let count = u32::try_from(selection.len()).map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
+    writer.out.put(&header(count))?;
+    for at in 0..selection.len() {
+        if at.is_multiple_of(256) && interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        writer.entry(at)?;
+    }
+    let recompressed = writer.recompressed;
+    let (trailer, bytes) = writer.out.finish()?;
+    Ok(Written { trailer, bytes, recompressed })
+}
+
+/// The header of a pack of `objects`.
+#[must_use]
+pub fn header(objects: u32) -> [u8; 12] {
+    gix_pack::data::header::encode(gix_pack::data::Version::V2, objects)
+}
+
+/// Hashes and counts what goes into a sink.
+struct HashingSink<'a> {
+    sink: &'a mut dyn Sink,
+    hasher: Hasher,
+    offset: u64,
+}
+
+impl<'a> HashingSink<'a> {
+    fn new(sink: &'a mut dyn Sink) -> Self {
+        Self { sink, hasher: gix::hash::hasher(gix::hash::Kind::Sha1), offset: 0 }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.hasher.update(bytes);
+        self.offset += bytes.len() as u64;
+        self.sink.data(bytes).map_err(Error::Write)
+    }
+
+    /// Writes the trailer; returns it with the length of the whole.
+    fn finish(self) -> Result<(ObjectId, u64), Error> {
+        let trailer = self.hasher.try_finalize().map_err(|error| Error::Write(io::Error::other(error)))?;
+        self.sink.data(trailer.as_slice()).map_err(Error::Write)?;
+        Ok((trailer, self.offset + 20))
+    }
+}
+
+/// A pack being written.
+struct PackWriter<'a, 'b> {
+    packs: &'a Packs,
+    selection: &'a [Location],
+    receiver: &'a Receiver<'a>,
+    out: HashingSink<'b>,
+    /// Where the selected entries so far begin in the new pack.
+    new_offsets: Vec<u64>,
+    window: Window,
+    cache: ReadCache,
+    object: Vec<u8>,
+    deflated: Vec<u8>,
+    recompressed: u64,
+    index: Option<&'a mut Vec<IndexEntry>>,
+}
+
+/// What becomes of an entry.
+enum Fate {
+    /// Copied with this head.
+    Copy(Header),
+    /// Deflated anew.
+    Anew,
+}
+
+impl PackWriter<'_, '_> {
+    /// Writes the selected entry at `at`.
+    fn entry(&mut self, at: usize) -> Result<(), Error> {
+        let location = self.selection[at];
+        let pack = self.packs.pack(location.pack)?;
+        let bad = |what: &str| odb::Error::damaged(&pack.paths().pack, format!("{what} at offset {}", location.offset));
+        let length = pack.entry_length(location.offset).ok_or_else(|| bad("no entry begins"))?;
+        let (id, crc) = pack.object_at(location.offset).ok_or_else(|| bad("no entry begins"))?;
+        let until = self.run_end(at, length)?;
+        let bytes = self.window.take(self.packs, location, length, until)?;
+        if crc32fast::hash(bytes) != crc {
+            return Err(bad("the CRC of the entry is wrong").into());
+        }
+        let entry = pack.parse(location.offset, bytes)?;
+        let start = self.out.offset;
+        let new_crc = match self.fate(location, &entry, start)? {
+            Fate::Copy(header) => {
+                let mut head = Vec::with_capacity(odb::MAX_ENTRY_HEAD);
+                header.write_to(entry.size, &mut head).map_err(Error::Write)?;
+                let body = usize::try_from(entry.head).ok().and_then(|head| self.window.current(location, length).get(head..));
+                let body = body.ok_or_else(|| bad("the entry is cut short"))?;
+                self.out.put(&head)?;
+                self.out.put(body)?;
+                self.index.is_some().then(|| crc_of(&head, body))
+            }
+            Fate::Anew => self.anew(location)?,
+        };
+        self.new_offsets.push(start);
+        if let (Some(index), Some(crc32)) = (&mut self.index, new_crc) {
+            index.push(IndexEntry { id, offset: start, crc32 });
+        }
+        Ok(())
+    }
+
+    /// Up to where the pack should be read, given the entry at `at` and those after it.
+    fn run_end(&self, at: usize, length: u64) -> Result<u64, Error> {
+        let first = self.selection[at];
+        if self.window.holds(first, length) {
+            return Ok(first.offset + length);
+        }
+        let pack = self.packs.pack(first.pack)?;
+        let mut end = first.offset + length;
+        for next in &self.selection[at + 1..] {
+            if next.pack != first.pack || next.offset > end + GAP || next.offset - first.offset > WINDOW {
+                break;
+            }
+            end = next.offset + pack.entry_length(next.offset).unwrap_or(0);
+            if end - first.offset > WINDOW {
+                break;
+            }
+        }
+        Ok(end.min(first.offset + WINDOW.max(length)))
+    }
+
+    /// Decides what becomes of an entry that will begin at `start` of the new pack.
+    fn fate(&self, location: Location, entry: &Entry, start: u64) -> Result<Fate, Error> {
+        if let EntryKind::Whole(kind) = entry.kind {
+            return Ok(Fate::Copy(match kind {
+                Kind::Commit => Header::Commit,
+                Kind::Tree => Header::Tree,
+                Kind::Blob => Header::Blob,
+                Kind::Tag => Header::Tag,
+            }));
+        }
+        let (base_id, base) = match entry.kind {
+            EntryKind::OffsetDelta(offset) => {
+                let pack = self.packs.pack(location.pack)?;
+                // Most bases are selected themselves: the id is looked up only when it is needed.
+                if let Some(found) = self.written(Location { pack: location.pack, offset }).filter(|_| self.receiver.ofs_delta) {
+                    return Ok(Fate::Copy(Header::OfsDelta { base_distance: start - found }));
+                }
+                let id = pack.object_at(offset).map(|(id, _)| id);
+                let id = id.ok_or_else(|| odb::Error::damaged(&pack.paths().pack, "a delta builds on what is no entry"))?;
+                (id, self.selected(&id))
+            }
+            EntryKind::RefDelta(id) => (id, self.selected(&id)),
+            EntryKind::Whole(_) => return Ok(Fate::Anew),
+        };
+        Ok(match base {
+            // Only towards older packs, or within one: then no chain of deltas can come back to where it began.
+            Some(base) if base.pack <= location.pack => match self.written(base).filter(|_| self.receiver.ofs_delta) {
+                Some(found) => Fate::Copy(Header::OfsDelta { base_distance: start - found }),
+                None => Fate::Copy(Header::RefDelta { base_id }),
+            },
+            None if self.receiver.has.is_some_and(|has| has(&base_id)) => Fate::Copy(Header::RefDelta { base_id }),
+            _ => Fate::Anew,
+        })
+    }
+
+    /// Where the entry of `location` begins in the new pack, if it is selected and was written.
+    fn written(&self, location: Location) -> Option<u64> {
+        let at = self.selection.binary_search(&location).ok()?;
+        self.new_offsets.get(at).copied()
+    }
+
+    /// The selected copy of an object.
+    fn selected(&self, id: &gix::oid) -> Option<Location> {
+        let copies = self.packs.packs().iter().enumerate();
+        let mut copies = copies.filter_map(|(at, pack)| Some(Location { pack: at, offset: pack.offset(id)? }));
+        copies.find(|copy| self.selection.binary_search(copy).is_ok())
+    }
+
+    /// Reads the whole object and deflates it; returns the CRC-32 of the entry.
+    fn anew(&mut self, location: Location) -> Result<Option<u32>, Error> {
+        let kind = self.packs.read(location, &mut self.object, &mut self.cache)?;
+        let header = match kind {
+            Kind::Commit => Header::Commit,
+            Kind::Tree => Header::Tree,
+            Kind::Blob => Header::Blob,
+            Kind::Tag => Header::Tag,
+        };
+        self.deflated.clear();
+        header.write_to(self.object.len() as u64, &mut self.deflated).map_err(Error::Write)?;
+        deflate(&self.object, &mut self.deflated).map_err(Error::Write)?;
+        self.out.put(&self.deflated)?;
+        self.recompressed += 1;
+        Ok(Some(crc32fast::hash(&self.deflated)))
+    }
+}
+
+/// Appends `bytes`, deflated quickly, to `out`.
+fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let level = gix::zlib::Compression::new(1).unwrap_or_default();
+    let mut writer = gix::zlib::stream::deflate::Write::new(out, level);
+    io::Write::write_all(&mut writer, bytes)?;
+    io::Write::flush(&mut writer)
+}
+
+fn crc_of(head: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// A piece of a pack in memory.
+#[derive(Default)]
+struct Window {
+    pack: usize,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn holds(&self, location: Location, length: u64) -> bool {
+        self.pack == location.pack && location.offset >= self.start && location.offset + length <= self.start + self.bytes.len() as u64
+    }
+
+    /// The `length` bytes at `location`; if they must be read, then up to `until` at once.
+    fn take(&mut self, packs: &Packs, location: Location, length: u64, until: u64) -> Result<&[u8], Error> {
+        if !self.holds(location, length) {
+            let wanted = usize::try_from(until - location.offset).unwrap_or(usize::MAX);
+            self.bytes.clear();
+            self.bytes.try_reserve_exact(wanted).map_err(|error| Error::Write(io::Error::other(error)))?;
+            self.bytes.resize(wanted, 0);
+            self.pack = location.pack;
+            self.start = location.offset;
+            packs.pack(location.pack)?.read_exact_at(&mut self.bytes, location.offset)?;
+        }
+        Ok(self.current(location, length))
+    }
+
+    /// The bytes that [`Self::take`] returned.
+    fn current(&self, location: Location, length: u64) -> &[u8] {
+        let start = usize::try_from(location.offset - self.start).unwrap_or(usize::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.bytes.get(start..).and_then(|bytes| bytes.get(..length)).unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Serving fetches and clones: protocol versions 0, 1 and 2, over stateless transports.
+//!
+//! A request is parsed ([`parse_v2`], [`parse_v0`]), then answered ([`respond`]) from a [`RepositoryView`]: wants are
+//! checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
+//! ever dropped sends the packs as they lie; everything else walks from the wants to what the client has and copies entries.
+//!
+//! Not here: HTTP, authorization, shallow and partial clones.
+
+use std::{
+    io::{self, Write},
+    sync::atomic::AtomicBool,
+};
+
+use crate::{odb, pack_writer, pktline, view::RepositoryView};
+
+mod commits;
+mod negotiate;
+mod objects;
+mod plan;
+mod request;
+mod response;
+mod wants;
+
+pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2};
+
+/// Why a request could not be answered although the client did nothing wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The objects cannot be read.
+    #[error(transparent)]
+    Odb(#[from] odb::Error),
+    /// The client went away.
+    #[error("failed to write the answer")]
+    Write(#[from] io::Error),
+    /// The server stops or the request was given up.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<pack_writer::Error> for Error {
+    fn from(error: pack_writer::Error) -> Self {
+        match error {
+            pack_writer::Error::Odb(error) => Self::Odb(error),
+            pack_writer::Error::Write(error) => Self::Write(error),
+            pack_writer::Error::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// How a pack came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Route {
+    /// No pack was sent.
+    #[default]
+    None,
+    /// One stored pack as it lies.
+    Verbatim,
+    /// All stored packs, joined.
+    Joined,
+    /// All objects, entry by entry.
+    Whole,
+    /// What a walk found, entry by entry.
+    Walked,
+}
+
+impl Route {
+    /// Name for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Verbatim => "verbatim",
+            Self::Joined => "joined",
+            Self::Whole => "whole",
+            Self::Walked => "walked",
+        }
+    }
+}
+
+/// What was answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Objects in the pack.
+    pub objects: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// How the pack came about.
+    pub route: Route,
+    /// What the client did wrong, when it was refused; it was told.
+    pub refused: Option<String>,
+}
+
+/// Answers a request. Blocking: it reads files and writes to `out`, which may block on a slow client.
+///
+/// `note` ends what the client reads when something fails here, such as `(request 4f2a)`.
+///
+/// # Errors
+/// When objects cannot be read or the client went away. The client was told before, if it still listened.
+pub fn respond(
+    request: &Request,
+    view: &RepositoryView<'_>,
+    out: &mut dyn Write,
+    note: &str,
+    interrupt: &AtomicBool,
+) -> Result<Outcome, Error> {
+    let mut cache = odb::ReadCache::default();
+    let result = wants::check(request, view, &mut cache).and_then(|checked| match checked {
+        Ok(wants) => negotiate::negotiate(request, view, &wants, &mut cache).map(|negotiated| Ok((wants, negotiated))),
+        Err(refusal) => Ok(Err(refusal)),
+    });
+    let (wants, negotiated) = match result {
+        Ok(Ok(both)) => both,
+        Ok(Err(refusal)) => {
+            out.write_all(&pktline::error_line(&refusal))?;
+            return Ok(Outcome { refused: Some(refusal), ..Outcome::default() });
+        }
+        Err(error) => {
+            out.write_all(&pktline::error_line(&format!("upload-pack: the server failed {note}")))?;
+            return Err(error.into());
+        }
+    };
+    out.write_all(&negotiated.lines)?;
+    if !negotiated.pack_follows {
+        out.flush()?;
+        return Ok(Outcome { bytes: negotiated.lines.len() as u64, ..Outcome::default() });
+    }
+    let mut outcome = response::pack(request, view, &wants, &negotiated.common, &mut response::Channel { out, note, interrupt }, cache)?;
+    outcome.bytes += negotiated.lines.len() as u64;
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests;

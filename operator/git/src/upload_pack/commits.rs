@@ -1,0 +1,263 @@
+//! Walking commits: what is reachable from the wants and not from what the client has.
+
+use std::collections::BinaryHeap;
+
+use gix::{
+    ObjectId,
+    hashtable::{HashMap, HashSet},
+    objs::Kind,
+};
+
+use crate::odb::{Error, Packs, ReadCache};
+
+/// How many commits are looked at after the last wanted one, because dates lie; git's own number.
+const SLOP: u32 = 5;
+
+/// What a walk needs of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    /// Its tree.
+    pub(crate) tree: ObjectId,
+    /// Its parents.
+    pub(crate) parents: Box<[ObjectId]>,
+    /// When it was committed; only a hint for the order.
+    pub(crate) date: i64,
+}
+
+impl Commit {
+    /// Parses the parts that matter; `None` when it is not a commit.
+    pub(crate) fn parse(data: &[u8]) -> Option<Self> {
+        let hex = |line: &[u8]| ObjectId::from_hex(line.get(..40)?).ok();
+        let mut rest = data.strip_prefix(b"tree ")?;
+        let tree = hex(rest)?;
+        rest = rest.get(41..)?;
+        let mut parents = Vec::new();
+        while let Some(line) = rest.strip_prefix(b"parent ") {
+            parents.push(hex(line)?);
+            rest = line.get(41..)?;
+        }
+        Some(Self { tree, parents: parents.into(), date: committer_date(rest).unwrap_or(0) })
+    }
+
+    /// Reads the commit `id`.
+    pub(crate) fn read(packs: &Packs, id: &gix::oid, buffer: &mut Vec<u8>, cache: &mut ReadCache) -> Result<Self, Error> {
+        let object = packs.get(id, buffer, cache)?;
+        let commit = if object.kind == Kind::Commit { Self::parse(object.data) } else { None };
+        commit.ok_or_else(|| Error::damaged("packs".as_ref(), format!("{id} is not a commit that can be read")))
+    }
+}
+
+/// The seconds in the line `committer <name> <<mail>> <seconds> <zone>`.
+fn committer_date(headers: &[u8]) -> Option<i64> {
+    let line = headers.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty()).find_map(|line| line.strip_prefix(b"committer "))?;
+    let after = &line[line.iter().rposition(|byte| *byte == b'>')? + 1..];
+    let seconds = after.split(|byte| *byte == b' ').find(|word| !word.is_empty())?;
+    std::str::from_utf8(seconds).ok()?.parse().ok()
+}
+
+/// A commit on a walk.
+struct Seen {
+    commit: Commit,
+    unwanted: bool,
+    /// It left the queue: its parents were seen.
+    passed: bool,
+}
+
+/// Result of a walk.
+pub(crate) struct Walked {
+    /// Commits to send, in the order of the walk: about youngest first.
+    pub(crate) commits: Vec<(ObjectId, Commit)>,
+    /// Trees of commits at the edge, which the client has. Not complete: of parents of sent commits only.
+    pub(crate) edge: Vec<ObjectId>,
+}
+
+/// Walks from `wants`, leaving out what `haves` reach. Both are commits that are there.
+pub(crate) struct Walk<'a> {
+    packs: &'a Packs,
+    cache: &'a mut ReadCache,
+    buffer: Vec<u8>,
+    seen: HashMap<ObjectId, Seen>,
+    queue: BinaryHeap<(i64, ObjectId)>,
+    /// Commits in the queue that are wanted.
+    wanted: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(packs: &'a Packs, cache: &'a mut ReadCache) -> Self {
+        Self { packs, cache, buffer: Vec::new(), seen: HashMap::default(), queue: BinaryHeap::new(), wanted: 0 }
+    }
+
+    pub(crate) fn run(mut self, wants: &[ObjectId], haves: &[ObjectId], alive: &dyn Fn() -> bool) -> Result<Option<Walked>, Error> {
+        for id in haves {
+            self.meet(id, true)?;
+        }
+        for id in wants {
+            self.meet(id, false)?;
+        }
+        let mut order = Vec::new();
+        let mut slop = SLOP;
+        let mut oldest_sent = i64::MAX;
+        while let Some((date, id)) = self.queue.pop() {
+            if self.seen.len().is_multiple_of(1_024) && !alive() {
+                return Ok(None);
+            }
+            let Some(seen) = self.seen.get_mut(&id) else { continue };
+            seen.passed = true;
+            let unwanted = seen.unwanted;
+            let parents = seen.commit.parents.clone();
+            if unwanted {
+                if self.wanted == 0 {
+                    // As git does: go on while dates are in disorder, then a little further.
+                    slop = if oldest_sent <= date { SLOP } else { slop.saturating_sub(1) };
+                    if slop == 0 {
+                        break;
+                    }
+                }
+            } else {
+                slop = SLOP;
+                self.wanted -= 1;
+                oldest_sent = oldest_sent.min(date);
+                order.push(id);
+            }
+            for parent in &parents {
+                self.meet(parent, unwanted)?;
+            }
+        }
+        Ok(Some(self.finish(order)))
+    }
+
+    /// Sees a commit, or learns that one seen before is unwanted.
+    fn meet(&mut self, id: &ObjectId, unwanted: bool) -> Result<(), Error> {
+        let Some(seen) = self.seen.get_mut(id) else {
+            let commit = Commit::read(self.packs, id, &mut self.buffer, self.cache)?;
+            self.queue.push((commit.date, *id));
+            self.wanted += usize::from(!unwanted);
+            self.seen.insert(*id, Seen { commit, unwanted, passed: false });
+            return Ok(());
+        };
+        if unwanted && !seen.unwanted {
+            self.spread(*id);
+        }
+        Ok(())
+    }
+
+    /// Marks a commit and all of its ancestors that were seen as unwanted.
+    fn spread(&mut self, id: ObjectId) {
+        let mut todo = vec![id];
+        while let Some(id) = todo.pop() {
+            let Some(seen) = self.seen.get_mut(&id) else { continue };
+            if seen.unwanted {
+                continue;
+            }
+            seen.unwanted = true;
+            if seen.passed {
+                todo.extend_from_slice(&seen.commit.parents);
+            } else {
+                self.wanted -= 1;
+            }
+        }
+    }
+
+    fn finish(mut self, order: Vec<ObjectId>) -> Walked {
+        let mut edge = HashSet::default();
+        let kept: Vec<_> = order.into_iter().filter(|id| self.seen.get(id).is_some_and(|seen| !seen.unwanted)).collect();
+        for id in &kept {
+            let parents = self.seen.get(id).map_or_else(Box::default, |seen| seen.commit.parents.clone());
+            for parent in &parents {
+                if let Some(seen) = self.seen.get(parent).filter(|seen| seen.unwanted) {
+                    edge.insert(seen.commit.tree);
+                }
+            }
+        }
+        let commits = kept.into_iter().filter_map(|id| self.seen.remove(&id).map(|seen| (id, seen.commit))).collect();
+        Walked { commits, edge: edge.into_iter().collect() }
+    }
+}
+
+/// Which of the wants reach a common commit, or are one: all of them means that the client has said enough.
+pub(crate) fn all_reach(packs: &Packs, wants: &[ObjectId], common: &HashSet<ObjectId>, budget: usize, cache: &mut ReadCache) -> Result<bool, Error> {
+    let mut buffer = Vec::new();
+    let mut oldest = i64::MAX;
+    for id in common {
+        if let Ok(commit) = Commit::read(packs, id, &mut buffer, cache) {
+            oldest = oldest.min(commit.date);
+        }
+    }
+    let mut answers: HashMap<ObjectId, bool> = HashMap::default();
+    let mut budget = budget;
+    for want in wants {
+        // Depth first with the path on a stack: a commit's answer is known when all of its parents' are, or one is yes.
+        let mut path: Vec<(ObjectId, Box<[ObjectId]>, usize)> = Vec::new();
+        let mut next = Some(*want);
+        let mut answer = false;
+        loop {
+            if let Some(id) = next.take() {
+                answer = match answers.get(&id) {
+                    Some(known) => *known,
+                    None if common.contains(&id) => true,
+                    None => {
+                        budget = match budget.checked_sub(1) {
+                            Some(left) => left,
+                            None => return Ok(false),
+                        };
+                        answers.insert(id, false);
+                        let commit = Commit::read(packs, &id, &mut buffer, cache)?;
+                        if commit.date >= oldest {
+                            path.push((id, commit.parents, 0));
+                        }
+                        false
+                    }
+                };
+            }
+            let Some((id, parents, at)) = path.last_mut() else { break };
+            if answer {
+                answers.insert(*id, true);
+                path.pop();
+            } else if let Some(parent) = parents.get(*at) {
+                *at += 1;
+                next = Some(*parent);
+            } else {
+                path.pop();
+            }
+        }
+        if !answer {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether every one of `targets` is an ancestor of (or equal to) one of `tips`, found by walking at most `budget` commits.
+pub(crate) fn reachable(packs: &Packs, tips: &[ObjectId], targets: &[ObjectId], budget: usize, cache: &mut ReadCache) -> Result<bool, Error> {
+    let mut missing: HashSet<ObjectId> = targets.iter().copied().collect();
+    let mut buffer = Vec::new();
+    let mut oldest = i64::MAX;
+    for id in targets {
+        oldest = oldest.min(Commit::read(packs, id, &mut buffer, cache)?.date);
+    }
+    let mut seen: HashSet<ObjectId> = tips.iter().copied().collect();
+    let mut queue = BinaryHeap::new();
+    for tip in &seen {
+        queue.push((Commit::read(packs, tip, &mut buffer, cache)?.date, *tip));
+    }
+    // Ancestors are older than their children, unless a clock was wrong: a day of grace, as a bound on the work.
+    let cutoff = oldest.saturating_sub(86_400);
+    while let Some((date, id)) = queue.pop() {
+        missing.remove(&id);
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        if date < cutoff || seen.len() > budget {
+            return Ok(false);
+        }
+        for parent in &Commit::read(packs, &id, &mut buffer, cache)?.parents {
+            if seen.insert(*parent) {
+                queue.push((Commit::read(packs, parent, &mut buffer, cache)?.date, *parent));
+            }
+        }
+    }
+    Ok(missing.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Finding out what client and server have in common, one round of it.
+//!
+//! Stateless: every request brings all it knows. The answer acknowledges what is common and tells when it is enough, so that
+//! the client stops asking ([gitprotocol-v2], [gitprotocol-pack]).
+//!
+//! [gitprotocol-v2]: https://git-scm.com/docs/protocol-v2#_fetch
+//! [gitprotocol-pack]: https://git-scm.com/docs/pack-protocol#_packfile_negotiation
+
+use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+
+use super::{
+    commits,
+    request::{Acknowledge, Form, Request},
+    wants::Wants,
+};
+use crate::{
+    odb::{Error, ReadCache},
+    peel::peel,
+    pktline,
+    view::RepositoryView,
+};
+
+/// Commits that are looked at to find out whether the client has said enough. Beyond that it is asked for more.
+const MAX_WALK: usize = 300_000;
+
+/// What the client has.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    /// Commits, those behind tags included.
+    pub(super) commits: HashSet<ObjectId>,
+    /// Every other object that it named.
+    pub(super) others: HashSet<ObjectId>,
+}
+
+impl Common {
+    /// Whether nothing is common.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.others.is_empty()
+    }
+}
+
+/// The result of a round.
+pub(super) struct Negotiated {
+    /// What to write.
+    pub(super) lines: Vec<u8>,
+    /// Whether the pack comes behind it.
+    pub(super) pack_follows: bool,
+    /// What is common.
+    pub(super) common: Common,
+}
+
+/// Answers the `have` lines of a request.
+pub(super) fn negotiate(request: &Request, view: &RepositoryView<'_>, wants: &Wants, cache: &mut ReadCache) -> Result<Negotiated, Error> {
+    let mut common = Common::default();
+    let mut acknowledged = Vec::new();
+    for id in &request.haves {
+        let Some((kind, _)) = view.packs.header(id, cache)? else { continue };
+        acknowledged.push(*id);
+        if kind == Kind::Commit {
+            common.commits.insert(*id);
+            continue;
+        }
+        common.others.insert(*id);
+        if let Some(peeled) = peel(view.packs, id, cache)? {
+            common.others.extend(peeled.tags);
+            if peeled.kind == Kind::Commit {
+                common.commits.insert(peeled.target);
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    let pack_follows = match request.form {
+        Form::V2 { wait_for_done } => {
+            let ready = !request.done && !wait_for_done && !request.haves.is_empty() && enough(view, wants, &common, cache)?;
+            v2(request, &acknowledged, ready, &mut lines)
+        }
+        Form::V0 { acknowledge, no_done } => {
+            let ready = !request.done && acknowledge == Acknowledge::Detailed && enough(view, wants, &common, cache)?;
+            v0(request, &acknowledged, (acknowledge, no_done && ready, ready), &mut lines)
+        }
+    };
+    Ok(Negotiated { lines, pack_follows, common })
+}
+
+/// Whether every wanted commit reaches something common.
+fn enough(view: &RepositoryView<'_>, wants: &Wants, common: &Common, cache: &mut ReadCache) -> Result<bool, Error> {
+    if common.commits.is_empty() || wants.commits.is_empty() {
+        return Ok(false);
+    }
+    commits::all_reach(view.packs, &wants.commits, &common.commits, MAX_WALK, cache)
+}
+
+/// One acknowledgement.
+fn ack(lines: &mut Vec<u8>, id: &ObjectId, suffix: &str) {
+    pktline::push(lines, &[b"ACK ", id.to_string().as_bytes(), suffix.as_bytes(), b"\n"]);
+}
+
+/// Version 2: a section of acknowledgements, then the section of the pack; true if that follows.
+fn v2(request: &Request, acknowledged: &[ObjectId], ready: bool, lines: &mut Vec<u8>) -> bool {
+    if request.wants.is_empty() {
+        lines.extend_from_slice(pktline::FLUSH);
+        return false;
+    }
+    let wait = matches!(request.form, Form::V2 { wait_for_done: true });
+    if !request.done && (wait || !request.haves.is_empty()) {
+        pktline::push(lines, &[b"acknowledgments\n"]);
+        if acknowledged.is_empty() {
+            pktline::push(lines, &[b"NAK\n"]);
+        }
+        for id in acknowledged {
+            ack(lines, id, "");
+        }
+        if !ready {
+            lines.extend_from_slice(pktline::FLUSH);
+            return false;
+        }
+        pktline::push(lines, &[b"ready\n"]);
+        lines.extend_from_slice(pktline::DELIMITER);
+    }
+    pktline::push(lines, &[b"packfile\n"]);
+    true
+}
+
+/// Versions 0 and 1, as `upload-pack --stateless-rpc` does it; true if the pack follows.
+fn v0(request: &Request, acknowledged: &[ObjectId], how: (Acknowledge, bool, bool), lines: &mut Vec<u8>) -> bool {
+    let (acknowledge, pack_when_ready, ready) = how;
+    match acknowledge {
+        Acknowledge::Detailed => {
+            for id in acknowledged {
+                ack(lines, id, " common");
+            }
+        }
+        Acknowledge::First if request.done => {}
+        Acknowledge::First => {
+            if let Some(first) = acknowledged.first() {
+                ack(lines, first, "");
+            }
+        }
+    }
+    let last = acknowledged.last();
+    if request.done {
+        match (last, acknowledge) {
+            (Some(last), Acknowledge::Detailed) => ack(lines, last, ""),
+            (Some(_), Acknowledge::First) => {
+                if let Some(first) = acknowledged.first() {
+                    ack(lines, first, "");
+                }
+            }
+            (None, _) => pktline::push(lines, &[b"NAK\n"]),
+        }
+        return true;
+    }
+    if let Some(last) = last.filter(|_| ready) {
+        ack(lines, last, " ready");
+    }
+    if acknowledge == Acknowledge::Detailed || acknowledged.is_empty() {
+        pktline::push(lines, &[b"NAK\n"]);
+    }
+    if let Some(last) = last.filter(|_| pack_when_ready) {
+        ack(lines, last, "");
+        return true;
+    }
+    false
+}

@@ -1,0 +1,357 @@
+//! Parsing what a client wants.
+
+use std::io::BufRead;
+
+use gix::ObjectId;
+
+use crate::{
+    ls_refs,
+    pktline::{self, Packet, PacketError, ReadLimits, Reader},
+    sideband::Band,
+};
+
+/// Most `want` lines of one request: more references than a repository should have.
+const MAX_WANTS: usize = 500_000;
+
+/// Most `have` lines of one request; a stateless client repeats what was common and adds up to 16,384 in a round.
+const MAX_HAVES: usize = 300_000;
+
+/// How much a request may be long.
+const LIMITS: ReadLimits = ReadLimits { packets: 1_000_000, bytes: 64 << 20 };
+
+/// How a client of version 0 wants its `have` lines acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// The first common one only.
+    First,
+    /// `multi_ack_detailed`
+    Detailed,
+}
+
+/// Form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Versions 0 and 1.
+    V0 {
+        /// Which acknowledgements are wanted.
+        acknowledge: Acknowledge,
+        /// `no-done`: the pack may follow without another round.
+        no_done: bool,
+    },
+    /// Version 2.
+    V2 {
+        /// `wait-for-done`: no pack before `done`.
+        wait_for_done: bool,
+    },
+}
+
+/// A request for a pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What is wanted.
+    pub wants: Vec<ObjectId>,
+    /// What the client has.
+    pub haves: Vec<ObjectId>,
+    /// The client has nothing more to say: the pack, now.
+    pub done: bool,
+    /// Deltas may build on what the client has.
+    pub thin_pack: bool,
+    /// Deltas may name their base by distance.
+    pub ofs_delta: bool,
+    /// Tags of what is sent come along.
+    pub include_tag: bool,
+    /// No progress messages.
+    pub no_progress: bool,
+    /// Channels.
+    pub band: Band,
+    /// Form of the answer.
+    pub form: Form,
+}
+
+/// A command of version 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// An empty request.
+    Nothing,
+    /// List references.
+    LsRefs(ls_refs::Request),
+    /// Send objects.
+    Fetch(Request),
+}
+
+/// Why a request is refused. The text is for the client.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Not made of pkt-lines.
+    #[error("upload-pack: {0}")]
+    Packet(#[from] PacketError),
+    /// A line that has no place here.
+    #[error("upload-pack: unexpected line {0:?}")]
+    Unexpected(String),
+    /// Something that this server did not offer.
+    #[error("upload-pack: {0} is not supported by this server")]
+    Unsupported(&'static str),
+    /// A capability or argument that nobody offered.
+    #[error("upload-pack: unknown capability {0:?}")]
+    UnknownCapability(String),
+    /// Another hash function.
+    #[error("upload-pack: this repository has object-format sha1, not {0:?}")]
+    ObjectFormat(String),
+    /// Too many lines of a kind.
+    #[error("upload-pack: too many {0} lines in one request")]
+    TooMany(&'static str),
+}
+
+impl RequestError {
+    fn unexpected(line: &[u8]) -> Self {
+        Self::Unexpected(excerpt(line))
+    }
+}
+
+/// A readable piece of what a client sent.
+fn excerpt(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(100)]).into_owned()
+}
+
+/// Parses a request of version 2.
+///
+/// # Errors
+/// When it is not one, or asks for what was not offered.
+pub fn parse_v2(input: &mut dyn BufRead) -> Result<Command, RequestError> {
+    let mut reader = Reader::new(input, LIMITS);
+    let mut command = None;
+    let has_arguments = loop {
+        match reader.read()? {
+            None if command.is_none() => return Ok(Command::Nothing),
+            None | Some(Packet::Flush) => break false,
+            Some(Packet::Delimiter) => break true,
+            Some(Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0002")),
+            Some(Packet::Data(line)) => {
+                let line = pktline::text(line);
+                match line.strip_prefix(b"command=") {
+                    Some(name) if command.is_none() => command = Some(name.to_vec()),
+                    Some(_) => return Err(RequestError::unexpected(line)),
+                    None => capability_v2(line)?,
+                }
+            }
+        }
+    };
+    match command.as_deref() {
+        None if has_arguments => Err(RequestError::unexpected(b"0001")),
+        None => Ok(Command::Nothing),
+        Some(b"ls-refs") => arguments(&mut reader, has_arguments, ls_refs::Request::default(), ls_refs_argument).map(Command::LsRefs),
+        Some(b"fetch") => {
+            let request = Request {
+                wants: Vec::new(),
+                haves: Vec::new(),
+                done: false,
+                thin_pack: false,
+                ofs_delta: false,
+                include_tag: false,
+                no_progress: false,
+                band: Band::Large,
+                form: Form::V2 { wait_for_done: false },
+            };
+            arguments(&mut reader, has_arguments, request, fetch_argument).map(Command::Fetch)
+        }
+        Some(b"object-info") => Err(RequestError::Unsupported("the command object-info")),
+        Some(b"bundle-uri") => Err(RequestError::Unsupported("the command bundle-uri")),
+        Some(other) => Err(RequestError::unexpected(&[b"command=", other].concat())),
+    }
+}
+
+/// Reads the arguments of a command up to the flush.
+fn arguments<R>(
+    reader: &mut Reader<'_>,
+    present: bool,
+    mut request: R,
+    take: fn(&mut R, &[u8]) -> Result<(), RequestError>,
+) -> Result<R, RequestError> {
+    while present {
+        match reader.read()? {
+            None => return Err(PacketError::Truncated.into()),
+            Some(Packet::Flush) => break,
+            Some(Packet::Data(line)) => take(&mut request, pktline::text(line))?,
+            Some(Packet::Delimiter) => return Err(RequestError::unexpected(b"0001")),
+            Some(Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0002")),
+        }
+    }
+    Ok(request)
+}
+
+/// A capability of version 2.
+fn capability_v2(line: &[u8]) -> Result<(), RequestError> {
+    match split(line) {
+        (b"agent" | b"session-id", _) => Ok(()),
+        (b"object-format", Some(b"sha1")) => Ok(()),
+        (b"object-format", other) => Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
+        (b"server-option", _) => Err(RequestError::Unsupported("server-option")),
+        _ => Err(RequestError::UnknownCapability(excerpt(line))),
+    }
+}
+
+/// `key=value` or `key`.
+fn split(word: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match word.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&word[..at], Some(&word[at + 1..])),
+        None => (word, None),
+    }
+}
+
+fn ls_refs_argument(request: &mut ls_refs::Request, line: &[u8]) -> Result<(), RequestError> {
+    match line {
+        b"symrefs" => request.symrefs = true,
+        b"peel" => request.peel = true,
+        b"unborn" => request.unborn = true,
+        _ => match line.strip_prefix(b"ref-prefix ") {
+            // One more than is looked at makes the filter void, as git does; there is no need to keep the rest.
+            Some(prefix) if request.prefixes.len() <= ls_refs::MAX_PREFIXES => request.prefixes.push(prefix.into()),
+            Some(_) => {}
+            None => return Err(RequestError::unexpected(line)),
+        },
+    }
+    Ok(())
+}
+
+fn fetch_argument(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
+    match line {
+        b"done" => request.done = true,
+        b"thin-pack" => request.thin_pack = true,
+        b"ofs-delta" => request.ofs_delta = true,
+        b"include-tag" => request.include_tag = true,
+        b"no-progress" => request.no_progress = true,
+        b"wait-for-done" => request.form = Form::V2 { wait_for_done: true },
+        _ => {
+            if let Some(id) = line.strip_prefix(b"want ") {
+                add(&mut request.wants, object_id(id, line)?, MAX_WANTS, "want")?;
+            } else if let Some(id) = line.strip_prefix(b"have ") {
+                add(&mut request.haves, object_id(id, line)?, MAX_HAVES, "have")?;
+            } else {
+                return Err(unsupported(line));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Names what a client asks for although it was not offered.
+fn unsupported(line: &[u8]) -> RequestError {
+    let word = line.split(|byte| *byte == b' ').next().unwrap_or(line);
+    match word {
+        b"shallow" | b"deepen" | b"deepen-since" | b"deepen-not" | b"deepen-relative" => {
+            RequestError::Unsupported("a shallow clone or fetch (--depth, --shallow-since, --unshallow)")
+        }
+        b"filter" => RequestError::Unsupported("a partial clone (--filter)"),
+        b"want-ref" => RequestError::Unsupported("want-ref"),
+        b"sideband-all" => RequestError::Unsupported("sideband-all"),
+        b"packfile-uris" => RequestError::Unsupported("packfile-uris"),
+        _ => RequestError::unexpected(line),
+    }
+}
+
+/// Adds an id to a list that has a bound.
+fn add(ids: &mut Vec<ObjectId>, id: ObjectId, most: usize, what: &'static str) -> Result<(), RequestError> {
+    if ids.len() >= most {
+        return Err(RequestError::TooMany(what));
+    }
+    ids.push(id);
+    Ok(())
+}
+
+/// An id of 40 hex digits.
+fn object_id(hex: &[u8], line: &[u8]) -> Result<ObjectId, RequestError> {
+    if hex.len() != 40 {
+        return Err(RequestError::unexpected(line));
+    }
+    ObjectId::from_hex(hex).map_err(|_| RequestError::unexpected(line))
+}
+
+/// Parses a request of version 0 or 1 over HTTP: all `want` lines, then the `have` lines of this round. `None`: the client wants nothing.
+///
+/// # Errors
+/// When it is not one, or asks for what was not offered.
+pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
+    let mut reader = Reader::new(input, LIMITS);
+    let mut request = Request {
+        wants: Vec::new(),
+        haves: Vec::new(),
+        done: false,
+        thin_pack: false,
+        ofs_delta: false,
+        include_tag: false,
+        no_progress: false,
+        band: Band::None,
+        form: Form::V0 { acknowledge: Acknowledge::First, no_done: false },
+    };
+    loop {
+        match reader.read()? {
+            None | Some(Packet::Flush) => break,
+            Some(Packet::Data(line)) => want_v0(&mut request, pktline::text(line))?,
+            Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
+        }
+    }
+    if request.wants.is_empty() {
+        return Ok(None);
+    }
+    while !request.done {
+        match reader.read()? {
+            None => break,
+            Some(Packet::Flush) => {}
+            Some(Packet::Data(line)) => {
+                let line = pktline::text(line);
+                if line == b"done" {
+                    request.done = true;
+                } else if let Some(id) = line.strip_prefix(b"have ") {
+                    add(&mut request.haves, object_id(id, line)?, MAX_HAVES, "have")?;
+                } else {
+                    return Err(unsupported(line));
+                }
+            }
+            Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
+        }
+    }
+    Ok(Some(request))
+}
+
+/// `want <id>[ <capabilities>]`
+fn want_v0(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
+    let Some(rest) = line.strip_prefix(b"want ") else { return Err(unsupported(line)) };
+    let mut words = rest.split(|byte| *byte == b' ');
+    let id = object_id(words.next().unwrap_or(b""), line)?;
+    let first = request.wants.is_empty();
+    add(&mut request.wants, id, MAX_WANTS, "want")?;
+    for word in words.filter(|word| !word.is_empty()) {
+        if !first {
+            return Err(RequestError::unexpected(line));
+        }
+        capability_v0(request, word)?;
+    }
+    Ok(())
+}
+
+fn capability_v0(request: &mut Request, word: &[u8]) -> Result<(), RequestError> {
+    let Form::V0 { acknowledge, no_done } = &mut request.form else { return Ok(()) };
+    match split(word) {
+        (b"multi_ack_detailed", None) => *acknowledge = Acknowledge::Detailed,
+        (b"no-done", None) => *no_done = true,
+        (b"thin-pack", None) => request.thin_pack = true,
+        (b"ofs-delta", None) => request.ofs_delta = true,
+        (b"include-tag", None) => request.include_tag = true,
+        (b"no-progress", None) => request.no_progress = true,
+        (b"side-band-64k", None) => request.band = Band::Large,
+        (b"side-band", None) if request.band == Band::None => request.band = Band::Small,
+        (b"side-band", None) => {}
+        (b"agent" | b"session-id", Some(_)) => {}
+        (b"object-format", Some(b"sha1")) => {}
+        (b"object-format", other) => return Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
+        (b"filter", _) => return Err(RequestError::Unsupported("a partial clone (--filter)")),
+        // `multi_ack`, `shallow` and the `deepen-*` words only say what a client would understand.
+        (b"shallow" | b"deepen-since" | b"deepen-not" | b"deepen-relative" | b"multi_ack" | b"allow-tip-sha1-in-want"
+            | b"allow-reachable-sha1-in-want", _) => {}
+        _ => return Err(RequestError::UnknownCapability(excerpt(word))),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Streaming the pack.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    Error, Outcome, Route,
+    negotiate::Common,
+    plan::{Chosen, Plan, plan},
+    request::Request,
+    wants::Wants,
+};
+use crate::{
+    odb::{self, Packs, ReadCache},
+    pack_writer::{self, Receiver, Selection},
+    sideband,
+    view::RepositoryView,
+};
+
+/// Where an answer goes.
+pub(super) struct Channel<'a> {
+    pub(super) out: &'a mut dyn Write,
+    /// Ends error messages.
+    pub(super) note: &'a str,
+    pub(super) interrupt: &'a AtomicBool,
+}
+
+/// Plans and streams the pack.
+pub(super) fn pack(
+    request: &Request,
+    view: &RepositoryView<'_>,
+    wants: &Wants,
+    common: &Common,
+    channel: &mut Channel<'_>,
+    mut cache: ReadCache,
+) -> Result<Outcome, Error> {
+    let interrupt = channel.interrupt;
+    let mut writer = sideband::Writer::new(channel.out, request.band, request.no_progress);
+    let alive = || !interrupt.load(Ordering::Relaxed);
+    let planned = plan(request, view, wants, common, &alive, &mut cache).map_err(Error::from);
+    // The walk is over: its memory is better used for what comes.
+    drop(cache);
+    let sent = planned.and_then(|planned| stream(request, view, planned, &mut writer, interrupt));
+    match sent {
+        Ok((objects, route)) => {
+            let bytes = writer.finish()?;
+            Ok(Outcome { objects, bytes, route, refused: None })
+        }
+        Err(error) => {
+            let what = match &error {
+                Error::Interrupted => "the server is stopping, try again",
+                Error::Odb(_) | Error::Write(_) => "the server failed",
+            };
+            // Whoever went away does not read this; the first error is the one that counts.
+            drop(writer.error(&format!("upload-pack: {what} {}\n", channel.note)));
+            Err(error)
+        }
+    }
+}
+
+/// Streams what was planned; returns the number of objects.
+fn stream(
+    request: &Request,
+    view: &RepositoryView<'_>,
+    planned: Plan,
+    writer: &mut sideband::Writer<'_>,
+    interrupt: &AtomicBool,
+) -> Result<(u64, Route), Error> {
+    let (selection, known, route) = match planned {
+        Plan::Interrupted => return Err(Error::Interrupted),
+        Plan::Verbatim => return verbatim(view.packs, writer, interrupt).map(|objects| (objects, Route::Verbatim)),
+        Plan::Joined => return joined(view.packs, writer, interrupt).map(|objects| (objects, Route::Joined)),
+        Plan::Whole => (Selection::all(view.packs), None, Route::Whole),
+        Plan::Walked(Chosen { selection, known }) => (selection, Some(known), Route::Walked),
+    };
+    announce(writer, selection.len() as u64)?;
+    let has = |id: &gix::oid| known.as_ref().is_some_and(|known| known.contains(id));
+    let receiver = Receiver { ofs_delta: request.ofs_delta, has: request.thin_pack.then_some(&has) };
+    pack_writer::write(view.packs, &selection, &receiver, writer, None, interrupt)?;
+    Ok((selection.len() as u64, route))
+}
+
+/// Tells the person at the client what comes.
+fn announce(writer: &mut sideband::Writer<'_>, objects: u64) -> Result<(), Error> {
+    Ok(writer.progress(&format!("Sending {objects} objects.\n"))?)
+}
+
+/// Sends the only pack as it lies.
+fn verbatim(packs: &Packs, writer: &mut sideband::Writer<'_>, interrupt: &AtomicBool) -> Result<u64, Error> {
+    let pack = packs.pack(0)?;
+    announce(writer, u64::from(pack.len()))?;
+    copy(pack, 0..pack.bytes(), writer, &mut |_| (), interrupt)?;
+    Ok(u64::from(pack.len()))
+}
+
+/// Sends all packs as one: their entries as they lie, under one header and one trailer.
+/// Distances within each pack stay right, and a base of another pack is named by its id.
+fn joined(packs: &Packs, writer: &mut sideband::Writer<'_>, interrupt: &AtomicBool) -> Result<u64, Error> {
+    let objects = packs.entries();
+    let count = u32::try_from(objects).map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
+    announce(writer, objects)?;
+    let header = pack_writer::header(count);
+    if let Some(trailer) = packs.joined_trailer().get() {
+        writer.data(&header)?;
+        for pack in packs.packs() {
+            copy(pack, odb::HEADER..pack.end(), writer, &mut |_| (), interrupt)?;
+        }
+        writer.data(trailer.as_slice())?;
+        return Ok(objects);
+    }
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    hasher.update(&header);
+    writer.data(&header)?;
+    for pack in packs.packs() {
+        copy(pack, odb::HEADER..pack.end(), writer, &mut |bytes| hasher.update(bytes), interrupt)?;
+    }
+    let trailer = hasher.try_finalize().map_err(std::io::Error::other)?;
+    writer.data(trailer.as_slice())?;
+    packs.joined_trailer().get_or_init(|| trailer);
+    Ok(objects)
+}
+
+/// Copies bytes of a pack.
+fn copy(
+    pack: &odb::Pack,
+    range: std::ops::Range<u64>,
+    writer: &mut sideband::Writer<'_>,
+    seen: &mut dyn FnMut(&[u8]),
+    interrupt: &AtomicBool,
+) -> Result<(), Error> {
+    let mut at = range.start;
+    let mut reader = pack.reader(at);
+    while at < range.end {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let length = (range.end - at).min(1 << 20);
+        writer.copy(&mut reader, length, seen)?;
+        at += length;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Checking what a client wants: it gets what is visible and nothing else.
+
+use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+
+use super::{Request, commits};
+use crate::{
+    odb::{Error, ReadCache},
+    peel::peel,
+    view::RepositoryView,
+};
+
+/// Commits that are looked at to find out whether a want that is no tip is visible.
+const MAX_WALK: usize = 2_000_000;
+
+/// Wants, sorted by what they are.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    /// As the client named them, each once.
+    pub(super) named: Vec<ObjectId>,
+    /// Commits, those behind tags included.
+    pub(super) commits: Vec<ObjectId>,
+    /// Tag objects, those behind tags included.
+    pub(super) tags: Vec<ObjectId>,
+    /// Trees and blobs that are wanted for themselves (tips can be such).
+    pub(super) others: Vec<(ObjectId, Kind)>,
+}
+
+impl Wants {
+    fn add(&mut self, id: ObjectId, kind: Kind) {
+        match kind {
+            Kind::Commit => self.commits.push(id),
+            Kind::Tag => self.tags.push(id),
+            Kind::Tree | Kind::Blob => self.others.push((id, kind)),
+        }
+    }
+}
+
+/// Sorts the wants; the inner error is the refusal that the client reads.
+pub(super) fn check(request: &Request, view: &RepositoryView<'_>, cache: &mut ReadCache) -> Result<Result<Wants, String>, Error> {
+    let mut named = HashSet::default();
+    let mut wants = Wants { named: request.wants.iter().copied().filter(|id| named.insert(*id)).collect(), ..Wants::default() };
+    let not_ours = |id: &ObjectId| Ok(Err(format!("upload-pack: not our ref {id}")));
+    let mut tips = HashSet::default();
+    view.visit(b"refs/", &mut |_, id| {
+        tips.insert(*id);
+    });
+    let mut unproven = Vec::new();
+    for id in wants.named.clone() {
+        let Some((kind, _)) = view.packs.header(&id, cache)? else {
+            if tips.contains(&id) {
+                return Err(Error::Missing(id));
+            }
+            return not_ours(&id);
+        };
+        let is_tip = tips.contains(&id);
+        match (is_tip, kind) {
+            (false, Kind::Commit) => unproven.push(id),
+            (false, _) if !behind_a_tag(view, &tips, &id, cache)? => return not_ours(&id),
+            _ => {}
+        }
+        match peel(view.packs, &id, cache)? {
+            None => wants.add(id, kind),
+            Some(peeled) => {
+                wants.tags.extend(peeled.tags);
+                wants.add(peeled.target, peeled.kind);
+            }
+        }
+    }
+    if let Some(first) = unproven.first() {
+        let mut commits = Vec::new();
+        for tip in &tips {
+            match view.packs.header(tip, cache)? {
+                Some((Kind::Commit, _)) => commits.push(*tip),
+                Some((Kind::Tag, _)) => commits.extend(peel(view.packs, tip, cache)?.filter(|peeled| peeled.kind == Kind::Commit).map(|peeled| peeled.target)),
+                _ => {}
+            }
+        }
+        if !commits::reachable(view.packs, &commits, &unproven, MAX_WALK, cache)? {
+            return not_ours(first);
+        }
+    }
+    for list in [&mut wants.commits, &mut wants.tags] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Ok(Ok(wants))
+}
+
+/// Whether an object that is not a commit lies behind a visible tag.
+fn behind_a_tag(view: &RepositoryView<'_>, tips: &HashSet<ObjectId>, id: &ObjectId, cache: &mut ReadCache) -> Result<bool, Error> {
+    for tip in tips {
+        if let Some(peeled) = peel(view.packs, tip, cache)? {
+            if peeled.target == *id || peeled.tags.contains(id) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
