@@ -1,1 +1,40 @@
-//! The Kubernetes API types of Codekeep, codekeep.dev/v1alpha1
+//! The Kubernetes API types of Codekeep, `codekeep.dev/v1alpha1`, and the manifests generated from them.
+//!
+//! Types only: what a field means to a server is decided in `controllers`. The doc comment of a field is its description in
+//! `kubectl explain`; what can be checked about a resource by itself is checked by its schema, CEL rules included, so that the
+//! API server and `codekeep serve` refuse the same things with the same words.
+//!
+//! Every string, list and map has an upper bound: the API server prices CEL rules by them.
+
+#![expect(unreachable_pub, reason = "the derive of schemas copies each public type into the body of a function")]
+
+mod access_policy;
+mod credential;
+mod definition;
+mod notification_rule;
+mod repository;
+mod repository_selector;
+mod yaml;
+
+pub use access_policy::{
+    AccessPolicy, AccessPolicySpec, AccessPolicyStatus, Conditions, Effect, Statement, Subject, SubjectKind,
+};
+pub use credential::GIT_CREDENTIAL;
+pub use definition::{Definition, definitions, manifests};
+pub use notification_rule::{
+    EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, SecretKeyRef, Target, Webhook,
+};
+pub use repository::{DeletionPolicy, Limits, Repository, RepositorySpec, RepositoryStatus};
+pub use repository_selector::{LabelSelector, RepositorySelector};
+
+/// The API group of our kinds.
+pub const GROUP: &str = "codekeep.dev";
+
+/// The version of our kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// On a Repository with `deletionPolicy: Delete`: its value is the resource's own name, and only then is data deleted.
+pub const CONFIRM_DELETION: &str = "codekeep.dev/confirm-deletion";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Credentials are ordinary Secrets; this is how they are recognised.
+
+/// The type of a Secret that holds `user`, optionally `username`, and one of `password` and `passwordHash`.
+pub const GIT_CREDENTIAL: &str = "codekeep.dev/git-credential";
