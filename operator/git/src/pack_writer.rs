@@ -142,11 +142,18 @@ pub fn write(
     };
     let count = u32::try_from(selection.len()).map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
     writer.out.put(&header(count))?;
-    for at in 0..selection.len() {
+    let mut at = 0;
+    while at < selection.len() {
         if at.is_multiple_of(256) && interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        writer.entry(at)?;
+        match writer.whole_pack(at, interrupt)? {
+            0 => {
+                writer.entry(at)?;
+                at += 1;
+            }
+            copied => at += copied,
+        }
     }
     let recompressed = writer.recompressed;
     let (trailer, bytes) = writer.out.finish()?;
@@ -241,6 +248,36 @@ impl PackWriter<'_, '_> {
             index.push(IndexEntry { id, offset: start, crc32 });
         }
         Ok(())
+    }
+
+    /// Copies a pack of which all entries are selected as it lies, if the entry at `at` is its first; returns how many
+    /// entries that were. Distances stay right, and a base that is named by its id is selected, because the pack
+    /// is self-contained. Not when an index is made: that wants every entry checked.
+    fn whole_pack(&mut self, at: usize, interrupt: &AtomicBool) -> Result<usize, Error> {
+        let first = self.selection[at];
+        let pack = self.packs.pack(first.pack)?;
+        let count = usize::try_from(pack.len()).unwrap_or(usize::MAX);
+        let starts = at == 0 || self.selection[at - 1].pack != first.pack;
+        let all = at.checked_add(count).and_then(|end| self.selection.get(end - 1)).is_some_and(|last| last.pack == first.pack);
+        if !starts || !all || self.index.is_some() || !self.receiver.ofs_delta || !pack.self_contained()? {
+            return Ok(0);
+        }
+        let shift = self.out.offset;
+        self.new_offsets.extend(self.selection[at..at + count].iter().map(|entry| entry.offset - odb::HEADER + shift));
+        let mut offset = odb::HEADER;
+        let mut buffer = std::mem::take(&mut self.object);
+        buffer.resize(1 << 18, 0);
+        while offset < pack.end() {
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let take = usize::try_from(pack.end() - offset).unwrap_or(usize::MAX).min(buffer.len());
+            pack.read_exact_at(&mut buffer[..take], offset)?;
+            self.out.put(&buffer[..take])?;
+            offset += take as u64;
+        }
+        self.object = buffer;
+        Ok(count)
     }
 
     /// Up to where the pack should be read, given the entry at `at` and those after it.

@@ -2,7 +2,7 @@
 //!
 //! Each tree is compared with the trees at the same place in the commit's parents. What is the same as in one parent is
 //! either sent with that parent or known to the client, so the walk never looks at it; the work is the size of the change,
-//! not of the tree.
+//! not of the tree. Commits must come after their parents: then "sent with that parent" has happened already.
 
 use gix::{
     ObjectId,
@@ -46,7 +46,7 @@ impl<'a> TreeWalk<'a> {
         Self { packs, cache, found: Found::default(), thin, buffers: Vec::new() }
     }
 
-    /// What `commit` brings; `parents` are the trees of its parents.
+    /// What `commit` brings; `parents` are the trees of its parents, which were dealt with before.
     pub(crate) fn commit(&mut self, commit: &Commit, parents: Vec<ObjectId>) -> Result<(), Error> {
         self.tree(commit.tree, parents)
     }

@@ -102,7 +102,7 @@ fn walk(
         }
     }
     let mut trees = TreeWalk::new(view.packs, cache, thin);
-    for (at, (_, commit)) in walked.commits.iter().enumerate() {
+    for (at, commit) in parents_first(&walked.commits, &sent).into_iter().enumerate() {
         if at.is_multiple_of(256) && !alive() {
             return Ok(Plan::Interrupted);
         }
@@ -122,6 +122,32 @@ fn walk(
         found.known.extend(common.commits.iter().chain(&common.others));
     }
     Ok(Plan::Walked(Chosen { selection, known: found.known }))
+}
+
+/// The commits, each after all of its parents. The walk over trees relies on it: what a tree has in common with the tree of
+/// a parent was dealt with there. Dates would not do, and without an order a change and its revert vouch for each other.
+fn parents_first<'a>(commits: &'a [(ObjectId, Commit)], sent: &HashMap<ObjectId, &'a Commit>) -> Vec<&'a Commit> {
+    let mut order = Vec::with_capacity(commits.len());
+    let mut met = HashSet::default();
+    let mut path: Vec<(&Commit, usize)> = Vec::new();
+    // Oldest first: most parents are there already and the path stays short.
+    for (id, commit) in commits.iter().rev() {
+        if met.insert(*id) {
+            path.push((commit, 0));
+        }
+        while let Some((commit, at)) = path.last_mut() {
+            let Some(parent) = commit.parents.get(*at) else {
+                order.push(*commit);
+                path.pop();
+                continue;
+            };
+            *at += 1;
+            if let Some(next) = sent.get(parent).filter(|_| met.insert(*parent)) {
+                path.push((*next, 0));
+            }
+        }
+    }
+    order
 }
 
 /// Adds the tags of commits that are sent.

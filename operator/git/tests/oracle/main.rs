@@ -1,0 +1,11 @@
+//! Asks real git the same question: what is fetched here must be what `git rev-list --objects` names, in a pack that
+//! `git index-pack` takes and `git fsck` likes.
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+mod fetch;
+
+#[cfg(test)]
+mod fold;
