@@ -2,7 +2,9 @@
 
 pub mod advertise;
 pub mod connectivity;
+pub mod deep_check;
 pub mod existing;
+pub mod fold;
 pub mod ingest;
 pub mod ls_refs;
 pub mod object_check;

@@ -55,6 +55,8 @@ impl Sink for crate::sideband::Writer<'_> {
 pub struct Selection {
     /// Where the objects are: sorted, each object once.
     entries: Vec<Location>,
+    /// All objects of all packs.
+    everything: bool,
 }
 
 impl Selection {
@@ -67,20 +69,26 @@ impl Selection {
         let mut entries = ids.into_iter().map(locate).collect::<Result<Vec<_>, _>>()?;
         entries.sort_unstable();
         entries.dedup();
-        Ok(Self { entries })
+        Ok(Self { entries, everything: false })
     }
 
     /// Selects all objects of all packs, of duplicates the oldest copy.
     #[must_use]
     pub fn all(packs: &Packs) -> Self {
+        Self { everything: true, ..Self::from(packs, 0) }
+    }
+
+    /// Selects the objects of the packs from position `from` on that no older pack has.
+    #[must_use]
+    pub fn from(packs: &Packs, from: usize) -> Self {
         let mut entries = Vec::new();
-        for (at, pack) in packs.packs().iter().enumerate() {
+        for (at, pack) in packs.packs().iter().enumerate().skip(from) {
             let older = &packs.packs()[..at];
             let new = pack.iter().filter(|(id, _, _)| !older.iter().any(|older| older.contains(id)));
             entries.extend(new.map(|(_, offset, _)| Location { pack: at, offset }));
         }
         entries.sort_unstable();
-        Self { entries }
+        Self { entries, everything: false }
     }
 
     /// How many objects there are.
@@ -130,6 +138,7 @@ pub fn write(
     let mut writer = PackWriter {
         packs,
         selection: &selection.entries,
+        everything: selection.everything,
         receiver,
         out: HashingSink::new(sink),
         new_offsets: Vec::with_capacity(selection.len()),
@@ -196,6 +205,7 @@ impl<'a> HashingSink<'a> {
 struct PackWriter<'a, 'b> {
     packs: &'a Packs,
     selection: &'a [Location],
+    everything: bool,
     receiver: &'a Receiver<'a>,
     out: HashingSink<'b>,
     /// Where the selected entries so far begin in the new pack.
@@ -251,15 +261,16 @@ impl PackWriter<'_, '_> {
     }
 
     /// Copies a pack of which all entries are selected as it lies, if the entry at `at` is its first; returns how many
-    /// entries that were. Distances stay right, and a base that is named by its id is selected, because the pack
-    /// is self-contained. Not when an index is made: that wants every entry checked.
+    /// entries that were. Distances stay right, and a base that is named by its id is selected, because everything is
+    /// or the pack is self-contained. Not when an index is made: that wants every entry checked.
     fn whole_pack(&mut self, at: usize, interrupt: &AtomicBool) -> Result<usize, Error> {
         let first = self.selection[at];
         let pack = self.packs.pack(first.pack)?;
         let count = usize::try_from(pack.len()).unwrap_or(usize::MAX);
         let starts = at == 0 || self.selection[at - 1].pack != first.pack;
         let all = at.checked_add(count).and_then(|end| self.selection.get(end - 1)).is_some_and(|last| last.pack == first.pack);
-        if !starts || !all || self.index.is_some() || !self.receiver.ofs_delta || !pack.self_contained()? {
+        let copies = starts && all && self.index.is_none() && self.receiver.ofs_delta;
+        if !copies || !(self.everything || pack.self_contained()?) {
             return Ok(0);
         }
         let shift = self.out.offset;

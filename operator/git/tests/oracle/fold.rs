@@ -1,1 +1,58 @@
-use super::fixture::Fixture; #[test] fn x(){ let _ = Fixture::new(1, 3, 1, false); }
+use std::sync::atomic::AtomicBool;
+
+use git::{
+    deep_check,
+    fold::fold,
+    odb::{PackPaths, Packs, ReadCache},
+};
+
+use super::fixture::{Fixture, git_in};
+
+#[test]
+fn folding_keeps_every_object_whatever_is_folded() {
+    let mut fixture = Fixture::new(3, 150, 30, true);
+    let all = git_in(&fixture.origin(), &["pack-objects", "-q", "--all", "--delta-base-offset", "--stdout"], b"");
+    fixture.receive(&all);
+    let tips: Vec<_> = fixture.refs.values().copied().collect();
+    let never = AtomicBool::new(false);
+    let mut cache = ReadCache::default();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for (from, to) in [(0, 31), (0, 30), (5, 31), (5, 12), (29, 31)] {
+        let folder = fixture.directory.path().join(format!("fold-{from}-{to}"));
+        std::fs::create_dir(&folder).unwrap();
+        let packs = Packs::open(&fixture.paths[..to]).unwrap();
+        let folded = fold(&packs, from, &folder, &never).unwrap();
+        let mut paths = fixture.paths[..from].to_vec();
+        paths.push(PackPaths { pack: folded.pack, index: folded.index, exact: true });
+        paths.extend_from_slice(&fixture.paths[to..]);
+        let packs = Packs::open(&paths).unwrap();
+        assert_eq!(deep_check::check(&packs, &tips, 10, &never).unwrap(), Vec::<String>::new(), "{from}..{to}");
+        for pack in fixture.packs.packs() {
+            for (id, _, _) in pack.iter() {
+                let left = fixture.packs.get(&id, &mut before, &mut ReadCache::new(1)).unwrap();
+                let right = packs.get(&id, &mut after, &mut cache).unwrap();
+                assert_eq!(left, right, "{id}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_found() {
+    let fixture = Fixture::new(4, 30, 3, true);
+    let never = AtomicBool::new(false);
+    let tips: Vec<_> = fixture.refs.values().copied().collect();
+    assert_eq!(deep_check::check(&fixture.packs, &tips, 10, &never).unwrap(), Vec::<String>::new());
+    let path = &fixture.paths[1].pack;
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+    let packs = Packs::open(&fixture.paths).unwrap();
+    let problems = deep_check::check(&packs, &tips, 100, &never).unwrap();
+    assert!(problems.iter().any(|line| line.contains("checksum at its end")), "{problems:?}");
+    assert!(problems.iter().any(|line| line.contains("is damaged")), "{problems:?}");
+    let fewer = Packs::open(&fixture.paths[2..]).unwrap();
+    let problems = deep_check::check(&fewer, &tips, 100, &never).unwrap();
+    assert!(problems.iter().any(|line| line.contains("missing")), "{problems:?}");
+}
