@@ -130,7 +130,9 @@ fn references(service: Service, view: &RepositoryView<'_>, out: &mut Vec<u8>) ->
 fn capabilities_v0(service: Service, view: &RepositoryView<'_>) -> String {
     let common = format!("object-format=sha1 agent={AGENT}");
     if service == Service::ReceivePack {
-        return format!("report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options {common}");
+        return format!(
+            "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options {common}"
+        );
     }
     let mut text = String::from(
         "multi_ack_detailed thin-pack side-band side-band-64k ofs-delta no-progress include-tag no-done \

@@ -27,7 +27,12 @@ pub struct Interrupted;
 ///
 /// # Errors
 /// When `interrupt` was set.
-pub fn check(packs: &Packs, tips: &[ObjectId], limit: usize, interrupt: &AtomicBool) -> Result<Vec<String>, Interrupted> {
+pub fn check(
+    packs: &Packs,
+    tips: &[ObjectId],
+    limit: usize,
+    interrupt: &AtomicBool,
+) -> Result<Vec<String>, Interrupted> {
     let mut check = Check { packs, problems: Vec::new(), limit, missing: HashSet::default(), interrupt };
     for tip in tips {
         check.link(tip, "a reference");
@@ -100,7 +105,8 @@ impl Check<'_> {
             left -= take as u64;
         }
         if hasher.try_finalize().ok() != Some(pack.trailer()) {
-            self.problems.push(format!("{}: its bytes do not have the checksum at its end", pack.paths().pack.display()));
+            self.problems
+                .push(format!("{}: its bytes do not have the checksum at its end", pack.paths().pack.display()));
         }
         Ok(())
     }

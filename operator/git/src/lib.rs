@@ -18,4 +18,3 @@ pub mod refs;
 pub mod sideband;
 pub mod upload_pack;
 pub mod view;
-

@@ -205,7 +205,12 @@ impl Packs {
     ///
     /// # Errors
     /// When it is there and cannot be read.
-    pub fn find<'a>(&self, id: &gix::oid, buffer: &'a mut Vec<u8>, cache: &mut ReadCache) -> Result<Option<Object<'a>>, Error> {
+    pub fn find<'a>(
+        &self,
+        id: &gix::oid,
+        buffer: &'a mut Vec<u8>,
+        cache: &mut ReadCache,
+    ) -> Result<Option<Object<'a>>, Error> {
         let Some(location) = self.locate(id) else {
             buffer.clear();
             return Ok(None);
@@ -241,6 +246,3 @@ impl Packs {
         &self.facts.joined_trailer
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,7 +29,8 @@ pub fn write(entries: &mut [IndexEntry], trailer: &ObjectId, out: &mut dyn Write
     if entries.windows(2).any(|pair| pair[0].id == pair[1].id) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the pack has the same object twice"));
     }
-    let mut out = Hashing { out: io::BufWriter::with_capacity(1 << 16, out), hasher: gix::hash::hasher(gix::hash::Kind::Sha1) };
+    let mut out =
+        Hashing { out: io::BufWriter::with_capacity(1 << 16, out), hasher: gix::hash::hasher(gix::hash::Kind::Sha1) };
     out.write_all(b"\xfftOc\0\0\0\x02")?;
     let mut fan = [0_u32; 256];
     for entry in entries.iter() {

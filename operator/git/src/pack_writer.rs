@@ -149,7 +149,8 @@ pub fn write(
         recompressed: 0,
         index,
     };
-    let count = u32::try_from(selection.len()).map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
+    let count = u32::try_from(selection.len())
+        .map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
     writer.out.put(&header(count))?;
     let mut at = 0;
     while at < selection.len() {
@@ -245,7 +246,8 @@ impl PackWriter<'_, '_> {
             Fate::Copy(header) => {
                 let mut head = Vec::with_capacity(odb::MAX_ENTRY_HEAD);
                 header.write_to(entry.size, &mut head).map_err(Error::Write)?;
-                let body = usize::try_from(entry.head).ok().and_then(|head| self.window.current(location, length).get(head..));
+                let body =
+                    usize::try_from(entry.head).ok().and_then(|head| self.window.current(location, length).get(head..));
                 let body = body.ok_or_else(|| bad("the entry is cut short"))?;
                 self.out.put(&head)?;
                 self.out.put(body)?;
@@ -268,7 +270,10 @@ impl PackWriter<'_, '_> {
         let pack = self.packs.pack(first.pack)?;
         let count = usize::try_from(pack.len()).unwrap_or(usize::MAX);
         let starts = at == 0 || self.selection[at - 1].pack != first.pack;
-        let all = at.checked_add(count).and_then(|end| self.selection.get(end - 1)).is_some_and(|last| last.pack == first.pack);
+        let all = at
+            .checked_add(count)
+            .and_then(|end| self.selection.get(end - 1))
+            .is_some_and(|last| last.pack == first.pack);
         let copies = starts && all && self.index.is_none() && self.receiver.ofs_delta;
         if !copies || !(self.everything || pack.self_contained()?) {
             return Ok(0);
@@ -325,11 +330,14 @@ impl PackWriter<'_, '_> {
             EntryKind::OffsetDelta(offset) => {
                 let pack = self.packs.pack(location.pack)?;
                 // Most bases are selected themselves: the id is looked up only when it is needed.
-                if let Some(found) = self.written(Location { pack: location.pack, offset }).filter(|_| self.receiver.ofs_delta) {
+                if let Some(found) =
+                    self.written(Location { pack: location.pack, offset }).filter(|_| self.receiver.ofs_delta)
+                {
                     return Ok(Fate::Copy(Header::OfsDelta { base_distance: start - found }));
                 }
                 let id = pack.object_at(offset).map(|(id, _)| id);
-                let id = id.ok_or_else(|| odb::Error::damaged(&pack.paths().pack, "a delta builds on what is no entry"))?;
+                let id =
+                    id.ok_or_else(|| odb::Error::damaged(&pack.paths().pack, "a delta builds on what is no entry"))?;
                 (id, self.selected(&id))
             }
             EntryKind::RefDelta(id) => (id, self.selected(&id)),
@@ -402,7 +410,9 @@ struct Window {
 
 impl Window {
     fn holds(&self, location: Location, length: u64) -> bool {
-        self.pack == location.pack && location.offset >= self.start && location.offset + length <= self.start + self.bytes.len() as u64
+        self.pack == location.pack
+            && location.offset >= self.start
+            && location.offset + length <= self.start + self.bytes.len() as u64
     }
 
     /// The `length` bytes at `location`; if they must be read, then up to `until` at once.
@@ -426,6 +436,3 @@ impl Window {
         self.bytes.get(start..).and_then(|bytes| bytes.get(..length)).unwrap_or(&[])
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,10 +27,12 @@ impl PeelCache {
         let mut unknown = Vec::new();
         let mut peeled = {
             let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let lookup = |(at, id): (usize, &ObjectId)| known.get(id).copied().unwrap_or_else(|| {
-                unknown.push(at);
-                None
-            });
+            let lookup = |(at, id): (usize, &ObjectId)| {
+                known.get(id).copied().unwrap_or_else(|| {
+                    unknown.push(at);
+                    None
+                })
+            };
             ids.iter().enumerate().map(lookup).collect::<Vec<_>>()
         };
         if unknown.is_empty() {

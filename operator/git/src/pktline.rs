@@ -125,6 +125,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The input behind the packets read so far, such as the pack of a push.
+    #[must_use]
     pub fn into_input(self) -> &'a mut dyn BufRead {
         self.input
     }

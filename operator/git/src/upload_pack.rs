@@ -124,10 +124,14 @@ pub fn respond(
         out.flush()?;
         return Ok(Outcome { bytes: negotiated.lines.len() as u64, ..Outcome::default() });
     }
-    let mut outcome = response::pack(request, view, &wants, &negotiated.common, &mut response::Channel { out, note, interrupt }, cache)?;
+    let mut outcome = response::pack(
+        request,
+        view,
+        &wants,
+        &negotiated.common,
+        &mut response::Channel { out, note, interrupt },
+        cache,
+    )?;
     outcome.bytes += negotiated.lines.len() as u64;
     Ok(outcome)
 }
-
-#[cfg(test)]
-mod tests;

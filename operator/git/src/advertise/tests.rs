@@ -1,1 +1,72 @@
+use std::collections::BTreeMap;
 
+use model::{ObjectId, RefName};
+
+use super::{Service, Version, advertise};
+use crate::{odb::Packs, peel::PeelCache, view::RepositoryView};
+
+fn shown(service: Service, version: Version, refs: &[&str]) -> String {
+    let id = ObjectId::from_hex(b"1234567890123456789012345678901234567890").unwrap();
+    let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), id)).collect();
+    let (packs, peeled, head) = (Packs::default(), PeelCache::default(), RefName::try_from("refs/heads/main").unwrap());
+    let view = RepositoryView {
+        packs: &packs,
+        refs: &refs,
+        head: Some(&head),
+        dropped_tips: &[],
+        complete_walk_needed: false,
+        peeled: &peeled,
+    };
+    String::from_utf8(advertise(service, version, &view).unwrap()).unwrap()
+}
+
+#[test]
+fn an_empty_repository_says_what_it_can() {
+    let text = shown(Service::UploadPack, Version::V0, &[]);
+    assert!(text.starts_with("001e# service=git-upload-pack\n0000"), "{text}");
+    assert!(text.contains("0000000000000000000000000000000000000000 capabilities^{}\0multi_ack_detailed"), "{text}");
+    assert!(!text.contains("symref"), "HEAD points nowhere");
+    assert!(
+        shown(Service::ReceivePack, Version::V2, &[])
+            .contains("capabilities^{}\0report-status report-status-v2 delete-refs")
+    );
+}
+
+#[test]
+fn references_come_in_order_and_hidden_ones_do_not() {
+    let refs = ["refs/heads/main", "refs/codekeep/pulls/1", "refs/heads/a"];
+    let text = shown(Service::UploadPack, Version::V1, &refs);
+    assert!(text.contains("000eversion 1\n"), "{text}");
+    assert!(text.contains(" HEAD\0multi_ack_detailed"), "{text}");
+    assert!(text.contains("symref=HEAD:refs/heads/main"), "{text}");
+    assert!(!text.contains("codekeep/pulls"), "{text}");
+    assert!(text.find("refs/heads/a\n").unwrap() < text.find("refs/heads/main\n").unwrap());
+    let push = shown(Service::ReceivePack, Version::V0, &refs);
+    assert!(!push.contains("HEAD") && push.contains(" refs/heads/a\0report-status"), "{push}");
+}
+
+#[test]
+fn version_2_lists_capabilities_only() {
+    let text = shown(Service::UploadPack, Version::V2, &["refs/heads/main"]);
+    assert!(text.starts_with("000eversion 2\n"), "{text}");
+    assert!(
+        text.contains("ls-refs=unborn\n") && text.contains("fetch=wait-for-done\n") && text.ends_with("0000"),
+        "{text}"
+    );
+    assert!(!text.contains("shallow") && !text.contains("filter"));
+}
+
+#[test]
+fn the_highest_known_version_is_taken() {
+    for (header, version) in [
+        (None, Version::V0),
+        (Some("version=2"), Version::V2),
+        (Some("version=1"), Version::V1),
+        (Some("version=1:version=2"), Version::V2),
+        (Some("version=2:version=1"), Version::V2),
+        (Some("version=3"), Version::V0),
+        (Some("garbage::=,"), Version::V0),
+    ] {
+        assert_eq!(Version::from_header(header), version, "{header:?}");
+    }
+}

@@ -1,1 +1,52 @@
+use std::collections::BTreeMap;
 
+use model::{ObjectId, RefName};
+
+use super::{Request, respond};
+use crate::{odb::Packs, peel::PeelCache, view::RepositoryView};
+
+fn listed(request: &Request, refs: &[&str]) -> String {
+    let id = ObjectId::from_hex(b"1234567890123456789012345678901234567890").unwrap();
+    let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), id)).collect();
+    let (packs, peeled, head) = (Packs::default(), PeelCache::default(), RefName::try_from("refs/heads/main").unwrap());
+    let view = RepositoryView {
+        packs: &packs,
+        refs: &refs,
+        head: Some(&head),
+        dropped_tips: &[],
+        complete_walk_needed: false,
+        peeled: &peeled,
+    };
+    let mut out = Vec::new();
+    respond(request, &view, &mut out).unwrap();
+    String::from_utf8(out).unwrap().replace("1234567890123456789012345678901234567890", "ID")
+}
+
+const REFS: [&str; 4] = ["refs/heads/main", "refs/heads/mainland", "refs/codekeep/x", "refs/tags/v1"];
+
+#[test]
+fn everything_visible_is_listed_without_prefixes() {
+    let request = Request { symrefs: true, peel: true, ..Request::default() };
+    assert_eq!(
+        listed(&request, &REFS),
+        "0050ID HEAD symref-target:refs/heads/main\n003dID refs/heads/main\n0041ID refs/heads/mainland\n003aID refs/tags/v1\n0000"
+    );
+}
+
+#[test]
+fn prefixes_that_overlap_list_each_reference_once() {
+    let request = Request {
+        prefixes: vec!["refs/heads/main".into(), "refs/heads/".into(), "refs/heads/mainl".into()],
+        ..Request::default()
+    };
+    assert_eq!(listed(&request, &REFS), "003dID refs/heads/main\n0041ID refs/heads/mainland\n0000");
+    let hidden = Request { prefixes: vec!["refs/codekeep/".into()], ..Request::default() };
+    assert_eq!(listed(&hidden, &REFS), "0000", "hidden even when named");
+}
+
+#[test]
+fn an_unborn_head_is_told_only_when_asked() {
+    let request = Request { unborn: true, symrefs: true, ..Request::default() };
+    assert_eq!(listed(&request, &[]), "002eunborn HEAD symref-target:refs/heads/main\n0000");
+    assert_eq!(listed(&Request::default(), &[]), "0000");
+}

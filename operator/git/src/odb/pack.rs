@@ -79,7 +79,8 @@ impl Pack {
         }
         let mut head = [0; 12];
         file.read_exact_at(&mut head, 0).map_err(failed)?;
-        let (_, objects) = data::header::decode(&head).map_err(|error| Error::damaged(&paths.pack, error.to_string()))?;
+        let (_, objects) =
+            data::header::decode(&head).map_err(|error| Error::damaged(&paths.pack, error.to_string()))?;
         if objects != index.num_objects() {
             return Err(Error::damaged(&paths.pack, "its index has another number of objects"));
         }
@@ -264,11 +265,10 @@ impl Pack {
                 self.read_exact_at(&mut buffer[..length], start)?;
             }
             let range = usize::try_from(offset - start).unwrap_or(0)..usize::try_from(needed - start).unwrap_or(0);
-            if let EntryKind::RefDelta(base) = self.parse(*offset, &buffer[range])?.kind {
-                if !self.contains(&base) {
-                    contained = false;
-                    break;
-                }
+            let entry = self.parse(*offset, &buffer[range])?;
+            contained = !matches!(entry.kind, EntryKind::RefDelta(base) if !self.contains(&base));
+            if !contained {
+                break;
             }
         }
         Ok(*self.self_contained.get_or_init(|| contained))

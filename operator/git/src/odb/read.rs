@@ -55,10 +55,10 @@ impl ReadCache {
         let available = usize::try_from(pack.end().saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = wanted.min(available);
         let within = (self.at.0 == pack.id()).then(|| offset.checked_sub(self.at.1)).flatten();
-        if let Some(start) = within.and_then(|start| usize::try_from(start).ok()) {
-            if start.checked_add(wanted).is_some_and(|end| end <= self.window.len()) {
-                return Ok(&self.window[start..]);
-            }
+        let start = within.and_then(|start| usize::try_from(start).ok());
+        let start = start.filter(|start| start.checked_add(wanted).is_some_and(|end| end <= self.window.len()));
+        if let Some(start) = start {
+            return Ok(&self.window[start..]);
         }
         self.at = (u32::MAX, 0);
         self.window.resize(wanted.max(WINDOW).min(available), 0);
@@ -79,7 +79,8 @@ impl ReadCache {
 
     /// Inflates what the entry stores into `out`.
     fn inflate(&mut self, pack: &Pack, entry: &Entry, out: &mut Vec<u8>) -> Result<(), Error> {
-        let damaged = || Error::damaged(&pack.paths().pack, format!("the entry at offset {} cannot be inflated", entry.offset));
+        let damaged =
+            || Error::damaged(&pack.paths().pack, format!("the entry at offset {} cannot be inflated", entry.offset));
         let start = entry.offset + entry.head;
         // Deflate makes at most 1032 bytes out of one: a size beyond that is a lie that must not cost memory.
         if entry.size > pack.end().saturating_sub(start).saturating_mul(1_032) {
@@ -155,7 +156,10 @@ impl Packs {
             let applied = inflated.map(|()| delta::apply(out, &instructions, &mut cache.base));
             cache.delta = instructions;
             applied?.ok_or_else(|| {
-                Error::damaged(&pack.paths().pack, format!("the delta at offset {} does not fit its base", entry.offset))
+                Error::damaged(
+                    &pack.paths().pack,
+                    format!("the delta at offset {} does not fit its base", entry.offset),
+                )
             })?;
             std::mem::swap(out, &mut cache.base);
             if out.len() <= MAX_CACHED && (kind != Kind::Blob || !chain.is_empty()) {

@@ -40,7 +40,12 @@ impl Commit {
     }
 
     /// Reads the commit `id`.
-    pub(crate) fn read(packs: &Packs, id: &gix::oid, buffer: &mut Vec<u8>, cache: &mut ReadCache) -> Result<Self, Error> {
+    pub(crate) fn read(
+        packs: &Packs,
+        id: &gix::oid,
+        buffer: &mut Vec<u8>,
+        cache: &mut ReadCache,
+    ) -> Result<Self, Error> {
         let object = packs.get(id, buffer, cache)?;
         let commit = if object.kind == Kind::Commit { Self::parse(object.data) } else { None };
         commit.ok_or_else(|| Error::damaged("packs".as_ref(), format!("{id} is not a commit that can be read")))
@@ -49,7 +54,10 @@ impl Commit {
 
 /// The seconds in the line `committer <name> <<mail>> <seconds> <zone>`.
 fn committer_date(headers: &[u8]) -> Option<i64> {
-    let line = headers.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty()).find_map(|line| line.strip_prefix(b"committer "))?;
+    let line = headers
+        .split(|byte| *byte == b'\n')
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(b"committer "))?;
     let after = &line[line.iter().rposition(|byte| *byte == b'>')? + 1..];
     let seconds = after.split(|byte| *byte == b' ').find(|word| !word.is_empty())?;
     std::str::from_utf8(seconds).ok()?.parse().ok()
@@ -87,7 +95,12 @@ impl<'a> Walk<'a> {
         Self { packs, cache, buffer: Vec::new(), seen: HashMap::default(), queue: BinaryHeap::new(), wanted: 0 }
     }
 
-    pub(crate) fn run(mut self, wants: &[ObjectId], haves: &[ObjectId], alive: &dyn Fn() -> bool) -> Result<Option<Walked>, Error> {
+    pub(crate) fn run(
+        mut self,
+        wants: &[ObjectId],
+        haves: &[ObjectId],
+        alive: &dyn Fn() -> bool,
+    ) -> Result<Option<Walked>, Error> {
         for id in haves {
             self.meet(id, true)?;
         }
@@ -105,19 +118,15 @@ impl<'a> Walk<'a> {
             seen.passed = true;
             let unwanted = seen.unwanted;
             let parents = seen.commit.parents.clone();
-            if unwanted {
-                if self.wanted == 0 {
-                    // As git does: go on while dates are in disorder, then a little further.
-                    slop = if oldest_sent <= date { SLOP } else { slop.saturating_sub(1) };
-                    if slop == 0 {
-                        break;
-                    }
-                }
-            } else {
-                slop = SLOP;
+            if !unwanted {
                 self.wanted -= 1;
                 oldest_sent = oldest_sent.min(date);
                 order.push(id);
+            }
+            // As git does: go on while something is wanted or dates are in disorder, then a little further.
+            slop = if !unwanted || self.wanted > 0 || oldest_sent <= date { SLOP } else { slop - 1 };
+            if slop == 0 {
+                break;
             }
             for parent in &parents {
                 self.meet(parent, unwanted)?;
@@ -160,7 +169,8 @@ impl<'a> Walk<'a> {
 
     fn finish(mut self, order: Vec<ObjectId>) -> Walked {
         let mut edge = HashSet::default();
-        let kept: Vec<_> = order.into_iter().filter(|id| self.seen.get(id).is_some_and(|seen| !seen.unwanted)).collect();
+        let kept: Vec<_> =
+            order.into_iter().filter(|id| self.seen.get(id).is_some_and(|seen| !seen.unwanted)).collect();
         for id in &kept {
             let parents = self.seen.get(id).map_or_else(Box::default, |seen| seen.commit.parents.clone());
             for parent in &parents {
@@ -174,61 +184,89 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Which of the wants reach a common commit, or are one: all of them means that the client has said enough.
-pub(crate) fn all_reach(packs: &Packs, wants: &[ObjectId], common: &HashSet<ObjectId>, budget: usize, cache: &mut ReadCache) -> Result<bool, Error> {
+/// Whether every want reaches a common commit, or is one: then the client has said enough. Looks at `budget` commits at most.
+pub(crate) fn all_reach(
+    packs: &Packs,
+    wants: &[ObjectId],
+    common: &HashSet<ObjectId>,
+    budget: usize,
+    cache: &mut ReadCache,
+) -> Result<bool, Error> {
     let mut buffer = Vec::new();
     let mut oldest = i64::MAX;
     for id in common {
-        if let Ok(commit) = Commit::read(packs, id, &mut buffer, cache) {
-            oldest = oldest.min(commit.date);
-        }
+        oldest = oldest.min(Commit::read(packs, id, &mut buffer, cache)?.date);
     }
-    let mut answers: HashMap<ObjectId, bool> = HashMap::default();
-    let mut budget = budget;
+    let mut search = Search { packs, common, oldest, left: budget, answers: HashMap::default(), buffer, cache };
     for want in wants {
-        // Depth first with the path on a stack: a commit's answer is known when all of its parents' are, or one is yes.
-        let mut path: Vec<(ObjectId, Box<[ObjectId]>, usize)> = Vec::new();
-        let mut next = Some(*want);
-        let mut answer = false;
-        loop {
-            if let Some(id) = next.take() {
-                answer = match answers.get(&id) {
-                    Some(known) => *known,
-                    None if common.contains(&id) => true,
-                    None => {
-                        budget = match budget.checked_sub(1) {
-                            Some(left) => left,
-                            None => return Ok(false),
-                        };
-                        answers.insert(id, false);
-                        let commit = Commit::read(packs, &id, &mut buffer, cache)?;
-                        if commit.date >= oldest {
-                            path.push((id, commit.parents, 0));
-                        }
-                        false
-                    }
-                };
-            }
-            let Some((id, parents, at)) = path.last_mut() else { break };
-            if answer {
-                answers.insert(*id, true);
-                path.pop();
-            } else if let Some(parent) = parents.get(*at) {
-                *at += 1;
-                next = Some(*parent);
-            } else {
-                path.pop();
-            }
-        }
-        if !answer {
+        if !search.reaches(*want)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
+/// A search for common commits, depth first, with the answers so far.
+struct Search<'a> {
+    packs: &'a Packs,
+    common: &'a HashSet<ObjectId>,
+    /// Nothing common is older than this.
+    oldest: i64,
+    left: usize,
+    answers: HashMap<ObjectId, bool>,
+    buffer: Vec<u8>,
+    cache: &'a mut ReadCache,
+}
+
+/// A commit on the way: its parents, and how many of them were asked.
+type Step = (ObjectId, Box<[ObjectId]>, usize);
+
+impl Search<'_> {
+    /// Whether `want` reaches something common. The way is kept in a list: histories are longer than stacks.
+    fn reaches(&mut self, want: ObjectId) -> Result<bool, Error> {
+        let mut path: Vec<Step> = Vec::new();
+        let mut answer = self.look(want, &mut path)?;
+        while let Some((id, parents, at)) = path.last_mut() {
+            if answer {
+                self.answers.insert(*id, true);
+                path.pop();
+            } else if let Some(parent) = parents.get(*at).copied() {
+                *at += 1;
+                answer = self.look(parent, &mut path)?;
+            } else {
+                path.pop();
+            }
+        }
+        Ok(answer)
+    }
+
+    /// What is known of a commit; if its parents must be asked, it is put on the path.
+    fn look(&mut self, id: ObjectId, path: &mut Vec<Step>) -> Result<bool, Error> {
+        if self.common.contains(&id) {
+            return Ok(true);
+        }
+        if let Some(known) = self.answers.get(&id) {
+            return Ok(*known);
+        }
+        let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
+        self.left = left;
+        self.answers.insert(id, false);
+        let commit = Commit::read(self.packs, &id, &mut self.buffer, self.cache)?;
+        if commit.date >= self.oldest {
+            path.push((id, commit.parents, 0));
+        }
+        Ok(false)
+    }
+}
+
 /// Whether every one of `targets` is an ancestor of (or equal to) one of `tips`, found by walking at most `budget` commits.
-pub(crate) fn reachable(packs: &Packs, tips: &[ObjectId], targets: &[ObjectId], budget: usize, cache: &mut ReadCache) -> Result<bool, Error> {
+pub(crate) fn reachable(
+    packs: &Packs,
+    tips: &[ObjectId],
+    targets: &[ObjectId],
+    budget: usize,
+    cache: &mut ReadCache,
+) -> Result<bool, Error> {
     let mut missing: HashSet<ObjectId> = targets.iter().copied().collect();
     let mut buffer = Vec::new();
     let mut oldest = i64::MAX;
@@ -258,6 +296,3 @@ pub(crate) fn reachable(packs: &Packs, tips: &[ObjectId], targets: &[ObjectId], 
     }
     Ok(missing.is_empty())
 }
-
-#[cfg(test)]
-mod tests;

@@ -50,7 +50,12 @@ pub(super) struct Negotiated {
 }
 
 /// Answers the `have` lines of a request.
-pub(super) fn negotiate(request: &Request, view: &RepositoryView<'_>, wants: &Wants, cache: &mut ReadCache) -> Result<Negotiated, Error> {
+pub(super) fn negotiate(
+    request: &Request,
+    view: &RepositoryView<'_>,
+    wants: &Wants,
+    cache: &mut ReadCache,
+) -> Result<Negotiated, Error> {
     let mut common = Common::default();
     let mut acknowledged = Vec::new();
     for id in &request.haves {
@@ -71,7 +76,8 @@ pub(super) fn negotiate(request: &Request, view: &RepositoryView<'_>, wants: &Wa
     let mut lines = Vec::new();
     let pack_follows = match request.form {
         Form::V2 { wait_for_done } => {
-            let ready = !request.done && !wait_for_done && !request.haves.is_empty() && enough(view, wants, &common, cache)?;
+            let ready =
+                !request.done && !wait_for_done && !request.haves.is_empty() && enough(view, wants, &common, cache)?;
             v2(request, &acknowledged, ready, &mut lines)
         }
         Form::V0 { acknowledge, no_done } => {

@@ -87,7 +87,8 @@ impl<'a> TreeWalk<'a> {
         }
         let mut sides: Vec<_> = buffers[1..=parents.len()].iter().map(|buffer| Side::new(buffer)).collect();
         for entry in TreeRefIter::from_bytes(&buffers[0], gix::hash::Kind::Sha1) {
-            let entry = entry.map_err(|_| Error::damaged("packs".as_ref(), format!("the tree {tree} cannot be read")))?;
+            let entry =
+                entry.map_err(|_| Error::damaged("packs".as_ref(), format!("the tree {tree} cannot be read")))?;
             self.entry(&entry, &mut sides, todo);
         }
         drop(sides);

@@ -85,7 +85,9 @@ fn walk(
     cache: &mut ReadCache,
 ) -> Result<Plan, Error> {
     let haves: Vec<ObjectId> = common.commits.iter().copied().collect();
-    let Some(walked) = Walk::new(view.packs, cache).run(&wants.commits, &haves, alive)? else { return Ok(Plan::Interrupted) };
+    let Some(walked) = Walk::new(view.packs, cache).run(&wants.commits, &haves, alive)? else {
+        return Ok(Plan::Interrupted);
+    };
     let mut tags: HashSet<ObjectId> = wants.tags.iter().copied().filter(|id| !common.others.contains(id)).collect();
     let sent: HashMap<ObjectId, &Commit> = walked.commits.iter().map(|(id, commit)| (*id, commit)).collect();
     if request.include_tag {
@@ -162,11 +164,11 @@ fn follow_tags(
     view.visit(b"refs/tags/", &mut |_, id| tips.push(*id));
     let targets = view.peeled.peel_all(view.packs, &tips)?;
     for (tip, target) in tips.iter().zip(targets) {
-        if target.is_some_and(|target| sent.contains_key(&target)) {
-            if let Some(peeled) = peel(view.packs, tip, cache)? {
-                tags.extend(peeled.tags.into_iter().filter(|id| !common.others.contains(id)));
-            }
+        if !target.is_some_and(|target| sent.contains_key(&target)) {
+            continue;
         }
+        let peeled = peel(view.packs, tip, cache)?;
+        tags.extend(peeled.into_iter().flat_map(|peeled| peeled.tags).filter(|id| !common.others.contains(id)));
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ pub enum Form {
 
 /// A request for a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the protocol that a client may say or not")]
 pub struct Request {
     /// What is wanted.
     pub wants: Vec<ObjectId>,
@@ -139,7 +140,9 @@ pub fn parse_v2(input: &mut dyn BufRead) -> Result<Command, RequestError> {
     match command.as_deref() {
         None if has_arguments => Err(RequestError::unexpected(b"0001")),
         None => Ok(Command::Nothing),
-        Some(b"ls-refs") => arguments(&mut reader, has_arguments, ls_refs::Request::default(), ls_refs_argument).map(Command::LsRefs),
+        Some(b"ls-refs") => {
+            arguments(&mut reader, has_arguments, ls_refs::Request::default(), ls_refs_argument).map(Command::LsRefs)
+        }
         Some(b"fetch") => {
             let request = Request {
                 wants: Vec::new(),
@@ -167,23 +170,24 @@ fn arguments<R>(
     mut request: R,
     take: fn(&mut R, &[u8]) -> Result<(), RequestError>,
 ) -> Result<R, RequestError> {
-    while present {
+    if !present {
+        return Ok(request);
+    }
+    loop {
         match reader.read()? {
             None => return Err(PacketError::Truncated.into()),
-            Some(Packet::Flush) => break,
+            Some(Packet::Flush) => return Ok(request),
             Some(Packet::Data(line)) => take(&mut request, pktline::text(line))?,
             Some(Packet::Delimiter) => return Err(RequestError::unexpected(b"0001")),
             Some(Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0002")),
         }
     }
-    Ok(request)
 }
 
 /// A capability of version 2.
 fn capability_v2(line: &[u8]) -> Result<(), RequestError> {
     match split(line) {
-        (b"agent" | b"session-id", _) => Ok(()),
-        (b"object-format", Some(b"sha1")) => Ok(()),
+        (b"agent" | b"session-id", _) | (b"object-format", Some(b"sha1")) => Ok(()),
         (b"object-format", other) => Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
         (b"server-option", _) => Err(RequestError::Unsupported("server-option")),
         _ => Err(RequestError::UnknownCapability(excerpt(line))),
@@ -329,6 +333,21 @@ fn want_v0(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
     Ok(())
 }
 
+/// Words that need no answer.
+const HARMLESS: &[&[u8]] = &[
+    b"object-format",
+    b"agent",
+    b"session-id",
+    b"side-band",
+    b"multi_ack",
+    b"shallow",
+    b"deepen-since",
+    b"deepen-not",
+    b"deepen-relative",
+    b"allow-tip-sha1-in-want",
+    b"allow-reachable-sha1-in-want",
+];
+
 fn capability_v0(request: &mut Request, word: &[u8]) -> Result<(), RequestError> {
     let Form::V0 { acknowledge, no_done } = &mut request.form else { return Ok(()) };
     match split(word) {
@@ -340,14 +359,12 @@ fn capability_v0(request: &mut Request, word: &[u8]) -> Result<(), RequestError>
         (b"no-progress", None) => request.no_progress = true,
         (b"side-band-64k", None) => request.band = Band::Large,
         (b"side-band", None) if request.band == Band::None => request.band = Band::Small,
-        (b"side-band", None) => {}
-        (b"agent" | b"session-id", Some(_)) => {}
-        (b"object-format", Some(b"sha1")) => {}
-        (b"object-format", other) => return Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
+        (b"object-format", format) if format != Some(b"sha1") => {
+            return Err(RequestError::ObjectFormat(excerpt(format.unwrap_or(b""))));
+        }
         (b"filter", _) => return Err(RequestError::Unsupported("a partial clone (--filter)")),
-        // `multi_ack`, `shallow` and the `deepen-*` words only say what a client would understand.
-        (b"shallow" | b"deepen-since" | b"deepen-not" | b"deepen-relative" | b"multi_ack" | b"allow-tip-sha1-in-want"
-            | b"allow-reachable-sha1-in-want", _) => {}
+        // What a client would understand, or says of itself; lines that use the former are refused.
+        (word, _) if HARMLESS.contains(&word) => {}
         _ => return Err(RequestError::UnknownCapability(excerpt(word))),
     }
     Ok(())

@@ -99,7 +99,8 @@ fn verbatim(packs: &Packs, writer: &mut sideband::Writer<'_>, interrupt: &Atomic
 /// Distances within each pack stay right, and a base of another pack is named by its id.
 fn joined(packs: &Packs, writer: &mut sideband::Writer<'_>, interrupt: &AtomicBool) -> Result<u64, Error> {
     let objects = packs.entries();
-    let count = u32::try_from(objects).map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
+    let count =
+        u32::try_from(objects).map_err(|_| odb::Error::damaged("packs".as_ref(), "too many objects for a pack"))?;
     announce(writer, objects)?;
     let header = pack_writer::header(count);
     if let Some(trailer) = packs.joined_trailer().get() {

@@ -36,9 +36,14 @@ impl Wants {
 }
 
 /// Sorts the wants; the inner error is the refusal that the client reads.
-pub(super) fn check(request: &Request, view: &RepositoryView<'_>, cache: &mut ReadCache) -> Result<Result<Wants, String>, Error> {
+pub(super) fn check(
+    request: &Request,
+    view: &RepositoryView<'_>,
+    cache: &mut ReadCache,
+) -> Result<Result<Wants, String>, Error> {
     let mut named = HashSet::default();
-    let mut wants = Wants { named: request.wants.iter().copied().filter(|id| named.insert(*id)).collect(), ..Wants::default() };
+    let mut wants =
+        Wants { named: request.wants.iter().copied().filter(|id| named.insert(*id)).collect(), ..Wants::default() };
     let not_ours = |id: &ObjectId| Ok(Err(format!("upload-pack: not our ref {id}")));
     let mut tips = HashSet::default();
     view.visit(b"refs/", &mut |_, id| {
@@ -71,7 +76,11 @@ pub(super) fn check(request: &Request, view: &RepositoryView<'_>, cache: &mut Re
         for tip in &tips {
             match view.packs.header(tip, cache)? {
                 Some((Kind::Commit, _)) => commits.push(*tip),
-                Some((Kind::Tag, _)) => commits.extend(peel(view.packs, tip, cache)?.filter(|peeled| peeled.kind == Kind::Commit).map(|peeled| peeled.target)),
+                Some((Kind::Tag, _)) => commits.extend(
+                    peel(view.packs, tip, cache)?
+                        .filter(|peeled| peeled.kind == Kind::Commit)
+                        .map(|peeled| peeled.target),
+                ),
                 _ => {}
             }
         }
@@ -87,12 +96,15 @@ pub(super) fn check(request: &Request, view: &RepositoryView<'_>, cache: &mut Re
 }
 
 /// Whether an object that is not a commit lies behind a visible tag.
-fn behind_a_tag(view: &RepositoryView<'_>, tips: &HashSet<ObjectId>, id: &ObjectId, cache: &mut ReadCache) -> Result<bool, Error> {
+fn behind_a_tag(
+    view: &RepositoryView<'_>,
+    tips: &HashSet<ObjectId>,
+    id: &ObjectId,
+    cache: &mut ReadCache,
+) -> Result<bool, Error> {
     for tip in tips {
-        if let Some(peeled) = peel(view.packs, tip, cache)? {
-            if peeled.target == *id || peeled.tags.contains(id) {
-                return Ok(true);
-            }
+        if peel(view.packs, tip, cache)?.is_some_and(|peeled| peeled.target == *id || peeled.tags.contains(id)) {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -30,7 +30,8 @@ fn fetch_raw(fixture: &Fixture, wants: &[ObjectId], haves: &[ObjectId], argument
     wire.extend_from_slice(b"0000");
     let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire).unwrap() else { panic!("not a fetch") };
     let mut out = Vec::new();
-    let outcome = upload_pack::respond(&request, &fixture.view(), &mut out, "(request 1)", &AtomicBool::new(false)).unwrap();
+    let outcome =
+        upload_pack::respond(&request, &fixture.view(), &mut out, "(request 1)", &AtomicBool::new(false)).unwrap();
     (outcome, out)
 }
 
@@ -66,7 +67,7 @@ fn client(fixture: &Fixture, name: &str, haves: &[ObjectId]) -> PathBuf {
     std::fs::create_dir(&path).unwrap();
     git_in(&path, &["init", "-q", "--bare"], b"");
     if !haves.is_empty() {
-        let revisions: String = haves.iter().map(|id| format!("{id}\n")).collect();
+        let revisions = haves.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
         let pack = git_in(&fixture.origin(), &["pack-objects", "-q", "--revs", "--stdout"], revisions.as_bytes());
         git_in(&path, &["index-pack", "--stdin"], &pack);
     }
@@ -106,10 +107,10 @@ fn random_fetches_bring_what_git_would_bring() {
         let mut dice = Dice(seed * 977);
         let (mut sent, mut needed) = (0, 0);
         for round in 0..25 {
-            let mut pick = |most: usize, least: usize| -> Vec<ObjectId> {
+            let mut some = |most: usize, least: usize| -> Vec<ObjectId> {
                 (0..least + dice.roll(most)).map(|_| fixture.commits[dice.roll(fixture.commits.len())]).collect()
             };
-            let (wants, mut haves) = (pick(3, 1), pick(4, 0));
+            let (wants, mut haves) = (some(3, 1), some(4, 0));
             if let Some(tag) = fixture.refs.iter().find(|(name, _)| name.is_tag()).filter(|_| round % 5 == 0) {
                 haves.push(*tag.1);
             }
@@ -128,7 +129,10 @@ fn random_fetches_bring_what_git_would_bring() {
             let count = objects_in(&pack);
             assert_eq!(count as u64, outcome.objects);
             let received = take(&client, &pack, &wants);
-            assert!(received.is_superset(&expected), "seed {seed}, round {round}: everything that git would send is there");
+            assert!(
+                received.is_superset(&expected),
+                "seed {seed}, round {round}: everything that git would send is there"
+            );
             assert!(received.difference(&expected).all(|id| held.contains(id)), "nothing that was not asked for");
             if !arguments.contains(&"thin-pack") {
                 assert_eq!(received.len(), count, "without thin-pack the pack stands alone");
@@ -216,7 +220,11 @@ fn a_want_that_is_not_visible_is_refused() {
         let (outcome, _) = fetch_raw(&fixture, &[id], &[], &["done"]);
         assert_eq!(outcome.refused.is_none(), keep.contains(&id), "{id}");
     }
-    let blob = ids(&git_in(&fixture.origin(), &["ls-tree", "-r", "--format=%(objectname)", &fixture.commits[20].to_string()], b""));
+    let blob = ids(&git_in(
+        &fixture.origin(),
+        &["ls-tree", "-r", "--format=%(objectname)", &fixture.commits[20].to_string()],
+        b"",
+    ));
     let (outcome, _) = fetch_raw(&fixture, &[*blob.iter().next().unwrap()], &[], &["done"]);
     assert!(outcome.refused.is_some(), "a blob is not a tip");
 }
@@ -232,7 +240,17 @@ fn rounds_of_version_2_end_with_ready() {
     let parent = *parent.iter().next().unwrap();
     let (outcome, answer) = fetch_raw(&fixture, &[tip], &[nowhere, parent], &["thin-pack"]);
     let (lines, pack) = split(&answer, false);
-    assert_eq!(lines, ["acknowledgments".to_owned(), format!("ACK {parent}"), "ready".into(), "-".into(), "packfile".into(), "-".into()]);
+    assert_eq!(
+        lines,
+        [
+            "acknowledgments".to_owned(),
+            format!("ACK {parent}"),
+            "ready".into(),
+            "-".into(),
+            "packfile".into(),
+            "-".into()
+        ]
+    );
     assert_eq!(objects_in(&pack) as u64, outcome.objects);
     let (_, answer) = fetch_raw(&fixture, &[tip], &[parent], &["thin-pack", "wait-for-done"]);
     assert_eq!(split(&answer, false).0, ["acknowledgments".to_owned(), format!("ACK {parent}"), "-".into()]);
@@ -287,6 +305,13 @@ fn version_0_talks_as_git_does() {
     assert!(take(&other, &pack, &[tip]).is_superset(&expected(&fixture, &[tip], &[old])));
     let answer = ask("ofs-delta", "done\n");
     let bare = client(&fixture, "bare", &[]);
-    assert_eq!(take(&bare, &answer[8..], &[tip]), expected(&fixture, &[tip], &[]), "without channels the pack comes bare");
-    assert_eq!(ask("multi_ack_detailed", &format!("have {old}\n\n")), format!("0038ACK {old} common\n0037ACK {old} ready\n0008NAK\n").as_bytes());
+    assert_eq!(
+        take(&bare, &answer[8..], &[tip]),
+        expected(&fixture, &[tip], &[]),
+        "without channels the pack comes bare"
+    );
+    assert_eq!(
+        ask("multi_ack_detailed", &format!("have {old}\n\n")),
+        format!("0038ACK {old} common\n0037ACK {old} ready\n0008NAK\n").as_bytes()
+    );
 }

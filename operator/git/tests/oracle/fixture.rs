@@ -1,5 +1,7 @@
 //! A repository with merges, renames, reverts, tags and clocks that run backwards; and the same as packs that were pushed.
 
+#![expect(clippy::format_push_string, reason = "a stream for git is easier to read in one piece")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
@@ -55,7 +57,11 @@ pub(crate) fn git_in(directory: &Path, arguments: &[&str], input: &[u8]) -> Vec<
 
 /// The ids at the beginnings of lines.
 pub(crate) fn ids(output: &[u8]) -> BTreeSet<ObjectId> {
-    output.split(|byte| *byte == b'\n').filter(|line| line.len() >= 40).map(|line| ObjectId::from_hex(&line[..40]).unwrap()).collect()
+    output
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.len() >= 40)
+        .map(|line| ObjectId::from_hex(&line[..40]).unwrap())
+        .collect()
 }
 
 pub(crate) struct Fixture {
@@ -79,8 +85,11 @@ impl Fixture {
     pub(crate) fn steady(pushes: usize) -> Self {
         let mut out = String::new();
         for mark in 1..=60 {
-            out += &format!("commit refs/heads/b0\nmark :{mark}\ncommitter C <c@example.com> {} +0000\ndata 2\nm\n", 1_600_000_000 + mark);
-            let mut body: String = (0..60).map(|line| format!("line {line}\n")).collect();
+            out += &format!(
+                "commit refs/heads/b0\nmark :{mark}\ncommitter C <c@example.com> {} +0000\ndata 2\nm\n",
+                1_600_000_000 + mark
+            );
+            let mut body = "line\n".repeat(60);
             body += &format!("number {mark}\n");
             out += &format!("M 100644 inline d/f\ndata {}\n{body}", body.len());
         }
@@ -98,12 +107,13 @@ impl Fixture {
             let (mark, id) = line.split_once(' ').unwrap();
             marks.insert(mark[1..].parse::<usize>().unwrap(), ObjectId::from_hex(id.as_bytes()).unwrap());
         }
-        let refs: BTreeMap<_, _> = String::from_utf8(git_in(&origin, &["for-each-ref", "--format=%(refname) %(objectname)"], b""))
-            .unwrap()
-            .lines()
-            .map(|line| line.split_once(' ').unwrap())
-            .map(|(name, id)| (RefName::try_from(name).unwrap(), ObjectId::from_hex(id.as_bytes()).unwrap()))
-            .collect();
+        let refs: BTreeMap<_, _> =
+            String::from_utf8(git_in(&origin, &["for-each-ref", "--format=%(refname) %(objectname)"], b""))
+                .unwrap()
+                .lines()
+                .map(|line| line.split_once(' ').unwrap())
+                .map(|(name, id)| (RefName::try_from(name).unwrap(), ObjectId::from_hex(id.as_bytes()).unwrap()))
+                .collect();
         let commits: Vec<_> = marks.range(1..=commits).map(|(_, id)| *id).collect();
         let mut fixture = Self {
             directory,

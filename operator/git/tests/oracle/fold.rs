@@ -18,10 +18,10 @@ fn folding_keeps_every_object_whatever_is_folded() {
     let mut cache = ReadCache::default();
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for (from, to) in [(0, 31), (0, 30), (5, 31), (5, 12), (29, 31)] {
-        let folder = fixture.directory.path().join(format!("fold-{from}-{to}"));
-        std::fs::create_dir(&folder).unwrap();
+        let into = fixture.directory.path().join(format!("fold-{from}-{to}"));
+        std::fs::create_dir(&into).unwrap();
         let packs = Packs::open(&fixture.paths[..to]).unwrap();
-        let folded = fold(&packs, from, &folder, &never).unwrap();
+        let folded = fold(&packs, from, &into, &never).unwrap();
         let mut paths = fixture.paths[..from].to_vec();
         paths.push(PackPaths { pack: folded.pack, index: folded.index, exact: true });
         paths.extend_from_slice(&fixture.paths[to..]);

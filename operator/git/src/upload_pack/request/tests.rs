@@ -1,1 +1,110 @@
+use proptest::prelude::*;
 
+use super::{Acknowledge, Command, Form, RequestError, parse_v0, parse_v2};
+use crate::{pktline::push, sideband::Band};
+
+const ID: &str = "1234567890123456789012345678901234567890";
+
+fn wire(lines: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in lines {
+        match *line {
+            "0000" | "0001" | "0002" => out.extend_from_slice(line.as_bytes()),
+            line => push(&mut out, &[line.as_bytes(), b"\n"]),
+        }
+    }
+    out
+}
+
+fn v2(lines: &[&str]) -> Result<Command, RequestError> {
+    parse_v2(&mut &*wire(lines))
+}
+
+fn refused(result: Result<Command, RequestError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn a_fetch_of_version_2_is_understood() {
+    let want = format!("want {ID}");
+    let lines = [
+        "command=fetch",
+        "agent=git/2.47",
+        "object-format=sha1",
+        "0001",
+        "thin-pack",
+        "ofs-delta",
+        "include-tag",
+        &want,
+        "done",
+        "0000",
+    ];
+    let Ok(Command::Fetch(request)) = v2(&lines) else { panic!("a fetch") };
+    assert!(request.thin_pack && request.ofs_delta && request.include_tag && request.done && !request.no_progress);
+    assert_eq!(request.wants.len(), 1);
+    assert_eq!(request.form, Form::V2 { wait_for_done: false });
+}
+
+#[test]
+fn ls_refs_without_arguments_is_understood() {
+    assert!(matches!(v2(&["command=ls-refs", "0000"]), Ok(Command::LsRefs(request)) if request.prefixes.is_empty()));
+    let lines =
+        ["command=ls-refs", "0001", "peel", "symrefs", "unborn", "ref-prefix refs/heads/", "ref-prefix HEAD", "0000"];
+    let Ok(Command::LsRefs(request)) = v2(&lines) else { panic!("ls-refs") };
+    assert!(request.peel && request.symrefs && request.unborn);
+    assert_eq!(request.prefixes, ["refs/heads/", "HEAD"]);
+}
+
+#[test]
+fn an_empty_request_is_nothing() {
+    assert_eq!(v2(&[]).unwrap(), Command::Nothing);
+    assert_eq!(v2(&["0000"]).unwrap(), Command::Nothing);
+    assert_eq!(parse_v0(&mut &b"0000"[..]).unwrap(), None);
+}
+
+#[test]
+fn what_is_not_offered_is_refused_in_words() {
+    let ask = |line: &str| refused(v2(&["command=fetch", "0001", line, "0000"]));
+    assert!(ask("deepen 1").contains("shallow"), "{}", ask("deepen 1"));
+    assert!(ask(&format!("shallow {ID}")).contains("shallow"));
+    assert!(ask("deepen-since 1").contains("shallow"));
+    assert!(ask("filter blob:none").contains("partial clone"));
+    assert!(ask("want-ref refs/heads/main").contains("want-ref"));
+    assert!(ask("nonsense").contains("unexpected"));
+    assert!(refused(v2(&["command=fetch", "server-option=x", "0001", "0000"])).contains("server-option"));
+    assert!(refused(v2(&["command=fetch", "object-format=sha256", "0001", "0000"])).contains("object-format"));
+    assert!(refused(v2(&["command=object-info", "0001", "0000"])).contains("object-info"));
+    assert!(refused(v2(&["command=fetch", "0001", "want 12", "0000"])).contains("unexpected"));
+    assert!(refused(v2(&["command=fetch", "0001", "done"])).contains("ends in the middle"));
+    let shallow = wire(&[&format!("want {ID} shallow"), "deepen 1", "0000", "done"]);
+    assert!(parse_v0(&mut &*shallow).unwrap_err().to_string().contains("shallow"));
+}
+
+#[test]
+fn a_request_of_version_0_is_understood() {
+    let first = format!("want {ID} multi_ack_detailed no-done side-band-64k thin-pack ofs-delta agent=git/2.39");
+    let lines = wire(&[&first, &format!("want {ID}"), "0000", &format!("have {ID}"), "0000", "done"]);
+    let request = parse_v0(&mut &*lines).unwrap().unwrap();
+    assert_eq!(request.form, Form::V0 { acknowledge: Acknowledge::Detailed, no_done: true });
+    assert_eq!((request.band, request.done, request.haves.len(), request.wants.len()), (Band::Large, true, 1, 2));
+}
+
+proptest! {
+    #[test]
+    fn lines_in_any_order_never_panic(
+        lines in prop::collection::vec(prop::sample::select(vec![
+            "0000", "0001", "0002", "command=fetch", "command=ls-refs", "done", "thin-pack", "agent=x", "want ", "have \u{e9}",
+            "want 1234567890123456789012345678901234567890", "have 1234567890123456789012345678901234567890",
+            "want 1234567890123456789012345678901234567890 side-band-64k ofs-delta", "deepen 1", "ref-prefix refs/", "peel", "",
+        ]), 0..12)
+    ) {
+        let _ = v2(&lines);
+        let _ = parse_v0(&mut &*wire(&lines));
+    }
+
+    #[test]
+    fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = parse_v2(&mut &*bytes);
+        let _ = parse_v0(&mut &*bytes);
+    }
+}
