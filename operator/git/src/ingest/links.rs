@@ -21,7 +21,7 @@ pub(super) struct Settled {
 /// A set of links.
 #[derive(Default)]
 pub(super) struct Links {
-    recent: Vec<(ObjectId, u8)>,
+    recent: Vec<([u8; 20], u8)>,
     /// Bit set of the kinds as which an object is linked to. The map's hash is keyed with a random secret, because
     /// clients choose these bytes.
     seen: HashMap<ObjectId, u8>,
@@ -31,14 +31,15 @@ impl Links {
     /// Notes a link.
     pub(super) fn add(&mut self, id: &gix::oid, kind: Kind) {
         if self.recent.is_empty() {
-            self.recent.resize(RECENT, (ObjectId::null(gix::hash::Kind::Sha1), 0));
+            self.recent.resize(RECENT, ([0; 20], 0));
         }
-        let bytes = id.as_bytes();
-        let slot = (usize::from(bytes[0]) << 8 | usize::from(bytes[1])) % RECENT;
-        let link = (id.to_owned(), bit(kind));
-        if self.recent[slot] != link {
-            self.recent[slot] = link;
-            *self.seen.entry(link.0).or_insert(0) |= link.1;
+        let Ok(bytes) = <[u8; 20]>::try_from(id.as_bytes()) else { return };
+        let slot = &mut self.recent[(usize::from(bytes[0]) << 8 | usize::from(bytes[1])) % RECENT];
+        let link = (bytes, bit(kind));
+        // This line runs for every entry of every tree.
+        if *slot != link {
+            *slot = link;
+            *self.seen.entry(id.to_owned()).or_insert(0) |= link.1;
         }
     }
 

@@ -40,7 +40,7 @@ fn for_curl(url: &[u8]) -> Option<&[u8]> {
     schemes.iter().any(|scheme| url.starts_with(scheme)).then_some(url)
 }
 
-/// Whether it has a scheme, a host and no broken escapes.
+/// Whether it has a scheme and a host.
 fn is_address(url: &[u8]) -> bool {
     let Some(at) = url.windows(3).position(|three| three == b"://") else { return false };
     let (scheme, rest) = (&url[..at], &url[at + 3..]);
@@ -48,13 +48,7 @@ fn is_address(url: &[u8]) -> bool {
         && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     let authority = rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next().unwrap_or_default();
     let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
-    is_scheme && !host.is_empty() && host[0] != b':' && has_sound_escapes(rest)
-}
-
-fn has_sound_escapes(text: &[u8]) -> bool {
-    let mut parts = text.split(|byte| *byte == b'%');
-    parts.next();
-    parts.all(|part| part.len() >= 2 && part[..2].iter().all(u8::is_ascii_hexdigit))
+    is_scheme && !host.is_empty()
 }
 
 fn decodes_to_newline(text: &[u8]) -> bool {

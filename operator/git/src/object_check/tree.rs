@@ -15,9 +15,25 @@ const SYMLINK: u32 = 0o120_000;
 const GITLINK: u32 = 0o160_000;
 const FORMAT: u32 = 0o170_000;
 
+const END: u8 = 1;
+const SLASH: u8 = 2;
+const ODD: u8 = 4;
+
+/// Bytes that names are looked at for, in one pass.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    classes[0] = END;
+    classes[b'/' as usize] = SLASH;
+    classes[b'\\' as usize] = ODD;
+    classes[b'~' as usize] = ODD;
+    classes
+};
+
 struct Entry<'a> {
     mode: u32,
     name: &'a [u8],
+    /// What kinds of bytes the name has, see [`CLASSES`].
+    classes: u8,
     id: &'a gix::oid,
 }
 
@@ -57,26 +73,28 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Result<Entry<'a>, Problem> {
         at += 1;
     }
     let after = &rest[at + 1..];
-    let end = after.iter().position(|byte| *byte == 0).filter(|end| *end > 0).ok_or(bad)?;
+    let mut classes = 0;
+    let end = after.iter().position(|byte| {
+        classes |= CLASSES[usize::from(*byte)];
+        *byte == 0
+    });
+    let end = end.filter(|end| *end > 0).ok_or(bad)?;
     let id = after.get(end + 1..end + 21).ok_or(bad)?;
     *rest = &after[end + 21..];
-    Ok(Entry { mode, name: &after[..end], id: gix::oid::try_from_bytes(id).map_err(|_| bad)? })
+    Ok(Entry { mode, name: &after[..end], classes, id: gix::oid::try_from_bytes(id).map_err(|_| bad)? })
 }
 
 fn check_name(entry: &Entry<'_>, mentions: &mut dyn Mentions) -> Result<(), Problem> {
     let name = entry.name;
-    let (mut slash, mut suspect) = (false, false);
-    for byte in name {
-        slash |= *byte == b'/';
-        // What every spelling of `.git` has at least one of: a dot, a tilde (short names of NTFS), a backslash.
-        suspect |= matches!(byte, b'.' | b'~' | b'\\');
-    }
-    if slash {
+    if entry.classes & SLASH != 0 {
         return Err(Problem::new("fullPathname", "contains full pathnames"));
     }
     if name.len() > NAME_BYTES {
         return Err(Problem::new("largePathname", "contains excessively large pathname"));
     }
+    // Every spelling of `.git` and its kin begins with a dot, perhaps after code points that HFS+ ignores, or is a
+    // short name of NTFS, or follows a backslash. Nearly all names are done here.
+    let suspect = entry.classes & ODD != 0 || matches!(name.first(), Some(b'.' | 0xe2 | 0xef));
     if !suspect {
         return Ok(());
     }
@@ -116,6 +134,9 @@ impl<'a> Order<'a> {
         let Some(last) = self.last.replace(this) else { return Ok(()) };
         let unsorted = Problem::new("treeNotSorted", "not properly sorted");
         let twice = Problem::new("duplicateEntries", "contains duplicate file entries");
+        if last.1[0] < this.1[0] {
+            return Ok(());
+        }
         let common = last.1.len().min(this.1.len());
         match last.1[..common].cmp(&this.1[..common]) {
             std::cmp::Ordering::Less => return Ok(()),
