@@ -66,7 +66,7 @@ fn rule_in(output: &std::process::Output) -> Option<String> {
     let unnamed = ["fatal: invalid commit", "fatal: invalid tag", "fatal: Not all child objects"];
     let unnamed = unnamed.iter().any(|words| errors.contains(words));
     assert!(output.status.success() != (unnamed || rule.is_some()), "unexpected answer: {errors}");
-    rule.or(unnamed.then_some(UNNAMED)).map(str::to_owned)
+    rule.or_else(|| unnamed.then_some(UNNAMED)).map(str::to_owned)
 }
 
 const UNNAMED: &str = "not parsed";
@@ -333,9 +333,8 @@ fn zero_padded_modes_are_accepted_unlike_by_git() {
     assert_eq!(Oracle::new().verdict(Kind::Tree, &padded).as_deref(), Some("zeroPaddedFilemode"));
 }
 
-#[test]
-fn modules_are_judged_as_by_git() {
-    let oracle = Oracle::new();
+/// Files called `.gitmodules`, good and bad.
+fn modules() -> Vec<String> {
     let url = |url: &str| format!("[submodule \"x\"]\n\tpath = x\n\turl = {url}\n");
     let mut texts: Vec<String> = [
         "https://example.com/x.git",
@@ -397,7 +396,13 @@ fn modules_are_judged_as_by_git() {
         ]
         .map(str::to_owned),
     );
-    for text in texts {
+    texts
+}
+
+#[test]
+fn modules_are_judged_as_by_git() {
+    let oracle = Oracle::new();
+    for text in modules() {
         let blob = write(oracle.0.path(), Kind::Blob, text.as_bytes());
         let data = [b"100644 .gitmodules\0", blob.as_slice()].concat();
         let theirs = oracle.verdict_of_both(&data, &blob);
