@@ -88,8 +88,9 @@ pub fn ingest(
     let mut inspector = inspect::Inspector::default();
     let scanned = scan::scan(input, &file, &context, &mut inspector)?;
     let mut table = scanned.table;
-    let resolved = resolve::resolve(&mut table, &file, &context, inspector, progress)?;
+    let mut resolved = resolve::resolve(&mut table, &file, &context, inspector, progress)?;
     let order = table.sorted_by_id()?;
+    resolved.prefer_inside(&table, &order)?;
     special::check(&table, &order, &file, &context, &resolved)?;
     let links = resolved.links.settle(&table, &order)?;
     index::write(&index, &table, &order, &scanned.checksum)?;
@@ -102,7 +103,7 @@ pub fn ingest(
         objects: table.len() as u64,
         links_out: links.out,
         unreferenced: links.unreferenced,
-        thin: resolved.thin,
+        thin: resolved.is_thin(),
     })
 }
 

@@ -17,7 +17,13 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 
 use self::{family::Family, rebuild::Rebuild, worker::Worker};
-use super::{Context, IngestError, inflate::Inflate, inspect::Inspector, links::Links, table::Table};
+use super::{
+    Context, IngestError,
+    inflate::Inflate,
+    inspect::Inspector,
+    links::Links,
+    table::{BY_NAME, Table, WHOLE},
+};
 
 /// Below this number of deltas a second thread costs more than it brings.
 const TWO_THREADS_FROM: usize = 4_096;
@@ -41,8 +47,60 @@ pub(super) struct Resolved {
     pub(super) gitattributes: HashSet<ObjectId>,
     /// Bases of the deltas that name theirs.
     pub(super) bases: HashMap<u32, Base>,
+}
+
+impl Resolved {
     /// Whether bases lie outside of the pack.
-    pub(super) thin: bool,
+    pub(super) fn is_thin(&self) -> bool {
+        self.bases.values().any(|base| matches!(base, Base::Outside(_)))
+    }
+
+    /// Takes bases from the pack itself where it has them, as readers of the pack will, and refuses the circles that
+    /// this may close: a delta against an object of the repository that the pack brings again, as a delta against
+    /// that delta.
+    pub(super) fn prefer_inside(&mut self, table: &Table, order: &[u32]) -> Result<(), IngestError> {
+        let mut moved = false;
+        for base in self.bases.values_mut() {
+            if let Base::Outside(id) = base
+                && let Some(position) = table.position(order, id)
+            {
+                *base = Base::Entry(order[position]);
+                moved = true;
+            }
+        }
+        if moved { self.refuse_circles(table) } else { Ok(()) }
+    }
+
+    fn refuse_circles(&self, table: &Table) -> Result<(), IngestError> {
+        // Walks from each delta towards its root; each entry belongs to the first walk that came by.
+        let mut walks = vec![0_u32; table.len()];
+        for (&start, walk) in self.bases.keys().zip(1_u32..) {
+            let mut at = start;
+            while walks[at as usize] == 0 {
+                walks[at as usize] = walk;
+                match self.base_in_pack(table, at) {
+                    Some(base) if walks[base as usize] == walk => {
+                        let offset = table.offsets[at as usize];
+                        return Err(IngestError::Malformed { offset, what: "deltas build on each other in a circle" });
+                    }
+                    Some(base) => at = base,
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn base_in_pack(&self, table: &Table, entry: u32) -> Option<u32> {
+        match table.parents[entry as usize] {
+            WHOLE => None,
+            BY_NAME => match self.bases.get(&entry) {
+                Some(Base::Entry(base)) => Some(*base),
+                Some(Base::Outside(_)) | None => None,
+            },
+            parent => Some(parent),
+        }
+    }
 }
 
 /// What all threads see.
@@ -96,8 +154,7 @@ pub(super) fn resolve(
     }
     table.forget_kept();
     let Inspector { links, gitmodules, gitattributes } = all.inspector;
-    let thin = all.bases.values().any(|base| matches!(base, Base::Outside(_)));
-    Ok(Resolved { links, gitmodules, gitattributes, bases: all.bases, thin })
+    Ok(Resolved { links, gitmodules, gitattributes, bases: all.bases })
 }
 
 impl Shared<'_> {

@@ -235,3 +235,40 @@ fn links_to_the_wrong_kind_are_refused() {
     pack.whole(Kind::Tree, &[b"40000 dir\0", blob.as_slice()].concat());
     assert!(refusal(&pack.finish()).contains("is a blob, but another object refers to it as a tree"));
 }
+
+#[test]
+fn circle_through_the_repository_is_refused() {
+    struct Has(ObjectId, &'static [u8]);
+    impl Existing for Has {
+        fn contains(&self, id: &gix::oid) -> bool {
+            self.0 == id
+        }
+        fn read(&self, id: &gix::oid, buffer: &mut Vec<u8>) -> Result<Option<Kind>, ReadError> {
+            buffer.clear();
+            buffer.extend_from_slice(self.1);
+            Ok((self.0 == id).then_some(Kind::Blob))
+        }
+    }
+    let (base, made) = (name_of(Kind::Blob, b"base"), name_of(Kind::Blob, b"made"));
+    let repository = Has(base, b"base");
+
+    // Fine while the base is read from the repository; but readers look into the pack first, and there the two
+    // build on each other.
+    let mut pack = Pack::new();
+    pack.by_name(&base, &inserting(4, b"made"));
+    pack.by_name(&made, &inserting(4, b"base"));
+    let message = take_with(&pack.finish(), &Limits::default(), &repository).unwrap_err().to_string();
+    assert!(message.contains("circle"), "{message}");
+
+    // The base comes again, but whole: no circle, and the pack needs nobody.
+    let mut pack = Pack::new();
+    pack.by_name(&base, &inserting(4, b"made"));
+    pack.whole(Kind::Blob, b"base");
+    let (ours, _dir) = take_with(&pack.finish(), &Limits::default(), &repository).unwrap();
+    assert!(!ours.thin);
+
+    let mut pack = Pack::new();
+    pack.by_name(&base, &inserting(4, b"made"));
+    let (ours, _dir) = take_with(&pack.finish(), &Limits::default(), &repository).unwrap();
+    assert!(ours.thin);
+}
