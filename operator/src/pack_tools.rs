@@ -1,2 +1,33 @@
 //! Gives the store, which knows no git, the two things that it needs done with packs.
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use git::odb::{PackPaths, Packs};
+use model::ObjectId;
+use store::{LocalPack, PackTools, ReceivedPack};
+
+/// Packs by the git crate.
+pub(crate) struct GitPackTools;
+
+impl PackTools for GitPackTools {
+    fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String> {
+        let opened = open(packs)?;
+        let folded =
+            git::fold::fold(&opened, 0, folder, &AtomicBool::new(false)).map_err(|error| error.to_string())?;
+        let exact = packs.iter().all(|pack| pack.exact);
+        Ok(ReceivedPack { pack: folded.pack, index: folded.index, objects: folded.objects, exact })
+    }
+
+    fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
+        git::deep_check::check(&open(packs)?, tips, limit, &AtomicBool::new(false)).map_err(|error| error.to_string())
+    }
+}
+
+fn open(packs: &[LocalPack]) -> Result<Packs, String> {
+    let paths: Vec<PackPaths> = packs
+        .iter()
+        .map(|pack| PackPaths { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
+        .collect();
+    Packs::open(&paths).map_err(|error| error.to_string())
+}

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use store::{Cache, ObjectStore, Repositories, StoreMetrics};
 
 use crate::args::StoreArgs;
-use crate::pack_tools::PackTools;
+use crate::pack_tools::GitPackTools;
 
 /// Connects to every named store; with `prove`, refuses a bucket that does not do what commits rest on.
 pub(crate) async fn open(
@@ -27,10 +27,9 @@ pub(crate) async fn open(
         let repositories = Repositories::new(
             objects,
             Arc::clone(&cache),
-            Arc::new(PackTools),
+            Arc::new(GitPackTools),
             Arc::new(SystemClock::new()),
             Arc::new(SystemRandom),
-            metrics.clone(),
         );
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);

@@ -79,7 +79,7 @@ pub(crate) fn references(
         record(Action::GitPush, &config.path, caller, decision, true, metrics);
     }
     if denied > 1 {
-        tracing::info!(target: "audit", request.id = caller.request_id, denied, "references of this push were denied");
+        tracing::info!(target: "audit", denied, request.id = caller.request_id, "references of this push were denied");
     }
     decisions.into_iter().map(explain).collect()
 }
@@ -103,8 +103,8 @@ fn record(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Dec
     metrics.decided(action.as_str(), word);
     tracing::info!(
         target: "audit",
-        request.id = caller.request_id,
         principal = %caller.principal,
+        request.id = caller.request_id,
         source.ip = %caller.source,
         action = action.as_str(),
         repo.name = %path,

@@ -2,7 +2,7 @@
 
 pub(crate) mod body;
 mod path;
-mod respond;
+pub(crate) mod respond;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
@@ -14,7 +14,9 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum_server::Handle;
+use git::advertise::{Service, Version};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::RepositoryPath;
 use model::policy::{Action, Principal};
@@ -27,7 +29,6 @@ use crate::authn::{Claim, Identity};
 use crate::authorize::{self, Caller, Denial};
 use crate::gateway::Gateway;
 use crate::service::{self, Work};
-pub(crate) use path::Service;
 use path::{Address, Endpoint};
 pub use tls::TlsFiles;
 
@@ -142,8 +143,10 @@ async fn route(gateway: &Arc<Gateway>, peer: SocketAddr, request: Request, id: &
         return ("other", respond::not_a_repository(request.uri().path()));
     };
     let verb = verb(address.endpoint);
-    let response = match prepare(gateway, peer, &address, &request, id).await {
-        Ok((work, service)) => dispatch(gateway, work, address.endpoint, service, request).await,
+    // A body may not be shared between threads, so it stays apart while others are waited for.
+    let (parts, body) = request.into_parts();
+    let response = match prepare(gateway, peer, &address, &parts, id).await {
+        Ok((work, service)) => dispatch(work, address.endpoint, service, &parts, body).await,
         Err(response) => *response,
     };
     (verb, response)
@@ -164,12 +167,12 @@ async fn prepare(
     gateway: &Arc<Gateway>,
     peer: SocketAddr,
     address: &Address,
-    request: &Request,
+    request: &Parts,
     id: &str,
 ) -> Result<(Work, Service), Box<Response>> {
     let desired = gateway.desired();
-    let headers = request.headers();
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri().authority().map(|host| host.as_str()));
+    let headers = &request.headers;
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri.authority().map(|host| host.as_str()));
     let about = address.namespace.clone().or_else(|| host.and_then(path::namespace_of_host));
     let claim = Claim::parse(headers.get(AUTHORIZATION)).map_err(|()| respond::unauthorized())?;
     let principal = match gateway.authenticator.check(claim, about.as_ref(), &desired).await {
@@ -209,9 +212,10 @@ async fn prepare(
     Ok((Work { gateway: Arc::clone(gateway), config, caller }, service))
 }
 
-async fn dispatch(gateway: &Arc<Gateway>, work: Work, endpoint: Endpoint, service: Service, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let version = protocol_version(&parts.headers);
+async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Parts, body: Body) -> Response {
+    let gateway = Arc::clone(&work.gateway);
+    let protocol = parts.headers.get("git-protocol").and_then(|value| value.to_str().ok());
+    let version = Version::from_header(protocol);
     match endpoint {
         Endpoint::Dumb => respond::text(
             StatusCode::FORBIDDEN,
@@ -224,7 +228,7 @@ async fn dispatch(gateway: &Arc<Gateway>, work: Work, endpoint: Endpoint, servic
         Endpoint::Advertisement(_) => service::advertise(work, service, version).await,
         Endpoint::Rpc(_) if parts.method != Method::POST => respond::method_not_allowed("POST"),
         Endpoint::Rpc(_) => {
-            let expected = format!("application/x-{}-request", service.as_str());
+            let expected = format!("application/x-{}-request", service.name());
             if parts.headers.get(CONTENT_TYPE).is_none_or(|found| found.as_bytes() != expected.as_bytes()) {
                 let text = format!("the content type of this request must be {expected}\n");
                 return respond::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
@@ -241,11 +245,4 @@ async fn dispatch(gateway: &Arc<Gateway>, work: Work, endpoint: Endpoint, servic
             }
         }
     }
-}
-
-/// The version that `Git-Protocol: version=N` asks for; 0 when it does not.
-fn protocol_version(headers: &HeaderMap) -> u8 {
-    let header = headers.get("git-protocol").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let versions = header.split(':').filter_map(|part| part.strip_prefix("version="));
-    versions.filter_map(|version| version.parse().ok()).filter(|version| *version <= 2).max().unwrap_or(0)
 }

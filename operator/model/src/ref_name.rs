@@ -1,5 +1,6 @@
 //! Names of references, as `git check-ref-format` wants them.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use gix::bstr::{BStr, BString, ByteSlice as _};
@@ -93,6 +94,13 @@ impl TryFrom<&str> for RefName {
 
     fn try_from(text: &str) -> Result<Self, RefNameError> {
         Self::try_from(text.as_bytes())
+    }
+}
+
+/// Names compare as their bytes do, so a sorted map may be asked for a prefix.
+impl Borrow<[u8]> for RefName {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -44,9 +45,12 @@ impl Refs {
         self.0.iter()
     }
 
-    /// The references from `start` on, in byte order.
-    pub fn range_from<'a>(&'a self, start: &RefName) -> impl Iterator<Item = (&'a RefName, &'a ObjectId)> + use<'a> {
-        self.0.range(start.clone()..)
+    /// Shows every reference whose name starts with `prefix`, in byte order; those before are skipped, not looked at.
+    pub fn visit(&self, prefix: &[u8], each: &mut dyn FnMut(&RefName, &ObjectId)) {
+        let from = self.0.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+        for (name, id) in from.take_while(|(name, _)| name.as_bstr().starts_with(prefix)) {
+            each(name, id);
+        }
     }
 
     /// How many there are.

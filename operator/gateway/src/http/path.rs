@@ -1,33 +1,7 @@
 //! The addresses that git clients use, parsed strictly: what is not exactly one of them is no repository.
 
+use git::advertise::Service;
 use model::{Namespace, RepositoryName};
-
-/// Which of the two services a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
-    /// Clone and fetch.
-    UploadPack,
-    /// Push.
-    ReceivePack,
-}
-
-impl Service {
-    /// Git's name for it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::UploadPack => "git-upload-pack",
-            Self::ReceivePack => "git-receive-pack",
-        }
-    }
-
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        match name {
-            "git-upload-pack" => Some(Self::UploadPack),
-            "git-receive-pack" => Some(Self::ReceivePack),
-            _ => None,
-        }
-    }
-}
 
 /// What is asked of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +51,7 @@ fn split<'a>(path: &'a str, query: Option<&str>) -> Option<(&'a str, Endpoint)> 
         return Some((repository, advertisement(query)));
     }
     if let Some((repository, last)) = path.rsplit_once('/')
-        && let Some(service) = Service::parse(last)
+        && let Some(service) = Service::from_name(last)
     {
         return Some((repository, Endpoint::Rpc(service)));
     }
@@ -91,7 +65,7 @@ fn advertisement(query: Option<&str>) -> Endpoint {
     let Some(service) = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("service=")) else {
         return Endpoint::Dumb;
     };
-    Service::parse(service).map_or(Endpoint::UnknownService, Endpoint::Advertisement)
+    Service::from_name(service).map_or(Endpoint::UnknownService, Endpoint::Advertisement)
 }
 
 /// The namespace of a host name `<service>.<namespace>.svc…`, if it is one.

@@ -1,0 +1,83 @@
+//! Fetch and clone: a fresh snapshot, its packs, and a blocking answer that streams.
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::sync::atomic::AtomicBool;
+
+use axum::response::Response;
+use git::advertise::Version;
+use git::upload_pack::{self, Command, RequestError};
+use git::view::RepositoryView;
+use git::{ls_refs, pktline};
+
+use super::{Trouble, Work, chain, refs, stream};
+
+/// Answers a fetch.
+pub(crate) async fn fetch(work: Work, version: Version, mut input: Box<dyn BufRead + Send>) -> Response {
+    let begun = async {
+        let turn = work.turn().await?;
+        let repository = work.open().await?;
+        let snapshot = repository.snapshot().await.map_err(|error| Trouble::of_store(&error, &work))?;
+        let opened = work.gateway.open_packs.get(&repository, &snapshot, &work).await?;
+        Ok::<_, Trouble>((turn, snapshot, opened))
+    };
+    let (turn, snapshot, opened) = match begun.await {
+        Ok(begun) => begun,
+        Err(trouble) => return trouble.response(&work),
+    };
+    let asked = work.clone();
+    stream(&work, "application/x-git-upload-pack-result", move |out, interrupt| {
+        let _turn = turn;
+        let view = refs::View::new(&snapshot, &opened, &asked.config);
+        let view = view.borrow();
+        if let Err(error) = answer(version, &mut *input, &view, out, interrupt, &asked) {
+            tracing::info!(request.id = asked.caller.request_id, repo.name = %asked.config.path, error = %chain(&*error), "fetch failed");
+        }
+    })
+}
+
+/// Reads the request and answers it. What is wrong with it, the client reads in an `ERR` line.
+fn answer(
+    version: Version,
+    input: &mut dyn BufRead,
+    view: &RepositoryView<'_>,
+    out: &mut dyn Write,
+    interrupt: &AtomicBool,
+    work: &Work,
+) -> Result<(), Box<dyn Error>> {
+    let note = format!("(request {})", work.caller.request_id);
+    let request = if version == Version::V2 {
+        match upload_pack::parse_v2(input) {
+            Ok(Command::Nothing) => return Ok(()),
+            Ok(Command::LsRefs(request)) => {
+                let mut bytes = Vec::new();
+                ls_refs::respond(&request, view, &mut bytes)?;
+                return Ok(out.write_all(&bytes)?);
+            }
+            Ok(Command::Fetch(request)) => request,
+            Err(error) => return refuse(&error, &note, out),
+        }
+    } else {
+        match upload_pack::parse_v0(input) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(error) => return refuse(&error, &note, out),
+        }
+    };
+    let outcome = upload_pack::respond(&request, view, out, &note, interrupt)?;
+    tracing::info!(
+        request.id = work.caller.request_id,
+        repo.name = %work.config.path,
+        fetch.objects = outcome.objects,
+        fetch.bytes = outcome.bytes,
+        fetch.route = ?outcome.route,
+        fetch.refused = outcome.refused,
+        "fetch answered"
+    );
+    Ok(())
+}
+
+fn refuse(error: &RequestError, note: &str, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    out.write_all(&pktline::error_line(&format!("{error} {note}")))?;
+    Err(error.to_string().into())
+}

@@ -1,0 +1,83 @@
+//! Opened packs of repositories in use, so that a request does not open them again. Bounded; idle ones are closed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use git::odb::{PackPaths, Packs};
+use git::peel::PeelCache;
+use model::RepositoryId;
+use store::{LocalPacks, Repository, Snapshot};
+
+use super::{Trouble, Work, blocking};
+
+/// Repositories whose packs are open.
+const MAX_OPEN: usize = 256;
+/// Packs that nobody asked for in this time are closed.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// The packs of one generation of a repository, open.
+pub(crate) struct Opened {
+    pub(crate) packs: Packs,
+    pub(crate) peeled: Arc<PeelCache>,
+    generation: u64,
+    /// Keeps the files in the cache.
+    _local: LocalPacks,
+}
+
+/// Opened packs by repository.
+#[derive(Default)]
+pub(crate) struct OpenPacks {
+    open: Mutex<HashMap<RepositoryId, (Arc<Opened>, Instant)>>,
+}
+
+impl OpenPacks {
+    /// The packs of a snapshot.
+    pub(crate) async fn get(&self, repository: &Repository, snapshot: &Snapshot, work: &Work) -> Result<Arc<Opened>, Trouble> {
+        let before = self.touch(repository.id());
+        if let Some(opened) = before.as_ref().filter(|opened| opened.generation == snapshot.generation) {
+            return Ok(Arc::clone(opened));
+        }
+        let local = repository.local_packs(snapshot).await.map_err(|error| Trouble::of_store(&error, work))?;
+        let generation = snapshot.generation;
+        let asked = work.clone();
+        let opened = blocking(work, move || {
+            let paths: Vec<PackPaths> = local
+                .packs
+                .iter()
+                .map(|pack| PackPaths { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
+                .collect();
+            let (packs, peeled) = match before {
+                Some(before) => (before.packs.replaced(&paths), Arc::clone(&before.peeled)),
+                None => (Packs::open(&paths), Arc::default()),
+            };
+            let packs = packs.map_err(|error| Trouble::internal(&error, &asked))?;
+            Ok(Arc::new(Opened { packs, peeled, generation, _local: local }))
+        })
+        .await?;
+        self.remember(repository.id(), &opened);
+        Ok(opened)
+    }
+
+    fn touch(&self, id: &RepositoryId) -> Option<Arc<Opened>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (opened, used) = open.get_mut(id)?;
+        *used = Instant::now();
+        Some(Arc::clone(opened))
+    }
+
+    fn remember(&self, id: &RepositoryId, opened: &Arc<Opened>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, (_, used)| used.elapsed() < IDLE);
+        if open.len() >= MAX_OPEN
+            && let Some(oldest) = open.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| id.clone())
+        {
+            open.remove(&oldest);
+        }
+        // A request with an older snapshot must not hide what a younger one has opened.
+        let newer = open.get(id).is_some_and(|(known, _)| known.generation > opened.generation);
+        if !newer {
+            open.insert(id.clone(), (Arc::clone(opened), Instant::now()));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Push: commands, a pack into quarantine, checks, one commit, a report.
+
+mod plan;
+mod receive;
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::response::Response;
+use git::receive_pack::{self, Report, Request};
+use git::sideband;
+use model::error::Kind;
+use store::{CommitError, Committed, Repository};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Trouble, Work, stream};
+use plan::Plan;
+
+/// Answers a push. The work goes on to its end even if the client goes away after the pack arrived.
+pub(crate) async fn push(work: Work, mut input: Box<dyn BufRead + Send>) -> Response {
+    let begun = async { Ok::<_, Trouble>((work.turn().await?, work.open().await?)) };
+    let (turn, repository) = match begun.await {
+        Ok(begun) => begun,
+        Err(trouble) => return trouble.response(&work),
+    };
+    let runtime = Handle::current();
+    let task = Push { work: work.clone(), repository, runtime, turn };
+    stream(&work, "application/x-git-receive-pack-result", move |out, interrupt| {
+        if let Err(error) = task.run(&mut *input, out, interrupt) {
+            tracing::debug!(%error, "the client of a push went away");
+        }
+    })
+}
+
+/// A push under way, on a blocking thread.
+struct Push {
+    work: Work,
+    repository: Arc<Repository>,
+    runtime: Handle,
+    turn: OwnedSemaphorePermit,
+}
+
+impl Push {
+    fn run(self, input: &mut dyn BufRead, out: &mut dyn Write, interrupt: &AtomicBool) -> std::io::Result<()> {
+        let request = match receive_pack::parse(input, &self.work.config.limits) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(refusal) => {
+                tracing::info!(request.id = self.work.caller.request_id, reason = %refusal, "push refused");
+                return receive_pack::write_refusal(&refusal, out);
+            }
+        };
+        let mut channels = sideband::Writer::new(out, request.band(), request.capabilities.quiet);
+        let report = match self.decide(&request, input, &mut channels, interrupt) {
+            Ok(report) => report,
+            Err(trouble) => {
+                let line = trouble.line(&self.work);
+                Report::all(&request, Err(line.clone()), &line)
+            }
+        };
+        let encoded = report.encode(&request);
+        channels.data(&encoded)?;
+        channels.finish()?;
+        drop(self.turn);
+        Ok(())
+    }
+
+    /// From commands to a report.
+    fn decide(
+        &self,
+        request: &Request,
+        input: &mut dyn BufRead,
+        channels: &mut sideband::Writer<'_>,
+        interrupt: &AtomicBool,
+    ) -> Result<Report, Trouble> {
+        let mut plan = Plan::authorized(request, &self.work);
+        for line in plan.explanations() {
+            // A client that has gone is noticed when the report is written.
+            let _ = channels.progress(&line);
+        }
+        let received = self.receive(&plan, request.pack_follows, input, channels, interrupt)?;
+        if let Err(line) = received.unpack {
+            return Ok(Report::all(request, Err(line.clone()), "unpacker error"));
+        }
+        let Some(push) = plan.into_push(&received, &self.work, request) else {
+            return Ok(plan.report());
+        };
+        let committed = self.runtime.block_on(self.repository.commit(push));
+        Ok(self.conclude(plan, committed))
+    }
+
+    fn conclude(&self, mut plan: Plan, committed: Result<Committed, CommitError>) -> Report {
+        match committed {
+            Ok(committed) => {
+                tracing::info!(
+                    request.id = self.work.caller.request_id,
+                    repo.name = %self.work.config.path,
+                    push.generation = committed.generation,
+                    push.edits = committed.results.len(),
+                    "push committed"
+                );
+                plan.settle(&committed);
+            }
+            Err(CommitError::Moved(moved)) => plan.moved(&moved),
+            Err(error) => {
+                tracing::warn!(
+                    request.id = self.work.caller.request_id,
+                    repo.name = %self.work.config.path,
+                    error = %super::chain(&error),
+                    "push not committed"
+                );
+                let line = match (&error, error.kind()) {
+                    (CommitError::Failed(_), Kind::Unavailable) => "storage is not available, nothing was changed, try again".to_owned(),
+                    (CommitError::Failed(_), _) => "storage failed, nothing was changed, ask the operator of this server".to_owned(),
+                    _ => error.to_string(),
+                };
+                plan.refuse_all(&format!("{line} (request {})", self.work.caller.request_id));
+            }
+        }
+        plan.report()
+    }
+}

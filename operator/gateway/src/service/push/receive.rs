@@ -1,0 +1,219 @@
+//! Takes the objects of a push in: index and check in quarantine, then connectivity.
+//!
+//! Works on what this server knows without asking the bucket, because the commit finds out anyway. Where that may be too old (a
+//! reference has another value than the client saw, or an object is missing), it asks and looks again.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use git::connectivity::{self, Check, Connected, ConnectivityError};
+use git::existing::Stored;
+use git::ingest::{IngestError, Ingested, ingest};
+use git::odb::{PackPaths, Packs};
+use git::sideband;
+use model::error::Kind;
+use model::{ObjectId, RefName};
+use store::{ReceivedPack, Snapshot};
+use tempfile::TempDir;
+
+use super::super::open_packs::Opened;
+use super::super::{Trouble, Work};
+use super::Push;
+use super::plan::Plan;
+
+/// Commits that are looked at to find out whether an old value stays reachable; beyond, it counts as dropped.
+const ANCESTRY_BUDGET: usize = 20_000;
+
+/// What came of the pack.
+pub(super) struct Received {
+    /// What the push was checked against.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Whether the pack is good, or what the client reads.
+    pub(super) unpack: Result<(), String>,
+    /// References whose new value cannot be.
+    pub(super) refused: Vec<(RefName, String)>,
+    /// Old values that the new ones do not descend from.
+    pub(super) dropped: Vec<ObjectId>,
+    pack: RefCell<Option<ReceivedPack>>,
+    /// Goes with its files when the pack was not taken over.
+    _quarantine: Option<TempDir>,
+}
+
+impl Received {
+    pub(super) fn take_pack(&self) -> Option<ReceivedPack> {
+        self.pack.take()
+    }
+
+    fn failed(snapshot: Arc<Snapshot>, line: String) -> Self {
+        Self { snapshot, unpack: Err(line), refused: vec![], dropped: vec![], pack: RefCell::default(), _quarantine: None }
+    }
+}
+
+/// The repository as a push sees it.
+#[derive(Clone)]
+struct Base {
+    snapshot: Arc<Snapshot>,
+    opened: Arc<Opened>,
+}
+
+impl Push {
+    pub(super) fn receive(
+        &self,
+        plan: &Plan,
+        pack_follows: bool,
+        input: &mut dyn BufRead,
+        channels: &mut sideband::Writer<'_>,
+        interrupt: &AtomicBool,
+    ) -> Result<Received, Trouble> {
+        let mut base = self.base(plan)?;
+        let quarantine = self.repository.incoming().map_err(|error| Trouble::of_store(&error, &self.work))?;
+        let ingested = if pack_follows {
+            match self.ingest(&mut base, input, quarantine.path(), channels, interrupt) {
+                Ok(ingested) => Some(ingested),
+                Err(error) if error.kind() == Kind::Invalid => {
+                    tracing::info!(request.id = self.work.caller.request_id, reason = %error, "pack refused");
+                    return Ok(Received::failed(base.snapshot, error.to_string()));
+                }
+                Err(error) => return Err(ingest_trouble(&error, &self.work)),
+            }
+        } else {
+            None
+        };
+        let connected = match self.connect(&mut base, plan, ingested.as_ref()) {
+            Ok(connected) => connected,
+            Err(ConnectivityError::Missing(id)) => {
+                return Ok(Received::failed(base.snapshot, ConnectivityError::Missing(id).to_string()));
+            }
+            Err(error @ ConnectivityError::Read(_)) => return Err(Trouble::internal(&error, &self.work)),
+        };
+        let all = self.with_pack(&base.opened, ingested.as_ref())?;
+        let dropped = self.dropped(&base.snapshot, &all, plan)?;
+        // An empty pack carries nothing.
+        let pack = ingested.filter(|ingested| ingested.objects > 0).map(|ingested| ReceivedPack {
+            pack: ingested.pack,
+            index: ingested.index,
+            objects: ingested.objects,
+            exact: connected.exact,
+        });
+        let Connected { refused, .. } = connected;
+        Ok(Received { snapshot: base.snapshot, unpack: Ok(()), refused, dropped, pack: RefCell::new(pack), _quarantine: Some(quarantine) })
+    }
+
+    /// What this server knows, made fresh when the client has seen something else.
+    fn base(&self, plan: &Plan) -> Result<Base, Trouble> {
+        let known = self.repository.known();
+        let agrees = plan.remaining().all(|command| known.refs.get(&command.name) == command.old);
+        if agrees { self.open(known) } else { self.fresh() }
+    }
+
+    fn fresh(&self) -> Result<Base, Trouble> {
+        let snapshot = self.runtime.block_on(self.repository.snapshot());
+        self.open(snapshot.map_err(|error| Trouble::of_store(&error, &self.work))?)
+    }
+
+    fn open(&self, snapshot: Arc<Snapshot>) -> Result<Base, Trouble> {
+        let open = self.work.gateway.open_packs.get(&self.repository, &snapshot, &self.work);
+        let opened = self.runtime.block_on(open)?;
+        Ok(Base { snapshot, opened })
+    }
+
+    /// Reads the pack; if a base is missing that another server may have, asks and reads it again from quarantine.
+    fn ingest(
+        &self,
+        base: &mut Base,
+        input: &mut dyn BufRead,
+        folder: &Path,
+        channels: &mut sideband::Writer<'_>,
+        interrupt: &AtomicBool,
+    ) -> Result<Ingested, IngestError> {
+        let mut progress = |line: &str| {
+            let _ = channels.progress(line);
+        };
+        let limits = &self.work.config.limits;
+        let first = ingest(input, folder, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt);
+        let Err(error @ IngestError::Unresolved { .. }) = first else { return first };
+        let Ok(fresh) = self.fresh() else { return Err(error) };
+        if fresh.snapshot.generation == base.snapshot.generation {
+            return Err(error);
+        }
+        *base = fresh;
+        let again = folder.join("again");
+        std::fs::create_dir(&again).map_err(IngestError::Write)?;
+        let mut pack = BufReader::new(File::open(folder.join("incoming.pack")).map_err(IngestError::Write)?);
+        ingest(&mut pack, &again, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
+    }
+
+    fn connect(&self, base: &mut Base, plan: &Plan, ingested: Option<&Ingested>) -> Result<Connected, ConnectivityError> {
+        let tips: Vec<(RefName, ObjectId)> =
+            plan.remaining().filter_map(|command| Some((command.name.clone(), command.new?))).collect();
+        let first = self.check(base, &tips, ingested);
+        let suspicious = match &first {
+            Ok(connected) => !connected.refused.is_empty(),
+            Err(error) => matches!(error, ConnectivityError::Missing(_)),
+        };
+        if !suspicious {
+            return first;
+        }
+        match self.fresh() {
+            Ok(fresh) if fresh.snapshot.generation > base.snapshot.generation => {
+                *base = fresh;
+                self.check(base, &tips, ingested)
+            }
+            _ => first,
+        }
+    }
+
+    fn check(&self, base: &Base, tips: &[(RefName, ObjectId)], ingested: Option<&Ingested>) -> Result<Connected, ConnectivityError> {
+        let refs: Vec<ObjectId> = base.snapshot.refs.iter().map(|(_, id)| *id).collect();
+        let before = &Stored::new(&base.opened.packs);
+        let check = |all: &Stored<'_>| {
+            connectivity::check(&Check { tips, ingested, all, before, refs: &refs, dropped_tips: &base.snapshot.dropped_tips })
+        };
+        match self.with_pack(&base.opened, ingested) {
+            Ok(all) => check(&Stored::new(&all)),
+            // The pack was just written; what cannot be opened now is reported by the caller, who opens it too.
+            Err(_) => check(before),
+        }
+    }
+
+    /// The repository's packs with the received one.
+    fn with_pack(&self, opened: &Opened, ingested: Option<&Ingested>) -> Result<Packs, Trouble> {
+        let more: Vec<PackPaths> = ingested
+            .map(|ingested| PackPaths { pack: ingested.pack.clone(), index: ingested.index.clone(), exact: false })
+            .into_iter()
+            .collect();
+        opened.packs.extended(&more).map_err(|error| Trouble::internal(&error, &self.work))
+    }
+
+    /// Old values that nothing visible leads to afterwards, as far as that is cheap to know.
+    fn dropped(&self, snapshot: &Snapshot, all: &Packs, plan: &Plan) -> Result<Vec<ObjectId>, Trouble> {
+        let (mut dropped, all) = (Vec::new(), Stored::new(all));
+        for command in plan.remaining() {
+            let Some(old) = command.old else { continue };
+            let heir = command.new.or_else(|| {
+                let default = super::super::refs::head(snapshot, &self.work.config);
+                snapshot.refs.get(&default)
+            });
+            let survives = match heir {
+                Some(new) => connectivity::is_ancestor(&all, &old, &new, ANCESTRY_BUDGET),
+                None => Ok(Some(false)),
+            };
+            if survives.map_err(|error| Trouble::internal(&error, &self.work))? != Some(true) {
+                dropped.push(old);
+            }
+        }
+        Ok(dropped)
+    }
+}
+
+fn ingest_trouble(error: &IngestError, work: &Work) -> Trouble {
+    let trouble = Trouble::internal(error, work);
+    if error.kind() == Kind::Unavailable {
+        return Trouble::new(Kind::Unavailable, "the server cannot take the pack now; nothing was changed, try again");
+    }
+    trouble
+}
