@@ -32,7 +32,7 @@ mod read;
 pub use pack::{Entry, EntryKind, Pack};
 pub use read::ReadCache;
 
-pub(crate) use pack::{HEADER, MAX_ENTRY_HEAD};
+pub(crate) use pack::{Facts, HEADER, MAX_ENTRY_HEAD};
 
 /// The files of one pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +113,12 @@ pub struct Object<'a> {
 #[derive(Clone, Default)]
 pub struct Packs {
     packs: Arc<[Arc<Pack>]>,
-    facts: Arc<Facts>,
+    joint: Arc<Joint>,
 }
 
 /// What is found out about the packs together, once.
 #[derive(Default)]
-struct Facts {
+struct Joint {
     disjoint: OnceLock<bool>,
     joined_trailer: OnceLock<ObjectId>,
 }
@@ -143,7 +143,7 @@ impl Packs {
                 packs.push(Arc::new(Pack::open(paths)?));
             }
         }
-        Ok(Self { packs: packs.into(), facts: Arc::default() })
+        Ok(Self { packs: packs.into(), joint: Arc::default() })
     }
 
     /// Exactly the packs of `paths`, in that order, taking over the files that are open already.
@@ -156,7 +156,7 @@ impl Packs {
             None => Pack::open(paths).map(Arc::new),
         };
         let packs = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { packs: packs.into(), facts: Arc::default() })
+        Ok(Self { packs: packs.into(), joint: Arc::default() })
     }
 
     /// The packs, oldest first.
@@ -230,7 +230,7 @@ impl Packs {
     /// Whether no object is in two packs. Found out once.
     #[must_use]
     pub fn disjoint(&self) -> bool {
-        *self.facts.disjoint.get_or_init(|| {
+        *self.joint.disjoint.get_or_init(|| {
             let mut packs: Vec<_> = self.packs.iter().collect();
             packs.sort_by_key(|pack| pack.len());
             // Every smaller pack against every greater one: the big one is asked, not walked.
@@ -243,6 +243,6 @@ impl Packs {
 
     /// The trailer of all packs joined, if it was computed before.
     pub(crate) fn joined_trailer(&self) -> &OnceLock<ObjectId> {
-        &self.facts.joined_trailer
+        &self.joint.joined_trailer
     }
 }

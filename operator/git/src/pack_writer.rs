@@ -12,7 +12,7 @@ use gix::{ObjectId, hash::Hasher, objs::Kind};
 use gix_pack::data::entry::Header;
 
 use crate::{
-    odb::{self, Entry, EntryKind, Location, Packs, ReadCache},
+    odb::{self, Entry, EntryKind, Facts, Location, Pack, Packs, ReadCache},
     pack_index::IndexEntry,
 };
 
@@ -232,34 +232,75 @@ impl PackWriter<'_, '_> {
     fn entry(&mut self, at: usize) -> Result<(), Error> {
         let location = self.selection[at];
         let pack = self.packs.pack(location.pack)?;
-        let bad = |what: &str| odb::Error::damaged(&pack.paths().pack, format!("{what} at offset {}", location.offset));
-        let length = pack.entry_length(location.offset).ok_or_else(|| bad("no entry begins"))?;
-        let (id, crc) = pack.object_at(location.offset).ok_or_else(|| bad("no entry begins"))?;
-        let until = self.run_end(at, length)?;
-        let bytes = self.window.take(self.packs, location, length, until)?;
-        if crc32fast::hash(bytes) != crc {
-            return Err(bad("the CRC of the entry is wrong").into());
-        }
-        let entry = pack.parse(location.offset, bytes)?;
+        let facts = pack.facts(location.offset).ok_or_else(|| damaged(pack, location, "no entry begins"))?;
+        let big = facts.length > WINDOW;
+        let entry = if big {
+            pack.entry(location.offset)?
+        } else {
+            let until = self.run_end(at, facts.length)?;
+            let bytes = self.window.take(self.packs, location, facts.length, until)?;
+            if crc32fast::hash(bytes) != facts.crc32 {
+                return Err(damaged(pack, location, "the CRC is wrong"));
+            }
+            pack.parse(location.offset, bytes)?
+        };
         let start = self.out.offset;
         let new_crc = match self.fate(location, &entry, start)? {
             Fate::Copy(header) => {
                 let mut head = Vec::with_capacity(odb::MAX_ENTRY_HEAD);
                 header.write_to(entry.size, &mut head).map_err(Error::Write)?;
-                let body =
-                    usize::try_from(entry.head).ok().and_then(|head| self.window.current(location, length).get(head..));
-                let body = body.ok_or_else(|| bad("the entry is cut short"))?;
+                let mut crc = crc32fast::Hasher::new();
+                crc.update(&head);
                 self.out.put(&head)?;
-                self.out.put(body)?;
-                self.index.is_some().then(|| crc_of(&head, body))
+                if big {
+                    self.stream(location, &entry, &facts, &mut crc)?;
+                } else {
+                    let body = usize::try_from(entry.head).unwrap_or(usize::MAX);
+                    let body = self.window.current(location, facts.length).get(body..);
+                    let body = body.ok_or_else(|| damaged(pack, location, "the entry is cut short"))?;
+                    self.out.put(body)?;
+                    if self.index.is_some() {
+                        crc.update(body);
+                    }
+                }
+                crc.finalize()
             }
             Fate::Anew => self.anew(location)?,
         };
         self.new_offsets.push(start);
-        if let (Some(index), Some(crc32)) = (&mut self.index, new_crc) {
-            index.push(IndexEntry { id, offset: start, crc32 });
+        if let Some(index) = &mut self.index {
+            index.push(IndexEntry { id: facts.id, offset: start, crc32: new_crc });
         }
         Ok(())
+    }
+
+    /// Copies what follows the head of a big entry piece by piece. Damage shows at the end only, but before the trailer, so
+    /// the receiver never takes the pack for whole.
+    fn stream(
+        &mut self,
+        location: Location,
+        entry: &Entry,
+        facts: &Facts,
+        crc: &mut crc32fast::Hasher,
+    ) -> Result<(), Error> {
+        let pack = self.packs.pack(location.pack)?;
+        let mut old_crc = crc32fast::Hasher::new();
+        let mut head = [0; odb::MAX_ENTRY_HEAD];
+        let head = &mut head[..usize::try_from(entry.head).unwrap_or(0).min(odb::MAX_ENTRY_HEAD)];
+        pack.read_exact_at(head, location.offset)?;
+        old_crc.update(head);
+        let (mut at, end) = (location.offset + entry.head, location.offset + facts.length);
+        let mut buffer = std::mem::take(&mut self.deflated);
+        while at < end {
+            buffer.resize(usize::try_from((end - at).min(WINDOW)).unwrap_or(0), 0);
+            pack.read_exact_at(&mut buffer, at)?;
+            old_crc.update(&buffer);
+            crc.update(&buffer);
+            self.out.put(&buffer)?;
+            at += buffer.len() as u64;
+        }
+        self.deflated = buffer;
+        if old_crc.finalize() == facts.crc32 { Ok(()) } else { Err(damaged(pack, location, "the CRC is wrong")) }
     }
 
     /// Copies a pack of which all entries are selected as it lies, if the entry at `at` is its first; returns how many
@@ -368,7 +409,7 @@ impl PackWriter<'_, '_> {
     }
 
     /// Reads the whole object and deflates it; returns the CRC-32 of the entry.
-    fn anew(&mut self, location: Location) -> Result<Option<u32>, Error> {
+    fn anew(&mut self, location: Location) -> Result<u32, Error> {
         let kind = self.packs.read(location, &mut self.object, &mut self.cache)?;
         let header = match kind {
             Kind::Commit => Header::Commit,
@@ -381,7 +422,7 @@ impl PackWriter<'_, '_> {
         deflate(&self.object, &mut self.deflated).map_err(Error::Write)?;
         self.out.put(&self.deflated)?;
         self.recompressed += 1;
-        Ok(Some(crc32fast::hash(&self.deflated)))
+        Ok(crc32fast::hash(&self.deflated))
     }
 }
 
@@ -393,11 +434,9 @@ fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     io::Write::flush(&mut writer)
 }
 
-fn crc_of(head: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head);
-    hasher.update(body);
-    hasher.finalize()
+/// The entry at `location` is not what the index says.
+fn damaged(pack: &Pack, location: Location, what: &str) -> Error {
+    odb::Error::damaged(&pack.paths().pack, format!("{what} at offset {}", location.offset)).into()
 }
 
 /// A piece of a pack in memory.

@@ -1,10 +1,14 @@
-//! Packs: the checksum is made right, so that damage gets past it.
+//! Packs: the checksum is made right, so that damage gets past it. What is accepted can be read back.
 
 #![no_main]
 
 use std::sync::atomic::AtomicBool;
 
-use git::{existing::Nothing, ingest::ingest};
+use git::{
+    existing::Nothing,
+    ingest::ingest,
+    odb::{PackPaths, Packs, ReadCache},
+};
 use libfuzzer_sys::fuzz_target;
 use model::limits::Limits;
 
@@ -17,5 +21,12 @@ fuzz_target!(|data: &[u8]| {
     pack.extend_from_slice(checksum.as_slice());
     let Ok(dir) = tempfile::tempdir() else { return };
     let limits = Limits { object_bytes: 1 << 20, inflated_bytes: 1 << 22, ..Limits::default() };
-    let _ = ingest(&mut pack.as_slice(), dir.path(), &limits, &Nothing, &mut |_| {}, &AtomicBool::new(false));
+    let never = AtomicBool::new(false);
+    let taken = ingest(&mut pack.as_slice(), dir.path(), &limits, &Nothing, &mut |_| {}, &never);
+    let Ok(taken) = taken else { return };
+    let packs = Packs::open(&[PackPaths { pack: taken.pack, index: taken.index, exact: false }]).expect("it opens");
+    let (mut buffer, mut cache) = (Vec::new(), ReadCache::new(1 << 20));
+    for (id, _, _) in packs.packs()[0].iter() {
+        packs.get(&id, &mut buffer, &mut cache).expect("it can be read");
+    }
 });

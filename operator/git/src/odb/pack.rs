@@ -51,6 +51,23 @@ pub struct Entry {
     pub head: u64,
 }
 
+/// What an index knows of an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) id: ObjectId,
+    /// Length of the entry, head included.
+    pub(crate) length: u64,
+    pub(crate) crc32: u32,
+}
+
+/// The way back from offsets to the index.
+struct Order {
+    /// Sorted, and the end of the last entry.
+    offsets: Vec<u64>,
+    /// For each offset its position in the index.
+    positions: Vec<u32>,
+}
+
 /// An open pack.
 pub struct Pack {
     id: u32,
@@ -58,8 +75,7 @@ pub struct Pack {
     file: File,
     bytes: u64,
     index: index::File,
-    offsets: OnceLock<Vec<u64>>,
-    positions: OnceLock<Vec<u32>>,
+    order: OnceLock<Order>,
     self_contained: OnceLock<bool>,
 }
 
@@ -95,8 +111,7 @@ impl Pack {
             file,
             bytes,
             index,
-            offsets: OnceLock::new(),
-            positions: OnceLock::new(),
+            order: OnceLock::new(),
             self_contained: OnceLock::new(),
         })
     }
@@ -162,30 +177,38 @@ impl Pack {
         self.index.iter().map(|entry| (entry.oid, entry.pack_offset, entry.crc32.unwrap_or(0)))
     }
 
-    /// The offsets of all entries, sorted, and the end of the last one. Made once.
-    pub(crate) fn offsets(&self) -> &[u64] {
-        self.offsets.get_or_init(|| {
-            let mut offsets = self.index.sorted_offsets();
-            offsets.push(self.end());
-            offsets
+    /// The tables over offsets. Made once.
+    fn order(&self) -> &Order {
+        self.order.get_or_init(|| {
+            let offset_of = |position| (self.index.pack_offset_at_index(position), position);
+            let mut pairs: Vec<(u64, u32)> = (0..self.len()).map(offset_of).collect();
+            pairs.sort_unstable();
+            let ends = std::iter::once(self.end());
+            Order {
+                offsets: pairs.iter().map(|(offset, _)| *offset).chain(ends).collect(),
+                positions: pairs.into_iter().map(|(_, position)| position).collect(),
+            }
         })
     }
 
-    /// For each of the sorted offsets its position in the index. Made once.
-    fn positions(&self) -> &[u32] {
-        self.positions.get_or_init(|| {
-            let mut positions: Vec<u32> = (0..self.len()).collect();
-            positions.sort_unstable_by_key(|at| self.index.pack_offset_at_index(*at));
-            positions
-        })
+    /// The offsets of all entries, sorted, and the end of the last one.
+    pub(crate) fn offsets(&self) -> &[u64] {
+        &self.order().offsets
+    }
+
+    /// All that the index knows of the entry at `offset`; `None` when no entry begins there.
+    pub(crate) fn facts(&self, offset: u64) -> Option<Facts> {
+        let Order { offsets, positions } = self.order();
+        let at = offsets.binary_search(&offset).ok()?;
+        let position = *positions.get(at)?;
+        let crc32 = self.index.crc32_at_index(position).unwrap_or(0);
+        Some(Facts { id: self.id_at(position).to_owned(), length: offsets.get(at + 1)?.checked_sub(offset)?, crc32 })
     }
 
     /// The object whose entry begins at `offset` and the CRC-32 of that entry; `None` when no entry begins there.
     #[must_use]
     pub fn object_at(&self, offset: u64) -> Option<(ObjectId, u32)> {
-        let at = self.offsets().binary_search(&offset).ok()?;
-        let position = *self.positions().get(at)?;
-        Some((self.id_at(position).to_owned(), self.index.crc32_at_index(position).unwrap_or(0)))
+        self.facts(offset).map(|facts| (facts.id, facts.crc32))
     }
 
     /// Where the entries end and the trailer begins.
@@ -197,9 +220,7 @@ impl Pack {
     /// Length of the entry at `offset`, head included; `None` when no entry begins there.
     #[must_use]
     pub fn entry_length(&self, offset: u64) -> Option<u64> {
-        let offsets = self.offsets();
-        let at = offsets.binary_search(&offset).ok()?;
-        Some(offsets.get(at + 1)? - offset)
+        self.facts(offset).map(|facts| facts.length)
     }
 
     /// Reads exactly these bytes of the file.

@@ -62,7 +62,7 @@ pub(super) fn plan(
 }
 
 /// Whether all that is in the packs is visible, and all that is visible is wanted: then nothing need be looked at.
-fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> bool {
+pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> bool {
     if view.complete_walk_needed || !view.dropped_tips.is_empty() || view.has_hidden() {
         return false;
     }

@@ -156,6 +156,11 @@ fn a_clone_of_everything_sends_the_packs_as_they_lie() {
             let client = client(&fixture, &format!("client-{round}"), &[]);
             assert_eq!(take(&client, &pack, &wants), expected(&fixture, &wants, &[]));
         }
+        // One that wants less than everything gets what a walk finds.
+        let (outcome, pack) = fetch(&fixture, &wants[..1], &[], &["done", "ofs-delta"]);
+        let some = client(&fixture, "client-some", &[]);
+        assert_eq!(take(&some, &pack, &wants[..1]), expected(&fixture, &wants[..1], &[]));
+        assert!(wants.len() == 1 || outcome.route == Route::Walked);
         // A client that does not know distances gets every entry with a head of its own.
         let (outcome, pack) = fetch(&fixture, &wants, &[], &["done"]);
         assert_eq!(outcome.route, Route::Whole);

@@ -91,6 +91,13 @@ impl Fixture {
             );
             let mut body = "line\n".repeat(60);
             body += &format!("number {mark}\n");
+            if mark == 30 {
+                // Too big to be copied in one piece, whatever the compression.
+                let mut dice = Dice(99);
+                let noise: String =
+                    (0..1_000_000).map(|_| char::from(b'!' + u8::try_from(dice.roll(90)).unwrap())).collect();
+                out += &format!("M 100644 inline big\ndata {}\n{noise}\n", noise.len());
+            }
             out += &format!("M 100644 inline d/f\ndata {}\n{body}", body.len());
         }
         Self::of(out.as_bytes(), 60, pushes, true)
