@@ -77,7 +77,7 @@ pub fn fold(packs: &Packs, from: usize, folder: &Path, interrupt: &AtomicBool) -
     let mut entries = Vec::with_capacity(selection.len());
     let mut sink = ToFile(BufWriter::with_capacity(1 << 18, create(pack)?));
     // Whatever is not selected lies in an older pack and stays there.
-    let receiver = Receiver { ofs_delta: true, has: Some(&|_| true) };
+    let receiver = Receiver { ofs_delta: true, has: Some(&|_| true), replaces: None };
     let written = pack_writer::write(packs, &selection, &receiver, &mut sink, Some(&mut entries), interrupt)?;
     let file = sink.0.into_inner().map_err(|error| failed(pack)(error.into_error()))?;
     file.sync_all().map_err(failed(pack))?;

@@ -26,12 +26,14 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 
 mod delta;
+mod diff;
 mod pack;
 mod read;
 
 pub use pack::{Entry, EntryKind, Pack};
 pub use read::ReadCache;
 
+pub(crate) use diff::encode as encode_delta;
 pub(crate) use pack::{Facts, HEADER, MAX_ENTRY_HEAD};
 
 /// The files of one pack.

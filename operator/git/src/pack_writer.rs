@@ -16,11 +16,24 @@ use crate::{
     pack_index::IndexEntry,
 };
 
+mod window;
+
+use window::Window;
+
 /// How much is read from a pack at once when entries lie next to each other.
 const WINDOW: u64 = 256 << 10;
 
 /// Entries this far apart are still read together.
 const GAP: u64 = 4 << 10;
+
+/// Objects shorter than this are not worth a delta.
+const MIN_DELTA: usize = 64;
+
+/// Objects longer than this are deflated whole: making a delta needs both in memory.
+const MAX_DELTA: usize = 16 << 20;
+
+/// How many versions are gone back to find one that the receiver has.
+const MAX_VERSIONS: usize = 200;
 
 /// Why a pack could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -104,12 +117,17 @@ impl Selection {
     }
 }
 
+/// Tells what an object replaces.
+pub type Replaces<'a> = dyn Fn(&gix::oid) -> Option<ObjectId> + 'a;
+
 /// What the receiver of a pack understands and has.
 pub struct Receiver<'a> {
     /// Deltas may name their base by distance.
     pub ofs_delta: bool,
     /// Objects that it has and on which deltas may build; `None`: the pack must stand alone.
     pub has: Option<&'a dyn Fn(&gix::oid) -> bool>,
+    /// What an object replaces: if the receiver has that, a delta is made instead of deflating the object whole.
+    pub replaces: Option<&'a Replaces<'a>>,
 }
 
 /// What was written.
@@ -145,6 +163,7 @@ pub fn write(
         window: Window::default(),
         cache: ReadCache::default(),
         object: Vec::new(),
+        base: Vec::new(),
         deflated: Vec::new(),
         recompressed: 0,
         index,
@@ -214,6 +233,7 @@ struct PackWriter<'a, 'b> {
     window: Window,
     cache: ReadCache,
     object: Vec<u8>,
+    base: Vec<u8>,
     deflated: Vec<u8>,
     recompressed: u64,
     index: Option<&'a mut Vec<IndexEntry>>,
@@ -265,7 +285,7 @@ impl PackWriter<'_, '_> {
                 }
                 crc.finalize()
             }
-            Fate::Anew => self.anew(location)?,
+            Fate::Anew => self.anew(location, &facts.id)?,
         };
         self.new_offsets.push(start);
         if let Some(index) = &mut self.index {
@@ -408,21 +428,56 @@ impl PackWriter<'_, '_> {
         copies.find(|copy| self.selection.binary_search(copy).is_ok())
     }
 
-    /// Reads the whole object and deflates it; returns the CRC-32 of the entry.
-    fn anew(&mut self, location: Location) -> Result<u32, Error> {
+    /// Reads the whole object and deflates it, or a new delta; returns the CRC-32 of the entry.
+    fn anew(&mut self, location: Location, id: &gix::oid) -> Result<u32, Error> {
+        self.recompressed += 1;
         let kind = self.packs.read(location, &mut self.object, &mut self.cache)?;
+        if let Some(base_id) = self.held_base(id) {
+            let most = self.object.len() / 2;
+            let mut base = std::mem::take(&mut self.base);
+            let found = self.packs.get(&base_id, &mut base, &mut self.cache)?;
+            let delta = if found.kind == kind { odb::encode_delta(found.data, &self.object, most) } else { None };
+            self.base = base;
+            if let Some(delta) = delta {
+                return self.deflated(Header::RefDelta { base_id }, &delta);
+            }
+        }
         let header = match kind {
             Kind::Commit => Header::Commit,
             Kind::Tree => Header::Tree,
             Kind::Blob => Header::Blob,
             Kind::Tag => Header::Tag,
         };
+        let object = std::mem::take(&mut self.object);
+        let crc = self.deflated(header, &object);
+        self.object = object;
+        crc
+    }
+
+    /// Writes an entry of `content`.
+    fn deflated(&mut self, header: Header, content: &[u8]) -> Result<u32, Error> {
         self.deflated.clear();
-        header.write_to(self.object.len() as u64, &mut self.deflated).map_err(Error::Write)?;
-        deflate(&self.object, &mut self.deflated).map_err(Error::Write)?;
+        header.write_to(content.len() as u64, &mut self.deflated).map_err(Error::Write)?;
+        deflate(content, &mut self.deflated).map_err(Error::Write)?;
         self.out.put(&self.deflated)?;
-        self.recompressed += 1;
         Ok(crc32fast::hash(&self.deflated))
+    }
+
+    /// What an object replaces, or what that replaces, and so on, until it is something that the receiver has already. Such a
+    /// base never closes a circle, because nothing of the new pack is below it.
+    fn held_base(&self, id: &gix::oid) -> Option<ObjectId> {
+        let (replaces, has) = (self.receiver.replaces?, self.receiver.has?);
+        if !(MIN_DELTA..=MAX_DELTA).contains(&self.object.len()) {
+            return None;
+        }
+        let mut base = replaces(id)?;
+        for _ in 0..MAX_VERSIONS {
+            if self.selected(&base).is_none() {
+                return Some(base).filter(|base| has(base));
+            }
+            base = replaces(&base)?;
+        }
+        None
     }
 }
 
@@ -437,41 +492,4 @@ fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 /// The entry at `location` is not what the index says.
 fn damaged(pack: &Pack, location: Location, what: &str) -> Error {
     odb::Error::damaged(&pack.paths().pack, format!("{what} at offset {}", location.offset)).into()
-}
-
-/// A piece of a pack in memory.
-#[derive(Default)]
-struct Window {
-    pack: usize,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    fn holds(&self, location: Location, length: u64) -> bool {
-        self.pack == location.pack
-            && location.offset >= self.start
-            && location.offset + length <= self.start + self.bytes.len() as u64
-    }
-
-    /// The `length` bytes at `location`; if they must be read, then up to `until` at once.
-    fn take(&mut self, packs: &Packs, location: Location, length: u64, until: u64) -> Result<&[u8], Error> {
-        if !self.holds(location, length) {
-            let wanted = usize::try_from(until - location.offset).unwrap_or(usize::MAX);
-            self.bytes.clear();
-            self.bytes.try_reserve_exact(wanted).map_err(|error| Error::Write(io::Error::other(error)))?;
-            self.bytes.resize(wanted, 0);
-            self.pack = location.pack;
-            self.start = location.offset;
-            packs.pack(location.pack)?.read_exact_at(&mut self.bytes, location.offset)?;
-        }
-        Ok(self.current(location, length))
-    }
-
-    /// The bytes that [`Self::take`] returned.
-    fn current(&self, location: Location, length: u64) -> &[u8] {
-        let start = usize::try_from(location.offset - self.start).unwrap_or(usize::MAX);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        self.bytes.get(start..).and_then(|bytes| bytes.get(..length)).unwrap_or(&[])
-    }
 }

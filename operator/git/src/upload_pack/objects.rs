@@ -6,7 +6,7 @@
 
 use gix::{
     ObjectId,
-    hashtable::HashSet,
+    hashtable::{HashMap, HashSet},
     objs::{Kind, TreeRefIter, tree::EntryRef},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Found {
     pub(crate) objects: Vec<ObjectId>,
     /// Objects that the client has or will have, met on the way: bases for thin deltas.
     pub(crate) known: HashSet<ObjectId>,
+    /// For what is sent, what it replaces: the best guess at a base.
+    pub(crate) replaces: HashMap<ObjectId, ObjectId>,
     seen: HashSet<ObjectId>,
     /// Something appeared at a place where no parent has anything: it may have moved there.
     appeared: bool,
@@ -67,6 +69,9 @@ impl<'a> TreeWalk<'a> {
             return Ok(());
         }
         self.found.objects.push(tree);
+        if let Some(parent) = parents.first().filter(|_| self.thin) {
+            self.found.replaces.insert(tree, *parent);
+        }
         let mut todo = vec![(tree, parents)];
         while let Some((tree, parents)) = todo.pop() {
             self.compare(tree, &parents, &mut todo)?;
@@ -122,6 +127,8 @@ impl<'a> TreeWalk<'a> {
         self.found.objects.push(id);
         if self.thin {
             self.found.known.extend(replaced.iter().map(|(id, _)| *id));
+            let base = replaced.iter().find(|(_, is_tree)| *is_tree == entry.mode.is_tree());
+            self.found.replaces.extend(base.map(|(base, _)| (id, *base)));
         }
         if entry.mode.is_tree() {
             todo.push((id, replaced.into_iter().filter(|(_, is_tree)| *is_tree).map(|(id, _)| id).collect()));

@@ -39,6 +39,8 @@ pub(super) struct Chosen {
     pub(super) selection: Selection,
     /// What the client has, as far as deltas may need it.
     pub(super) known: HashSet<ObjectId>,
+    /// For what is sent, what it replaces.
+    pub(super) replaces: HashMap<ObjectId, ObjectId>,
 }
 
 /// Makes the plan.
@@ -123,7 +125,7 @@ fn walk(
         // Commits and tags build deltas on one another as well.
         found.known.extend(common.commits.iter().chain(&common.others));
     }
-    Ok(Plan::Walked(Chosen { selection, known: found.known }))
+    Ok(Plan::Walked(Chosen { selection, known: found.known, replaces: found.replaces }))
 }
 
 /// The commits, each after all of its parents. The walk over trees relies on it: what a tree has in common with the tree of

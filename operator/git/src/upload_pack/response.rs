@@ -68,16 +68,19 @@ fn stream(
     writer: &mut sideband::Writer<'_>,
     interrupt: &AtomicBool,
 ) -> Result<(u64, Route), Error> {
-    let (selection, known, route) = match planned {
+    let (selection, held, route) = match planned {
         Plan::Interrupted => return Err(Error::Interrupted),
         Plan::Verbatim => return verbatim(view.packs, writer, interrupt).map(|objects| (objects, Route::Verbatim)),
         Plan::Joined => return joined(view.packs, writer, interrupt).map(|objects| (objects, Route::Joined)),
         Plan::Whole => (Selection::all(view.packs), None, Route::Whole),
-        Plan::Walked(Chosen { selection, known }) => (selection, Some(known), Route::Walked),
+        Plan::Walked(Chosen { selection, known, replaces }) => (selection, Some((known, replaces)), Route::Walked),
     };
     announce(writer, selection.len() as u64)?;
-    let has = |id: &gix::oid| known.as_ref().is_some_and(|known| known.contains(id));
-    let receiver = Receiver { ofs_delta: request.ofs_delta, has: request.thin_pack.then_some(&has) };
+    let (known, replaces) = held.unwrap_or_default();
+    let has = |id: &gix::oid| known.contains(id);
+    let base = |id: &gix::oid| replaces.get(id).copied();
+    let receiver =
+        Receiver { ofs_delta: request.ofs_delta, has: request.thin_pack.then_some(&has), replaces: Some(&base) };
     pack_writer::write(view.packs, &selection, &receiver, writer, None, interrupt)?;
     Ok((selection.len() as u64, route))
 }

@@ -145,6 +145,21 @@ fn random_fetches_bring_what_git_would_bring() {
 }
 
 #[test]
+fn thin_packs_are_about_as_small_as_those_of_git() {
+    let fixture = Fixture::new(41, 200, 1, false);
+    let (mut ours, mut theirs) = (0, 0);
+    for at in (0..100).step_by(9) {
+        let (old, new) = (fixture.commits[at], fixture.commits[at + 99]);
+        let (_, pack) = fetch(&fixture, &[new], &[old], &["done", "ofs-delta", "thin-pack"]);
+        let revisions = format!("{new}\n^{old}\n");
+        let arguments = ["pack-objects", "-q", "--revs", "--thin", "--delta-base-offset", "--stdout"];
+        ours += pack.len();
+        theirs += git_in(&fixture.origin(), &arguments, revisions.as_bytes()).len();
+    }
+    assert!(ours < theirs * 2, "{ours} bytes were sent where git sends {theirs}");
+}
+
+#[test]
 fn a_clone_of_everything_sends_the_packs_as_they_lie() {
     for (pushes, route) in [(1, Route::Verbatim), (9, Route::Joined), (10, Route::Whole)] {
         // Only histories in which nothing comes back have packs without duplicates.
