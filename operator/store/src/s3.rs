@@ -197,10 +197,11 @@ impl ObjectStore for S3Store {
                 let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
                 objects.push(ObjectMeta { key: key.to_owned(), size });
             }
-            if page.is_truncated() != Some(true) {
+            after = page.contents().last().and_then(|object| object.key()).map(str::to_owned);
+            // A page that is cut short but empty would be asked for again for ever.
+            if page.is_truncated() != Some(true) || after.is_none() {
                 break;
             }
-            after = objects.last().map(|last| self.key(&last.key));
         }
         Ok(objects)
     }

@@ -59,7 +59,9 @@ impl Failure {
 
     /// 4xx but for those that ask to come back: 408 time-out, 409 concurrent, 425 too early, 429 slow down.
     fn is_refusal(&self) -> bool {
-        self.status.is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429))
+        // S3 says that it waited in vain for the rest of a request with 400.
+        let later = self.code == "RequestTimeout";
+        !later && self.status.is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429))
     }
 }
 

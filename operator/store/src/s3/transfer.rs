@@ -127,15 +127,18 @@ impl S3Store {
             Ok(head) => head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
             Err(error) => return missing_or(Failure::of(&error), "download", key).map(|found: Option<()>| found.is_some()),
         };
-        // The caller gives a folder of its own and verifies what is in the file before it is used.
-        let target = File::create(file).await.map_err(|error| unavailable("download", key, &error))?;
+        // Under a name of its own until it is whole: a crash must not leave a file that looks complete.
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let part = tempfile::NamedTempFile::new_in(folder).map_err(|error| full_or_unavailable(key, &error))?.into_temp_path();
+        let target = File::options().write(true).open(&part).await.map_err(|error| full_or_unavailable(key, &error))?;
         target.set_len(size).await.map_err(|error| full_or_unavailable(key, &error))?;
         let starts = (0..size).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
         stream::iter(starts)
-            .map(|start| self.download_range(key, file, start, PART_BYTES.min(size - start)))
+            .map(|start| self.download_range(key, &part, start, PART_BYTES.min(size - start)))
             .buffer_unordered(PARTS)
             .try_collect::<()>()
             .await?;
+        part.persist(file).map_err(|error| full_or_unavailable(key, &error.error))?;
         Ok(true)
     }
 
