@@ -51,8 +51,22 @@ impl S3Store {
     /// # Errors
     /// When the certificate authority cannot be read.
     pub async fn open(url: &S3Url, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let http = http_client(url).await?;
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()), url, metrics).await
+    }
+
+    /// As [`Self::open`], with this access key and secret: a test cannot set its own environment.
+    ///
+    /// # Errors
+    /// When the certificate authority cannot be read.
+    #[cfg(feature = "testing")]
+    pub async fn open_as(url: &S3Url, key: (&str, &str), metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let credentials = aws_sdk_s3::config::Credentials::new(key.0, key.1, None, None, "test");
+        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()).credentials_provider(credentials), url, metrics)
+            .await
+    }
+
+    async fn load(loader: aws_config::ConfigLoader, url: &S3Url, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let mut loader = loader.http_client(http_client(url).await?);
         if let Some(region) = &url.region {
             loader = loader.region(Region::new(region.clone()));
         } else if url.endpoint.is_some() {
@@ -119,7 +133,13 @@ impl ObjectStore for S3Store {
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
         let _permit = self.permit().await;
         let timer = self.metrics.start("create");
-        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).if_none_match("*").body(ByteStream::from(body));
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.key(key))
+            .if_none_match("*")
+            .body(ByteStream::from(body));
         let once = put.customize().config_override(Builder::new().retry_config(RetryConfig::disabled()));
         match once.send().await {
             Ok(_) => {
