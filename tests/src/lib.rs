@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod binary;
+pub mod fault_proxy;
 pub mod fixture;
 pub mod git_cli;
 pub mod history;

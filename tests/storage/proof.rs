@@ -1,0 +1,62 @@
+//! The start-up proof: passed by what is fit, refused in words by what is not.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use model::clock::SystemRandom;
+use store::{ObjectStore, probe};
+use tests::fault_proxy::{Fault, Rule};
+
+use crate::fixture::{ADMIN, Proxied, READER, client, folder};
+
+#[tokio::test]
+async fn a_folder_passes_and_is_left_clean() -> Result<()> {
+    let (_folder, store) = folder().await?;
+    probe::prove(&store, &SystemRandom).await?;
+    ensure!(store.list("", None, 10).await?.is_empty(), "the proof left something");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_passes_and_each_flaw_is_refused() -> Result<()> {
+    let Proxied { proxy, store, server } = Proxied::start().await?;
+    let start = Instant::now();
+    probe::prove(&store, &SystemRandom).await?;
+    eprintln_duration(start);
+    ensure!(store.list("", None, 10).await?.is_empty(), "the proof left something");
+    let flaws = [
+        (Rule::new("PUT", "/once", Fault::DoneBut(200, "")).after(1), "ignores If-None-Match"),
+        (Rule::new("PUT", "/once", Fault::Status(500, "InternalError")).after(1), "does not answer 412"),
+        (Rule::new("GET", "/missing", Fault::Status(403, "AccessDenied")), "s3:ListBucket"),
+        (Rule::new("PUT", "/probe/", Fault::Status(403, "RequestTimeTooSkewed")), "synchronise"),
+        (Rule::new("PUT", "/probe/", Fault::Status(301, "PermanentRedirect")), "region="),
+        (Rule::new("PUT", "/probe/", Fault::Status(501, "NotImplemented")), "does not implement"),
+    ];
+    for (rule, words) in flaws {
+        proxy.set([rule]);
+        let refusal = refusal(&store).await;
+        ensure!(refusal.contains(words), "{refusal}: should speak of {words}");
+    }
+    let address = ([127, 0, 0, 1], server.port()).into();
+    for (bucket, key, words) in [
+        ("absent", ADMIN, "create the bucket"),
+        ("test", READER, "s3:PutObject"),
+        ("test", ("testkey", "wrong"), "access key"),
+    ] {
+        let refusal = refusal(&client(bucket, address, key).await?).await;
+        ensure!(refusal.contains(words), "{refusal}: should speak of {words}");
+    }
+    Ok(())
+}
+
+async fn refusal(store: &dyn ObjectStore) -> String {
+    probe::prove(store, &SystemRandom)
+        .await
+        .map_or_else(|refusal| format!("{:#}", anyhow::Error::from(refusal)), |()| "passed".to_owned())
+}
+
+/// For whoever runs this by hand: contention is slow on some servers.
+#[expect(clippy::print_stderr, reason = "a figure of the test run")]
+fn eprintln_duration(start: Instant) {
+    eprintln!("the proof took {:?}", start.elapsed());
+}
