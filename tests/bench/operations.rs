@@ -220,7 +220,7 @@ pub(crate) fn store_requests(bench: &Bench<'_>, server: &Server, table: &mut Tab
     let note = format!("{push}, of which {creates} create");
     table.bar(
         "store requests of a small push with its advertisement",
-        note,
+        &note,
         push <= 3.0,
         "at most 2 in sequence after the advertisement's 1",
     );
