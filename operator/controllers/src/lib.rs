@@ -1,1 +1,23 @@
-//! Turns resources, from a folder or a cluster, into what the servers enforce
+//! Turns resources into what the servers enforce: from a folder of manifests today.
+//!
+//! [`Folder`] reads manifests, checks them against the schemas of `crds` and publishes a [`model::desired::DesiredState`]. What
+//! a kind means is decided in one place per kind (`repository`, `access_policy`, `notification_rule`, `credential`) and what
+//! resources mean together in `index`; neither does any I/O.
+
+mod access_policy;
+mod credential;
+mod deletion;
+mod folder;
+mod index;
+mod manifest;
+mod notification_rule;
+mod problem;
+mod repository;
+mod schema;
+mod secret;
+mod watch;
+mod yaml;
+
+pub use folder::{Folder, FolderError, Loaded};
+pub use problem::{Problem, Severity};
+pub use watch::Watched;

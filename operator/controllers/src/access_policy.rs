@@ -1,0 +1,79 @@
+//! What an `AccessPolicy` means.
+
+use model::Namespace;
+use model::policy::{Action, Effect, Policy, PolicySet, RepositorySelector, Statement, Subject, Wildcard};
+
+use crate::problem::Finding;
+
+/// The policy that a resource describes, with warnings; or what its schema could not see.
+pub(crate) fn policy(
+    resource: &crds::AccessPolicy,
+    namespace: &Namespace,
+) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
+    let mut warnings = Vec::new();
+    let subjects = resource.spec.subjects.iter().enumerate();
+    let policy = Policy {
+        namespace: namespace.clone(),
+        name: resource.metadata.name.clone().unwrap_or_default(),
+        subjects: subjects.filter_map(|(index, listed)| subject(index, listed, &mut warnings)).collect(),
+        statements: resource.spec.statements.iter().map(statement).collect(),
+    };
+    match PolicySet::compile(std::slice::from_ref(&policy)) {
+        Ok(_) => Ok((policy, warnings)),
+        Err(errors) => Err(errors
+            .into_iter()
+            .map(|error| {
+                let index =
+                    policy.statements.iter().position(|statement| statement.sid == error.sid).unwrap_or_default();
+                Finding::error(format!("spec.statements[{index}]"), error.reason)
+            })
+            .collect()),
+    }
+}
+
+fn subject(index: usize, subject: &crds::Subject, warnings: &mut Vec<Finding>) -> Option<Subject> {
+    match subject.kind {
+        crds::SubjectKind::Anonymous => Some(Subject::Anonymous),
+        crds::SubjectKind::LocalUser => Some(Subject::LocalUser(subject.name.clone())),
+        crds::SubjectKind::ServiceAccount | crds::SubjectKind::User | crds::SubjectKind::Group => {
+            let message = "never matches without a cluster, whose API server would have to say who it is";
+            warnings.push(Finding::warning(format!("spec.subjects[{index}]"), message));
+            None
+        }
+    }
+}
+
+fn statement(statement: &crds::Statement) -> Statement {
+    let conditions = statement.conditions.clone().unwrap_or_default();
+    Statement {
+        sid: statement.sid.clone(),
+        effect: match statement.effect {
+            crds::Effect::Allow => Effect::Allow,
+            crds::Effect::Deny => Effect::Deny,
+        },
+        actions: Action::ALL
+            .into_iter()
+            .filter(|action| statement.actions.iter().any(|text| names(text, *action)))
+            .collect(),
+        repositories: selector(&statement.repositories),
+        references: wildcards(conditions.references.as_deref().unwrap_or_default()),
+        source_addresses: conditions.source_addresses.unwrap_or_default(),
+    }
+}
+
+fn names(text: &str, action: Action) -> bool {
+    Wildcard::new(text).matches(action.as_str().as_bytes())
+}
+
+/// The repositories that a policy or rule is about.
+pub(crate) fn selector(selector: &crds::RepositorySelector) -> RepositorySelector {
+    RepositorySelector {
+        names: selector.names.as_deref().map(wildcards),
+        match_labels: selector.selector.as_ref().map(|selector| selector.match_labels.clone()),
+    }
+}
+
+/// The patterns of these texts.
+pub(crate) fn wildcards(texts: &[String]) -> Vec<Wildcard> {
+    texts.iter().map(Wildcard::new).collect()
+}

@@ -1,0 +1,160 @@
+//! What good resources mean together: one [`DesiredState`], and what is wrong between them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use model::desired::{Credential, DesiredState, RepositoryConfig};
+use model::policy::{Policy, PolicySet};
+
+use crate::manifest::{Id, Manifest, Resource};
+use crate::notification_rule;
+use crate::problem::{Finding, Problem, did_you_mean};
+use crate::secret::Secret;
+
+/// The outcome.
+pub(crate) struct Indexed {
+    pub(crate) desired: DesiredState,
+    /// What took effect.
+    pub(crate) accepted: BTreeMap<Id, Arc<Manifest>>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Joins resources. Where two want the same thing the earlier one of the list has it.
+pub(crate) fn index(manifests: &[Arc<Manifest>], stores: &[String]) -> Indexed {
+    let mut index = Index { stores, accepted: BTreeMap::new(), problems: vec![], desired: DesiredState::default() };
+    for manifest in manifests {
+        match index.accepted.entry(manifest.id.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(Arc::clone(manifest))),
+            Entry::Occupied(entry) => {
+                let message = format!("{} is there twice, also in {}; remove one", manifest.id, place(entry.get()));
+                index.problems.push(manifest.origin.problem(Finding::error("metadata.name", message)));
+            }
+        }
+    }
+    // In the order of the list, not of the names: the earlier one wins.
+    let kept: Vec<&Arc<Manifest>> =
+        manifests.iter().filter(|one| index.accepted.get(&one.id).is_some_and(|kept| Arc::ptr_eq(kept, one))).collect();
+    index.add_repositories(&kept);
+    index.add_credentials(&kept);
+    index.add_policies(&kept);
+    index.add_rules(&kept);
+    Indexed { desired: index.desired, accepted: index.accepted, problems: index.problems }
+}
+
+struct Index<'a> {
+    stores: &'a [String],
+    accepted: BTreeMap<Id, Arc<Manifest>>,
+    problems: Vec<Problem>,
+    desired: DesiredState,
+}
+
+impl Index<'_> {
+    fn refuse(&mut self, manifest: &Manifest, finding: Finding) {
+        self.problems.push(manifest.origin.problem(finding));
+        self.accepted.remove(&manifest.id);
+    }
+
+    fn add_repositories(&mut self, manifests: &[&Arc<Manifest>]) {
+        let mut owners: BTreeMap<_, &Manifest> = BTreeMap::new();
+        for manifest in manifests {
+            let Resource::Repository(config) = &manifest.resource else { continue };
+            if let Some(finding) = self.unknown_store(config) {
+                self.refuse(manifest, finding);
+            } else if let Some(owner) = owners.get(&config.path) {
+                let message =
+                    format!("{} is the name of {} already, {}; choose another", config.path, owner.id, place(owner));
+                self.refuse(manifest, Finding::error("spec.repositoryName", message));
+            } else {
+                owners.insert(&config.path, manifest);
+                self.desired.repositories.insert(config.path.clone(), Arc::clone(config));
+            }
+        }
+    }
+
+    fn unknown_store(&self, config: &RepositoryConfig) -> Option<Finding> {
+        let hint = || did_you_mean(&config.store, self.stores.iter().map(String::as_str));
+        let is_known = self.stores.contains(&config.store);
+        (!is_known)
+            .then(|| Finding::error("spec.store", format!("there is no store '{}' here{}", config.store, hint())))
+    }
+
+    fn add_credentials(&mut self, manifests: &[&Arc<Manifest>]) {
+        let mut owners: BTreeMap<_, (&Credential, &Manifest)> = BTreeMap::new();
+        for manifest in manifests {
+            let Resource::Secret { credential: Some(credential), .. } = &manifest.resource else { continue };
+            let key = (credential.namespace.clone(), credential.username.clone());
+            // Two passwords for one user are how a password is changed without a pause; two users would be a riddle.
+            match owners.get(&key) {
+                Some((owner, first)) if owner.user != credential.user => {
+                    let message =
+                        format!("another user signs in by the same name, {}; choose another username", place(first));
+                    self.refuse(manifest, Finding::error("metadata.name", message));
+                    continue;
+                }
+                _ => drop(owners.insert(key, (credential, manifest))),
+            }
+            self.desired.credentials.entry(credential.namespace.clone()).or_default().push(Arc::clone(credential));
+        }
+    }
+
+    fn add_policies(&mut self, manifests: &[&Arc<Manifest>]) {
+        let mut policies: Vec<(&Policy, &Manifest)> = manifests
+            .iter()
+            .filter_map(|manifest| match &manifest.resource {
+                Resource::AccessPolicy(policy) => Some((policy, &***manifest)),
+                _ => None,
+            })
+            .collect();
+        loop {
+            let all: Vec<Policy> = policies.iter().map(|(policy, _)| (*policy).clone()).collect();
+            let errors = match PolicySet::compile(&all) {
+                Ok(compiled) => {
+                    self.desired.policies = compiled;
+                    return;
+                }
+                Err(errors) => errors,
+            };
+            // Each compiled by itself, so this does not happen; if it does, those that are good still count.
+            let before = policies.len();
+            for error in errors {
+                policies.retain(|(policy, manifest)| {
+                    let is_bad = policy.name == error.policy;
+                    if is_bad {
+                        self.refuse(manifest, Finding::error("spec.statements", error.reason.clone()));
+                    }
+                    !is_bad
+                });
+            }
+            if policies.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn add_rules(&mut self, manifests: &[&Arc<Manifest>]) {
+        let secrets: BTreeMap<(&str, &str), &Secret> = manifests
+            .iter()
+            .filter_map(|manifest| match &manifest.resource {
+                Resource::Secret { secret, .. } => {
+                    Some(((manifest.id.namespace.as_str(), manifest.id.name.as_str()), secret))
+                }
+                _ => None,
+            })
+            .collect();
+        for manifest in manifests {
+            let Resource::NotificationRule(resource) = &manifest.resource else { continue };
+            let namespace = &manifest.id.namespace;
+            let find = |name: &str| secrets.get(&(namespace.as_str(), name)).copied();
+            match notification_rule::rule(resource, namespace, &find) {
+                Ok(rule) => self.desired.rules.push(Arc::new(rule)),
+                Err(findings) => findings.into_iter().for_each(|finding| self.refuse(manifest, finding)),
+            }
+        }
+    }
+}
+
+/// `file:line` of a document.
+fn place(manifest: &Manifest) -> String {
+    format!("{}:{}", manifest.origin.file.display(), manifest.origin.line(""))
+}

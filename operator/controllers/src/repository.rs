@@ -1,0 +1,73 @@
+//! What a `Repository` means.
+
+use model::desired::{Deletion, RepositoryConfig};
+use model::limits::Limits;
+use model::quantity::parse_bytes;
+use model::{Namespace, RefName, RepositoryPath};
+
+use crate::problem::Finding;
+
+/// The repository that a resource describes, with warnings; or what its schema could not see.
+pub(crate) fn config(
+    resource: &crds::Repository,
+    namespace: &Namespace,
+) -> Result<(RepositoryConfig, Vec<Finding>), Vec<Finding>> {
+    let (spec, metadata) = (&resource.spec, &resource.metadata);
+    let resource_name = metadata.name.clone().unwrap_or_default();
+    let name = spec.repository_name.as_deref().unwrap_or(&resource_name);
+    let path = name.parse().map(|name| RepositoryPath { namespace: namespace.clone(), name });
+    let path = path.map_err(|error| Finding::error("spec.repositoryName", error.to_string()));
+    let default_branch = RefName::branch(&spec.default_branch)
+        .map_err(|error| Finding::error("spec.defaultBranch", format!("{error}; rename it")));
+    let (path, default_branch, limits) = match (path, default_branch, limits(&spec.limits)) {
+        (Ok(path), Ok(branch), Ok(limits)) => (path, branch, limits),
+        (path, branch, limits) => return Err([path.err(), branch.err(), limits.err()].into_iter().flatten().collect()),
+    };
+    let (deletion, warning) = deletion(resource, &resource_name);
+    let config = RepositoryConfig {
+        path,
+        labels: metadata.labels.clone().unwrap_or_default(),
+        description: spec.description.clone().unwrap_or_default(),
+        default_branch,
+        store: spec.store.clone(),
+        limits,
+        deletion,
+        suspended: spec.suspend,
+        resource_name,
+    };
+    Ok((config, warning.into_iter().collect()))
+}
+
+fn limits(limits: &crds::Limits) -> Result<Limits, Finding> {
+    let size = |field: &str, text: &str| {
+        parse_bytes(text).map_err(|error| Finding::error(format!("spec.limits.{field}"), error.to_string()))
+    };
+    let count = |field: &str, count: i64| {
+        u32::try_from(count).map_err(|error| Finding::error(format!("spec.limits.{field}"), error.to_string()))
+    };
+    Ok(Limits {
+        pack_bytes: size("packSize", &limits.pack_size)?,
+        objects: count("objects", limits.objects)?.into(),
+        inflated_bytes: size("inflatedSize", &limits.inflated_size)?,
+        object_bytes: size("objectSize", &limits.object_size)?,
+        delta_depth: count("deltaDepth", limits.delta_depth)?,
+        refs_per_push: count("references", limits.references)?,
+    })
+}
+
+/// Data is deleted only when the resource says so twice.
+fn deletion(resource: &crds::Repository, name: &str) -> (Deletion, Option<Finding>) {
+    let annotations = resource.metadata.annotations.as_ref();
+    let confirmation = annotations.and_then(|all| all.get(crds::CONFIRM_DELETION));
+    match (resource.spec.deletion_policy, confirmation) {
+        (crds::DeletionPolicy::Retain, _) => (Deletion::Retain, None),
+        (crds::DeletionPolicy::Delete, Some(confirmed)) if confirmed == name => (Deletion::Delete, None),
+        (crds::DeletionPolicy::Delete, _) => {
+            let message = format!(
+                "Delete has no effect without the annotation {}: {name}; add it, or choose Retain",
+                crds::CONFIRM_DELETION
+            );
+            (Deletion::Retain, Some(Finding::warning("spec.deletionPolicy", message)))
+        }
+    }
+}
