@@ -1,24 +1,57 @@
-//! The address that operators and Prometheus use: `/healthz`, `/readyz`, `/metrics`. Never part of the data path.
+//! The address that operators and Prometheus use: `/healthz`, `/readyz`, `/status`, `/metrics`. Never part of the data path.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
+use controllers::Problem;
+use notify::{Notifier, TargetStatus};
 use prometheus::{Encoder as _, Registry, TextEncoder};
+use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What the admin endpoints show.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    pub(crate) registry: Registry,
-    /// Set once requests are accepted, cleared when the server begins to stop.
-    pub(crate) ready: Arc<AtomicBool>,
+    registry: Registry,
+    problems: watch::Receiver<Arc<Vec<Problem>>>,
+    /// There while requests are accepted: ready means that it is.
+    serving: Arc<Mutex<Option<Arc<Notifier>>>>,
+}
+
+/// The answer to `/status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    manifest_problems: Arc<Vec<Problem>>,
+    notification_targets: Vec<TargetStatus>,
+}
+
+impl Admin {
+    /// Not ready yet.
+    pub(crate) fn new(registry: Registry, problems: watch::Receiver<Arc<Vec<Problem>>>) -> Self {
+        Self { registry, problems, serving: Arc::default() }
+    }
+
+    /// From now on requests are accepted.
+    pub(crate) fn serves(&self, notifier: Arc<Notifier>) {
+        *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(notifier);
+    }
+
+    /// From now on no more requests should come.
+    pub(crate) fn stops(&self) {
+        *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn notifier(&self) -> Option<Arc<Notifier>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Serves the admin endpoints until `stop` is cancelled.
@@ -26,6 +59,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/status", get(status))
         .route("/metrics", get(metrics))
         .with_state(admin);
     axum::serve(listener, router)
@@ -35,11 +69,17 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
 }
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
-    if admin.ready.load(Ordering::Acquire) {
+    if admin.notifier().is_some() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
     }
+}
+
+async fn status(State(admin): State<Admin>) -> impl IntoResponse {
+    let manifest_problems = Arc::clone(&admin.problems.borrow());
+    let notification_targets = admin.notifier().map(|notifier| notifier.status()).unwrap_or_default();
+    Json(Status { manifest_problems, notification_targets })
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {

@@ -11,12 +11,15 @@ use store::{Cache, ObjectStore, Repositories, StoreMetrics};
 use crate::args::StoreArgs;
 use crate::pack_tools::GitPackTools;
 
+/// The repositories of each store, by the store's name.
+pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
+
 /// Connects to every named store; with `prove`, refuses a bucket that does not do what commits rest on.
 pub(crate) async fn open(
     args: &StoreArgs,
     registry: &Registry,
     prove: bool,
-) -> anyhow::Result<BTreeMap<String, Arc<Repositories>>> {
+) -> anyhow::Result<Stores> {
     let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
     let cache = Cache::open(&args.cache, args.cache_size)
         .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;

@@ -33,7 +33,7 @@ pub use metrics::StoreMetrics;
 pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
 pub use repositories::Repositories;
-pub use repository::{Committed, EditResult, LocalPack, LocalPacks, Push, ReceivedPack, Repository};
+pub use repository::{CheckReport, Committed, EditResult, LocalPack, LocalPacks, Push, ReceivedPack, Repository};
 pub use s3::S3Store;
 pub use state::{PackId, RefEdit, Refs, Snapshot, StoredPack};
 pub use url::{S3Url, StoreUrl, StoreUrlError};

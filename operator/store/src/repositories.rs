@@ -73,6 +73,10 @@ impl Repositories {
         Self { shared, ids: Mutex::default(), open: Mutex::default() }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The id of a repository, if the store holds it.
     ///
     /// # Errors

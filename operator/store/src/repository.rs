@@ -1,5 +1,6 @@
 //! One repository on one server: its state in memory, kept fresh by probing the log, moved on by commits.
 
+mod check;
 mod commit;
 mod compact;
 mod events;
@@ -24,6 +25,7 @@ use crate::keys;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
 use crate::state::{RefEdit, Snapshot};
+pub use check::CheckReport;
 use commit::Pending;
 pub(crate) use compact::Hint;
 pub use packs::{LocalPack, LocalPacks};

@@ -64,7 +64,7 @@ impl Repository {
         Ok(LocalPacks { packs })
     }
 
-    async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
+    pub(super) async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
         let cached = match self.cached(&pack.record).await? {
             Some(cached) => cached,
             None => self.bring_in(&pack).await?,
