@@ -54,7 +54,13 @@ pub(crate) enum LogFormat {
 pub(crate) struct StoreArgs {
     /// Object store: `file:DIR` or `s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=true]`; repeat as `NAME=URL`
     /// for stores that Repositories choose by `spec.store` (without a name it is the store `default`)
-    #[arg(long, env = "CODEKEEP_STORE", value_name = "[NAME=]URL", default_value = "file:./data", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "CODEKEEP_STORE",
+        value_name = "[NAME=]URL",
+        default_value = "file:./data",
+        value_delimiter = ','
+    )]
     pub(crate) store: Vec<NamedStore>,
     /// Folder of the disposable local cache
     #[arg(long, env = "CODEKEEP_CACHE", value_name = "DIR", default_value = "./cache")]
@@ -94,7 +100,7 @@ impl std::str::FromStr for NamedStore {
 /// Arguments of `codekeep serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Folder of manifests: Repositories, AccessPolicies, NotificationRules and their Secrets
+    /// Folder of manifests: Repositories, `AccessPolicies`, `NotificationRules` and their Secrets
     #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
     pub(crate) manifests: PathBuf,
     #[command(flatten)]

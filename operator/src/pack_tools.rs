@@ -13,10 +13,10 @@ pub(crate) struct GitPackTools;
 impl PackTools for GitPackTools {
     fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String> {
         let opened = open(packs)?;
-        let folded =
+        let git::fold::Folded { pack, index, objects, .. } =
             git::fold::fold(&opened, 0, folder, &AtomicBool::new(false)).map_err(|error| error.to_string())?;
         let exact = packs.iter().all(|pack| pack.exact);
-        Ok(ReceivedPack { pack: folded.pack, index: folded.index, objects: folded.objects, exact })
+        Ok(ReceivedPack { pack, index, objects, exact })
     }
 
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {

@@ -15,11 +15,7 @@ use crate::pack_tools::GitPackTools;
 pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 
 /// Connects to every named store; with `prove`, refuses a bucket that does not do what commits rest on.
-pub(crate) async fn open(
-    args: &StoreArgs,
-    registry: &Registry,
-    prove: bool,
-) -> anyhow::Result<Stores> {
+pub(crate) async fn open(args: &StoreArgs, registry: &Registry, prove: bool) -> anyhow::Result<Stores> {
     let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
     let cache = Cache::open(&args.cache, args.cache_size)
         .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;
@@ -47,7 +43,8 @@ async fn connect(
     metrics: &StoreMetrics,
     prove: bool,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    let objects = store::connect(url, metrics).await.with_context(|| format!("failed to open the store '{name}', {url}"))?;
+    let objects =
+        store::connect(url, metrics).await.with_context(|| format!("failed to open the store '{name}', {url}"))?;
     if prove {
         store::probe::prove(&*objects, &SystemRandom)
             .await

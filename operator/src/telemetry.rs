@@ -12,10 +12,8 @@ pub(crate) fn install(args: &LogArgs) {
         .into_iter()
         .filter_map(|target| format!("{target}=warn").parse().ok())
         .fold(filter, EnvFilter::add_directive);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(quiet)
-        .with_span_events(FmtSpan::NONE)
-        .with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(quiet).with_span_events(FmtSpan::NONE).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Human => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -186,8 +186,7 @@ fn read_file(path: &Path, shown: &Path) -> Checked {
         Ok(text) => text,
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let lines = good.iter().filter(|byte| **byte == b'\n').count();
-            let line = u32::try_from(lines + 1).unwrap_or(u32::MAX);
+            let line = u32::try_from(good.split(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX);
             return Checked { problems: vec![problem(line, "is not text (UTF-8)".to_owned())], ..Checked::default() };
         }
     };

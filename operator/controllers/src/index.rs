@@ -118,13 +118,10 @@ impl Index<'_> {
             // Each compiled by itself, so this does not happen; if it does, those that are good still count.
             let before = policies.len();
             for error in errors {
-                policies.retain(|(policy, manifest)| {
-                    let is_bad = policy.name == error.policy;
-                    if is_bad {
-                        self.refuse(manifest, Finding::error("spec.statements", error.reason.clone()));
-                    }
-                    !is_bad
-                });
+                let is_bad = |(policy, _): &(&Policy, &Manifest)| policy.name == error.policy;
+                for (_, manifest) in policies.extract_if(.., |policy| is_bad(policy)) {
+                    self.refuse(manifest, Finding::error("spec.statements", error.reason.clone()));
+                }
             }
             if policies.len() == before {
                 return;

@@ -20,7 +20,7 @@ static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| crds::definitions().ite
 /// The schema of a kind.
 pub(crate) struct Schema {
     pub(crate) kind: String,
-    schema: Value,
+    text: Value,
     structure: Structure,
     rules: CompiledSchema,
 }
@@ -42,13 +42,13 @@ impl Schema {
             kind: definition.kind.clone(),
             structure: Structure::compile(&schema),
             rules: compile_schema(&schema),
-            schema,
+            text: schema,
         }
     }
 
     /// The document with defaults filled in, and everything that is wrong with it.
     pub(crate) fn check(&self, document: &Value) -> (Value, Vec<Finding>) {
-        let document = apply_defaults(&self.schema, &without_nulls(document));
+        let document = apply_defaults(&self.text, &without_nulls(document));
         let mut findings = metadata::check(&document);
         self.structure.check(&document, &mut findings);
         // A rule that fails over a field of the wrong type would only say the same again, worse.

@@ -28,7 +28,8 @@ impl Secret {
     /// Reads the entries, with what is wrong about them.
     pub(crate) fn read(document: &Value) -> (Self, Vec<Finding>) {
         let (mut secret, mut findings) = (Self::default(), Vec::new());
-        for (map, decode) in [("data", decoded as fn(&str) -> _), ("stringData", as_written as fn(&str) -> _)] {
+        let as_written: fn(&str) -> _ = |text| Ok(SecretString::new(text.to_owned()));
+        for (map, decode) in [("data", decoded as fn(&str) -> _), ("stringData", as_written)] {
             match document.get(map) {
                 None | Some(Value::Null) => {}
                 Some(Value::Object(entries)) => {
@@ -60,10 +61,6 @@ impl Secret {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
-}
-
-fn as_written(text: &str) -> Result<SecretString, &'static str> {
-    Ok(SecretString::new(text.to_owned()))
 }
 
 fn decoded(text: &str) -> Result<SecretString, &'static str> {

@@ -79,7 +79,12 @@ impl Authenticator {
     }
 
     /// Checks a claim against the credentials of the namespace that the request is about, if that is known.
-    pub(crate) async fn check(&self, claim: Option<Claim>, about: Option<&Namespace>, desired: &DesiredState) -> Identity {
+    pub(crate) async fn check(
+        &self,
+        claim: Option<Claim>,
+        about: Option<&Namespace>,
+        desired: &DesiredState,
+    ) -> Identity {
         let Some(claim) = claim else { return Identity::Anonymous };
         let Some(credential) = find(&claim.username, about, &desired.credentials) else {
             self.spend_one_hash(&claim.password).await;

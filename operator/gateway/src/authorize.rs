@@ -94,7 +94,14 @@ fn request<'a>(
     AccessRequest { principal: &caller.principal, action, repository: path, labels, reference, source: caller.source }
 }
 
-fn record(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Decision, exists: bool, metrics: &GatewayMetrics) {
+fn record(
+    action: Action,
+    path: &RepositoryPath,
+    caller: &Caller,
+    decision: &Decision,
+    exists: bool,
+    metrics: &GatewayMetrics,
+) {
     let (word, policy, sid) = match decision {
         Decision::Allowed { policy, sid } => ("allow", policy.as_str(), sid.as_str()),
         Decision::ExplicitlyDenied { policy, sid } => ("deny", policy.as_str(), sid.as_str()),

@@ -32,7 +32,7 @@ impl Default for GatewayConfig {
         Self {
             max_operations: 64,
             queue_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             max_request_bytes: 32 << 20,
         }
     }

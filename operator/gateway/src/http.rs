@@ -70,11 +70,10 @@ pub async fn serve(
     let router = Router::new().fallback(handle).with_state(gateway).layer(layers);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
-    let stopper = handle.clone();
-    let stopped = stop.clone();
+    let (connections, stopping) = (handle.clone(), stop.clone());
     let shutdown = tokio::spawn(async move {
-        stopped.cancelled().await;
-        stopper.graceful_shutdown(Some(grace));
+        stopping.cancelled().await;
+        connections.graceful_shutdown(Some(grace));
     });
     let outcome = match tls {
         None => {
@@ -100,7 +99,11 @@ fn configure(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::r
 }
 
 /// Every request comes here.
-async fn handle(State(gateway): State<Arc<Gateway>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn handle(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers(), &gateway);
     gateway.metrics.in_flight.inc();
@@ -125,9 +128,8 @@ async fn handle(State(gateway): State<Arc<Gateway>>, ConnectInfo(peer): ConnectI
 /// The client's own id, if it is harmless, else a new one.
 fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
-    let harmless = |id: &&str| {
-        (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
+    let harmless =
+        |id: &&str| (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     given.filter(harmless).map_or_else(
         || {
             let mut bytes = [0; 8];
@@ -172,7 +174,10 @@ async fn prepare(
 ) -> Result<(Work, Service), Box<Response>> {
     let desired = gateway.desired();
     let headers = &request.headers;
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri.authority().map(|host| host.as_str()));
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let about = address.namespace.clone().or_else(|| host.and_then(path::namespace_of_host));
     let claim = Claim::parse(headers.get(AUTHORIZATION)).map_err(|()| respond::unauthorized())?;
     let principal = match gateway.authenticator.check(claim, about.as_ref(), &desired).await {
@@ -206,7 +211,8 @@ async fn prepare(
         Err(Denial::Forbidden(text)) => return Err(respond::text(StatusCode::FORBIDDEN, text).into()),
     };
     if config.suspended {
-        let text = format!("repository '{path}' is suspended; ask the people who manage namespace {}\n", path.namespace);
+        let text =
+            format!("repository '{path}' is suspended; ask the people who manage namespace {}\n", path.namespace);
         return Err(respond::text(StatusCode::FORBIDDEN, text).into());
     }
     Ok((Work { gateway: Arc::clone(gateway), config, caller }, service))
@@ -221,9 +227,10 @@ async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Part
             StatusCode::FORBIDDEN,
             "this server speaks git's smart protocol only; unset GIT_SMART_HTTP\n".to_owned(),
         ),
-        Endpoint::UnknownService => {
-            respond::text(StatusCode::FORBIDDEN, "unknown service: git-upload-pack and git-receive-pack are there\n".to_owned())
-        }
+        Endpoint::UnknownService => respond::text(
+            StatusCode::FORBIDDEN,
+            "unknown service: git-upload-pack and git-receive-pack are there\n".to_owned(),
+        ),
         Endpoint::Advertisement(_) if parts.method != Method::GET => respond::method_not_allowed("GET"),
         Endpoint::Advertisement(_) => service::advertise(work, service, version).await,
         Endpoint::Rpc(_) if parts.method != Method::POST => respond::method_not_allowed("POST"),

@@ -23,12 +23,16 @@ impl GatewayMetrics {
         )?;
         let buckets = vec![0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
         let seconds = HistogramVec::new(
-            HistogramOpts::new("codekeep_git_request_duration_seconds", "Time until the last byte of an answer was handed over.")
-                .buckets(buckets),
+            HistogramOpts::new(
+                "codekeep_git_request_duration_seconds",
+                "Time until the last byte of an answer was handed over.",
+            )
+            .buckets(buckets),
             &["verb"],
         )?;
         let in_flight = IntGauge::new("codekeep_git_requests_in_flight", "Requests of git clients under way.")?;
-        let received_bytes = IntCounter::new("codekeep_git_received_bytes_total", "Bytes of request bodies, decompressed.")?;
+        let received_bytes =
+            IntCounter::new("codekeep_git_received_bytes_total", "Bytes of request bodies, decompressed.")?;
         let sent_bytes = IntCounter::new("codekeep_git_sent_bytes_total", "Bytes of answers.")?;
         let decisions = IntCounterVec::new(
             Opts::new("codekeep_access_decisions_total", "Access decisions by action and result."),

@@ -98,10 +98,8 @@ impl FromStr for Namespace {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let good = (1..=63).contains(&text.len())
-            && text.bytes().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
+        let good =
+            (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
         if good { Ok(Self(text.to_owned())) } else { Err(NameError::Namespace) }
     }
 }
@@ -119,7 +117,8 @@ impl FromStr for RepositoryName {
                 && segment.strip_suffix(".lock").is_none()
                 && segment.bytes().all(byte_ok)
         };
-        let good = (1..=100).contains(&text.len()) && text.strip_suffix(".git").is_none() && text.split('/').all(segment_ok);
+        let good =
+            (1..=100).contains(&text.len()) && text.strip_suffix(".git").is_none() && text.split('/').all(segment_ok);
         if good { Ok(Self(text.to_owned())) } else { Err(NameError::Repository) }
     }
 }

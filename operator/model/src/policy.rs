@@ -14,8 +14,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use compile::PolicyError;
 use compile::NamespacePolicies;
+pub use compile::PolicyError;
 pub use wildcard::Wildcard;
 
 use crate::RefName;

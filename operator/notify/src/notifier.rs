@@ -131,7 +131,9 @@ impl Notifier {
                     self.remember(key, stream.state);
                 }
                 Ok(None) => {}
-                Err(error) => tracing::warn!(rule.name = key.rule, repo.name = %key.path, %error, "failed to look at notifications"),
+                Err(error) => {
+                    tracing::warn!(rule.name = key.rule, repo.name = %key.path, %error, "failed to look at notifications");
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! An event as a CloudEvent 1.0 in structured JSON; its data are those of CodeCommit's *Repository State Change*.
+//! An event as a `CloudEvent` 1.0 in structured JSON; its data are those of CodeCommit's *Repository State Change*.
 
 use model::RepositoryPath;
 use model::arn::RepositoryArn;

@@ -37,7 +37,12 @@ impl Sender {
     }
 
     /// Delivers; any 2xx is success. The receiver's answer is not read further, and never shown: it may hold anything.
-    pub(crate) async fn send(&self, target: &Target, event: &ReferenceEvent, path: &RepositoryPath) -> Result<(), String> {
+    pub(crate) async fn send(
+        &self,
+        target: &Target,
+        event: &ReferenceEvent,
+        path: &RepositoryPath,
+    ) -> Result<(), String> {
         self.filter.check(&target.url).map_err(|error| error.to_string())?;
         let body = render::cloud_event(event, path).map_err(|error| error.to_string())?;
         let mut request = self
@@ -49,8 +54,12 @@ impl Sender {
             let (timestamp, signature) = sign::sign(key, self.clock.now(), &body);
             request = request.header(sign::TIMESTAMP, timestamp).header(sign::SIGNATURE, signature);
         }
-        let answer = request.body(body).send().await.map_err(|error| reason(error))?;
-        if answer.status().is_success() { Ok(()) } else { Err(format!("the receiver answered {}", answer.status().as_u16())) }
+        let answer = request.body(body).send().await.map_err(reason)?;
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("the receiver answered {}", answer.status().as_u16()))
+        }
     }
 }
 

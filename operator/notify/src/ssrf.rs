@@ -47,9 +47,11 @@ impl Resolve for Filter {
         let filter = self.clone();
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let permitted: Vec<SocketAddr> = found.iter().copied().filter(|address| filter.permits(address.ip())).collect();
+            let permitted: Vec<SocketAddr> =
+                found.iter().copied().filter(|address| filter.permits(address.ip())).collect();
             if permitted.is_empty() {
-                let forbidden = found.first().map_or_else(|| name.as_str().to_owned(), |address| address.ip().to_string());
+                let forbidden =
+                    found.first().map_or_else(|| name.as_str().to_owned(), |address| address.ip().to_string());
                 return Err(Forbidden(forbidden).into());
             }
             let addresses: Addrs = Box::new(permitted.into_iter());
@@ -68,26 +70,29 @@ fn is_public(address: IpAddr) -> bool {
 /// By the IANA registry of special-purpose addresses.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    let special = match (a, b, c) {
-        (0 | 10 | 127 | 224.., ..) | (169, 254, _) | (192, 168, _) | (198, 18 | 19, _) => true,
-        (100, 64..=127, _) | (172, 16..=31, _) => true,
-        (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113) => true,
-        _ => false,
-    };
-    !special
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224.., ..)
+            | (169, 254, _)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (100, 64..=127, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
 }
 
 /// Global unicast only, without the ranges that carry IPv4 addresses or are for documentation.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let global_unicast = segments[0] & 0xe000 == 0x2000;
-    let special = match (segments[0], segments[1]) {
-        // 2001::/23 protocol assignments with Teredo, 2001:db8::/32, 3fff::/20 documentation.
-        (0x2001, 0..=0x01ff | 0x0db8) | (0x3fff, 0..=0x0fff) => true,
-        // 6to4: the IPv4 address inside decides nothing; nobody needs it for a webhook.
-        (0x2002, _) => true,
-        _ => false,
-    };
+    // 2001::/23 protocol assignments with Teredo, 2001:db8::/32 and 3fff::/20 documentation; 6to4, where the IPv4 address inside
+    // decides nothing and which nobody needs for a webhook.
+    let special =
+        matches!((segments[0], segments[1]), (0x2001, 0..=0x01ff | 0x0db8) | (0x3fff, 0..=0x0fff) | (0x2002, _));
     global_unicast && !special
 }
 

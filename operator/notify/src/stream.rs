@@ -21,7 +21,7 @@ const BATCH: u64 = 64;
 /// How often the log is asked for entries of other servers.
 const POLL: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+const LAST_RETRY: Duration = Duration::from_mins(5);
 /// Cursor records are cleared away after this many.
 const TRIM_EVERY: u64 = 16;
 

@@ -18,8 +18,14 @@ fn every_flag_has_an_environment_twin() {
                 continue;
             }
             let twin = format!("CODEKEEP_{}", name.replace('-', "_").to_uppercase());
-            let expected = if subcommand.get_name() == "crds" && name == "output" { "CODEKEEP_CRDS_OUTPUT" } else { &twin };
-            assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(expected), "{} --{name}", subcommand.get_name());
+            let expected =
+                if subcommand.get_name() == "crds" && name == "output" { "CODEKEEP_CRDS_OUTPUT" } else { &twin };
+            assert_eq!(
+                flag.get_env().and_then(|env| env.to_str()),
+                Some(expected),
+                "{} --{name}",
+                subcommand.get_name()
+            );
         }
     }
 }

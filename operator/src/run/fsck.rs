@@ -66,7 +66,9 @@ async fn check(repositories: &Repositories, path: &RepositoryPath) -> Result<Opt
 fn print(path: &RepositoryPath, report: &CheckReport) -> anyhow::Result<()> {
     let CheckReport { entries, references, packs, objects, bytes, problems } = report;
     let verdict = if problems.is_empty() { "ok".to_owned() } else { format!("{} problems", problems.len()) };
-    say(&format!("{path}: {verdict} ({entries} entries, {references} references, {objects} objects in {packs} packs, {bytes} bytes)"))?;
+    say(&format!(
+        "{path}: {verdict} ({entries} entries, {references} references, {objects} objects in {packs} packs, {bytes} bytes)"
+    ))?;
     problems.iter().try_for_each(|problem| say(&format!("  {problem}")))
 }
 

@@ -31,7 +31,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn(admin::serve(metrics_listener, admin.clone(), admin_stop.clone()));
     stop_on_signal(stop.clone(), admin.clone())?;
 
-    let opening = stop.run_until_cancelled(stores::open(&args.stores, &registry, true)).await;
+    let opening = Box::pin(stores::open(&args.stores, &registry, true));
+    let opening = stop.run_until_cancelled(opening).await;
     let Some(stores) = opening.transpose()? else { return Ok(ExitCode::SUCCESS) };
     let notifier = notifier(&args, &watched, &stores, &registry)?;
     notifier.prime().await;
@@ -40,8 +41,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
     let desired = watched.desired();
     let external_url = banner::external_url(&args, listener.local_addr()?)?;
-    let gateway =
-        Gateway::new(GatewayConfig::default(), desired.clone(), stores, &registry, Arc::new(SystemRandom))?;
+    let gateway = Gateway::new(GatewayConfig::default(), desired.clone(), stores, &registry, Arc::new(SystemRandom))?;
     banner::print(&args, &external_url, &desired.borrow())?;
     admin.serves(notifier);
     let tls = args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
@@ -63,10 +63,16 @@ fn watch_manifests(args: &ServeArgs) -> anyhow::Result<Watched> {
     Ok(Folder::new(&args.manifests, stores).watch()?)
 }
 
-fn notifier(args: &ServeArgs, watched: &Watched, stores: &Stores, registry: &Registry) -> anyhow::Result<Arc<Notifier>> {
+fn notifier(
+    args: &ServeArgs,
+    watched: &Watched,
+    stores: &Stores,
+    registry: &Registry,
+) -> anyhow::Result<Arc<Notifier>> {
     let (permitted, desired) = (&args.webhook_allow_cidr, watched.desired());
     let clock = Arc::new(SystemClock::new());
-    Notifier::new(permitted, desired, stores.clone(), registry, clock, &SystemRandom).context("failed to prepare notifications")
+    Notifier::new(permitted, desired, stores.clone(), registry, clock, &SystemRandom)
+        .context("failed to prepare notifications")
 }
 
 fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {

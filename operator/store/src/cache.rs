@@ -60,7 +60,10 @@ impl Cache {
         let root = root.canonicalize()?;
         let lock = File::create(root.join(LOCK))?;
         lock.try_lock().map_err(|_| {
-            io::Error::new(io::ErrorKind::ResourceBusy, "another process uses this cache folder; give each its own --cache")
+            io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another process uses this cache folder; give each its own --cache",
+            )
         })?;
         let incoming = root.join(INCOMING);
         if incoming.exists() {
@@ -218,7 +221,9 @@ impl Entries {
 
 /// Invariant: a pack is used only if its bytes and those of its index are the ones that the log names.
 pub(crate) fn verify(pack: &Path, index: &Path, record: &PackRecord) -> io::Result<()> {
-    let damaged = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, format!("the {what} has other bytes than the log says")));
+    let damaged = |what: &str| {
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("the {what} has other bytes than the log says")))
+    };
     if sha256_file(pack)? != (record.id.0, record.bytes) {
         return damaged("pack");
     }

@@ -57,7 +57,8 @@ struct Placed {
 
 /// The bytes of a checkpoint.
 pub(crate) fn encode(snapshot: &Snapshot) -> Bytes {
-    let Snapshot { generation, digest, refs, head, packs, dropped_tips, complete_walk_needed, pushes, last_push } = snapshot;
+    let Snapshot { generation, digest, refs, head, packs, dropped_tips, complete_walk_needed, pushes, last_push } =
+        snapshot;
     let reference = |(name, value): (&model::RefName, &model::ObjectId)| Reference {
         name: name.as_bstr().to_vec(),
         value: value.as_slice().to_vec(),
@@ -87,7 +88,8 @@ pub(crate) fn encode(snapshot: &Snapshot) -> Bytes {
 /// # Errors
 /// When the bytes are damaged or written by a newer version.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Snapshot, EntryError> {
-    let end = bytes.len().checked_sub(DIGEST).filter(|end| *end >= MAGIC.len()).ok_or(EntryError::Frame("too short"))?;
+    let end =
+        bytes.len().checked_sub(DIGEST).filter(|end| *end >= MAGIC.len()).ok_or(EntryError::Frame("too short"))?;
     if bytes[..MAGIC.len()] != MAGIC {
         return Err(EntryError::Frame("wrong magic"));
     }

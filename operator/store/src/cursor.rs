@@ -47,7 +47,8 @@ impl Cursor {
         let Some(number) = keys::number(&key) else { return Ok(None) };
         // Deleted between list and read: its owner has moved on, so there is a newer one; the caller looks again later.
         let Some(body) = self.store.get(&key).await? else { return Ok(None) };
-        let record = serde_json::from_slice(&body).map_err(|error| Error::Damaged { key, reason: error.to_string() })?;
+        let record =
+            serde_json::from_slice(&body).map_err(|error| Error::Damaged { key, reason: error.to_string() })?;
         Ok(Some((number, record)))
     }
 
@@ -63,7 +64,9 @@ impl Cursor {
             Ok(Create::Created) => Ok(true),
             Ok(Create::Exists) | Err(StoreError::Unknown { .. }) => {
                 let written = self.store.get(&key).await?;
-                Ok(written.is_some_and(|body| serde_json::from_slice(&body).is_ok_and(|found: CursorRecord| found == *record)))
+                Ok(written.is_some_and(|body| {
+                    serde_json::from_slice(&body).is_ok_and(|found: CursorRecord| found == *record)
+                }))
             }
             Err(error) => Err(error.into()),
         }

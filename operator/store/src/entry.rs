@@ -9,8 +9,8 @@
 pub(crate) mod wire;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use gix::bstr::BString;
+use jiff::Timestamp;
 use model::{ObjectId, RefName};
 use prost::Message as _;
 
@@ -125,6 +125,9 @@ pub struct Decoded {
 
 impl Entry {
     /// The bytes of the entry with its payload, and their digest.
+    ///
+    /// # Panics
+    /// When the edits alone take 4 GiB; groups are bounded far below.
     #[must_use]
     pub fn encode(&self, payload: &[u8]) -> (Bytes, [u8; 32]) {
         let header = wire::Entry::from(self).encode_to_vec();
@@ -154,7 +157,8 @@ impl Entry {
         }
         let length = bytes[MAGIC.len()..FRAME].iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
         let header_end = FRAME.checked_add(length).filter(|at| *at <= end).ok_or(EntryError::Frame("wrong length"))?;
-        let header = wire::Entry::decode(&bytes[FRAME..header_end]).map_err(|error| EntryError::Header(error.to_string()))?;
+        let header =
+            wire::Entry::decode(&bytes[FRAME..header_end]).map_err(|error| EntryError::Header(error.to_string()))?;
         if let Some(feature) = header.required_features.first() {
             return Err(EntryError::Feature(feature.clone()));
         }
@@ -166,7 +170,8 @@ impl Entry {
 
     /// Invariant: every inlined pack lies inside the payload.
     fn check_inlined(&self, payload: u64) -> Result<(), EntryError> {
-        let records = self.pushes.iter().flat_map(|push| &push.packs).chain(self.compaction.iter().flat_map(|c| &c.added));
+        let records =
+            self.pushes.iter().flat_map(|push| &push.packs).chain(self.compaction.iter().flat_map(|c| &c.added));
         for record in records {
             if let Place::Inlined { offset } = record.place {
                 let end = offset.checked_add(record.bytes).and_then(|end| end.checked_add(record.index_bytes));

@@ -33,7 +33,7 @@ impl FileStore {
             .blocking("open", "", |root| {
                 let temporary = root.join(TEMPORARY);
                 fs::create_dir_all(&temporary)?;
-                let hour = std::time::Duration::from_secs(3_600);
+                let hour = std::time::Duration::from_hours(1);
                 for entry in fs::read_dir(&temporary)? {
                     let entry = entry?;
                     // Younger files may belong to another server on this folder.
@@ -60,7 +60,8 @@ impl FileStore {
         }
         let root = self.root.clone();
         let timer = self.metrics.start(operation);
-        let result = tokio::task::spawn_blocking(move || work(&root)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let result =
+            tokio::task::spawn_blocking(move || work(&root)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         timer.finish(if result.is_ok() { "ok" } else { "error" });
         result.map_err(|error| to_store_error(operation, key, &error))
     }
@@ -156,7 +157,10 @@ impl ObjectStore for FileStore {
 /// Keys are made by us; this is the second lock on the door.
 fn is_safe(key: &str) -> bool {
     key.is_empty()
-        || key.trim_end_matches('/').split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\0'))
+        || key
+            .trim_end_matches('/')
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\0'))
         || key.starts_with("catalog/") && key.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
@@ -211,9 +215,11 @@ fn to_store_error(operation: &'static str, key: &str, error: &io::Error) -> Stor
     let key = key.to_owned();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { operation, key },
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            StoreError::Refused { operation, key, reason: format!("{error}; the folder must be writable by this process") }
-        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Refused {
+            operation,
+            key,
+            reason: format!("{error}; the folder must be writable by this process"),
+        },
         // A sync that failed after the link says nothing about what will be there after a crash.
         _ if operation == "create" => StoreError::Unknown { operation, key, reason: error.to_string() },
         _ => StoreError::Unavailable { operation, key, reason: error.to_string() },

@@ -23,7 +23,8 @@ impl StoreMetrics {
         )?;
         let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
         let seconds = HistogramVec::new(
-            HistogramOpts::new("codekeep_store_request_duration_seconds", "Time of requests to the object store.").buckets(buckets),
+            HistogramOpts::new("codekeep_store_request_duration_seconds", "Time of requests to the object store.")
+                .buckets(buckets),
             &["operation"],
         )?;
         registry.register(Box::new(requests.clone()))?;

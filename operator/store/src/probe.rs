@@ -18,7 +18,7 @@ const WRITERS: usize = 8;
 /// Keys that are raced for.
 const KEYS: usize = 4;
 /// A store that does not answer within this time cannot be served from.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// Reads until the outcome of a doubtful write is taken as failed.
 const READS: u32 = 5;
 

@@ -29,7 +29,7 @@ use failure::Failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one attempt of a small request. Some stores let losers of a race wait for many seconds.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_mins(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 4;
 /// Requests to the bucket at the same time.
@@ -93,7 +93,7 @@ impl S3Store {
 
 async fn http_client(url: &S3Url) -> Result<aws_sdk_s3::config::SharedHttpClient, StoreError> {
     let builder = aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_mins(1))
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc));
     let Some(file) = &url.ca_file else { return Ok(builder.build_https()) };
     let refused = |reason: String| StoreError::Refused { operation: "open", key: file.display().to_string(), reason };

@@ -120,7 +120,12 @@ pub struct Snapshot {
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { generation, refs, head, packs, .. } = self;
-        write!(f, "Snapshot {{ generation: {generation}, refs: {}, head: {head:?}, packs: {} }}", refs.len(), packs.len())
+        write!(
+            f,
+            "Snapshot {{ generation: {generation}, refs: {}, head: {head:?}, packs: {} }}",
+            refs.len(),
+            packs.len()
+        )
     }
 }
 

@@ -66,7 +66,8 @@ impl FromStr for StoreUrl {
             return Ok(Self::File { folder: PathBuf::from(folder) });
         }
         let url = Url::parse(text).map_err(|_| StoreUrlError::Form)?;
-        let bucket = url.host_str().filter(|bucket| url.scheme() == "s3" && !bucket.is_empty()).ok_or(StoreUrlError::Form)?;
+        let bucket =
+            url.host_str().filter(|bucket| url.scheme() == "s3" && !bucket.is_empty()).ok_or(StoreUrlError::Form)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(StoreUrlError::Credentials);
         }

@@ -13,7 +13,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
         let config = RepositoryConfig {
             path: path.clone(),
             resource_name: path.name.to_string(),
-            labels: Default::default(),
+            labels: model::policy::Labels::default(),
             description: String::new(),
             default_branch: RefName::branch("main").unwrap(),
             store: "default".to_owned(),

@@ -1,6 +1,6 @@
 //! Which files of a folder hold manifests, and whether they changed.
 //!
-//! Understands the mounts of ConfigMaps: their files are links into a hidden folder that is swapped as a whole.
+//! Understands the mounts of `ConfigMaps`: their files are links into a hidden folder that is swapped as a whole.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -67,11 +67,8 @@ impl Listing {
             match fs::metadata(self.dir.join(&path)) {
                 Ok(metadata) if metadata.is_dir() => self.add_folder(&path, depth + 1, visited),
                 Ok(metadata) if metadata.is_file() && holds_manifests(&path) => self.add_file(path, &metadata),
-                Ok(_) => {}
-                // Deleted since the listing, as ordinary as a file that was never there; or a link to nowhere.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !holds_manifests(&path) => {}
                 Err(error) if holds_manifests(&path) => self.problem(path, format!("cannot be read: {error}")),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
     }

@@ -24,7 +24,9 @@ fn load(dir: &Path) -> Loaded {
 
 fn with(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    files.iter().for_each(|(name, text)| write(dir.path(), name, text));
+    for (name, text) in files {
+        write(dir.path(), name, text);
+    }
     dir
 }
 

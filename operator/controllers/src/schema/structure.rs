@@ -156,7 +156,7 @@ impl Structure {
         match number.as_i64() {
             Some(whole) if (min..=max).contains(&whole) => {}
             None if number.is_f64() => {
-                findings.push(Finding::error(path, format!("must be a whole number, not {number}")))
+                findings.push(Finding::error(path, format!("must be a whole number, not {number}")));
             }
             _ => findings.push(Finding::error(path, format!("must be between {min} and {max}, not {number}"))),
         }

@@ -63,12 +63,12 @@ fn what_stands_before_a_fault_is_kept() {
 fn alias_bombs_and_towers_are_refused() {
     let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (name, before) in ('b'..='i').zip('a'..='h') {
-        bomb.push_str(&format!("{name}: &{name} [*{before},*{before},*{before},*{before},*{before},*{before},*{before},*{before},*{before}]\n"));
+        bomb.extend([format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 9].join(","))]);
     }
     assert!(parse(&bomb).1.unwrap().message.contains("aliases followed"));
     assert!(parse(&"[".repeat(100_000)).1.is_some());
     assert!(parse(&"[".repeat(65)).1.unwrap().message.contains("nested deeper"));
-    let stairs: String = (0..100).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let stairs = (0..100).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<Vec<_>>().concat();
     assert!(parse(&stairs).1.unwrap().message.contains("nested deeper"));
     assert!(parse("a: &a [*a]\n").1.is_some());
     let (documents, failure) = parse("a: &a {x: 1}\nb: *a\n");

@@ -60,7 +60,10 @@ async fn a_hash_is_checked_once_and_again_when_it_changes() {
     let (authenticator, mut desired) = (Authenticator::new(&SystemRandom), desired());
     let namespace: Namespace = "team-a".parse().unwrap();
     for _ in 0..2 {
-        assert_eq!(authenticator.check(claim("bob", "hashed"), Some(&namespace), &desired).await, known("team-a", "bob"));
+        assert_eq!(
+            authenticator.check(claim("bob", "hashed"), Some(&namespace), &desired).await,
+            known("team-a", "bob")
+        );
     }
     let changed = Argon2::default().hash_password(b"new").unwrap().to_string();
     let bob = credential("team-a", "bob", CredentialSecret::Hash(SecretString::new(changed)));

@@ -26,13 +26,18 @@ pub(crate) fn reader(body: Body, idle: Duration, limit: u64, received: IntCounte
         let received = received.clone();
         async move {
             let next = tokio::time::timeout(idle, stream.next()).await;
-            let Some(chunk) = next.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending"))? else {
+            let Some(chunk) =
+                next.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending"))?
+            else {
                 return Ok::<_, io::Error>(None);
             };
             let chunk = chunk?;
             let seen = seen + chunk.len() as u64;
             if seen > limit {
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the request is larger than this server accepts"));
+                return Err(io::Error::new(
+                    io::ErrorKind::FileTooLarge,
+                    "the request is larger than this server accepts",
+                ));
             }
             received.inc_by(chunk.len() as u64);
             Ok(Some((chunk, (stream, seen))))

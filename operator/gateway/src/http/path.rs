@@ -31,15 +31,14 @@ pub(crate) struct Address {
 pub(crate) fn parse(path: &str, query: Option<&str>) -> Option<Address> {
     let (repository, endpoint) = split(path, query)?;
     let repository = repository.strip_prefix('/')?;
-    let (namespace, name) = match repository.strip_prefix("v1/repos/") {
-        Some(name) => (None, name),
-        None => {
-            let (namespace, name) = repository.split_once('/')?;
-            match namespace.parse() {
-                Ok(namespace) => (Some(namespace), name),
-                // The shape is right, so the answer must be that of a repository that does not exist.
-                Err(_) => return Some(Address { namespace: None, name: None, endpoint }),
-            }
+    let (namespace, name) = if let Some(name) = repository.strip_prefix("v1/repos/") {
+        (None, name)
+    } else {
+        let (namespace, name) = repository.split_once('/')?;
+        match namespace.parse() {
+            Ok(namespace) => (Some(namespace), name),
+            // The shape is right, so the answer must be that of a repository that does not exist.
+            Err(_) => return Some(Address { namespace: None, name: None, endpoint }),
         }
     };
     let name = name.strip_suffix(".git").unwrap_or(name).parse().ok();

@@ -20,7 +20,9 @@ pub(crate) fn text(status: StatusCode, line: String) -> Response {
 pub(crate) fn unauthorized() -> Response {
     let line = "authentication is needed: use a git credential of the repository's namespace\n".to_owned();
     let mut response = text(StatusCode::UNAUTHORIZED, line);
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Codekeep\", charset=\"UTF-8\""));
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Codekeep\", charset=\"UTF-8\""));
     response
 }
 

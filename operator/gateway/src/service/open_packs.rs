@@ -14,7 +14,7 @@ use super::{Trouble, Work, blocking};
 /// Repositories whose packs are open.
 const MAX_OPEN: usize = 256;
 /// Packs that nobody asked for in this time are closed.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 
 /// The packs of one generation of a repository, open.
 pub(crate) struct Opened {
@@ -33,7 +33,12 @@ pub(crate) struct OpenPacks {
 
 impl OpenPacks {
     /// The packs of a snapshot.
-    pub(crate) async fn get(&self, repository: &Repository, snapshot: &Snapshot, work: &Work) -> Result<Arc<Opened>, Trouble> {
+    pub(crate) async fn get(
+        &self,
+        repository: &Repository,
+        snapshot: &Snapshot,
+        work: &Work,
+    ) -> Result<Arc<Opened>, Trouble> {
         let before = self.touch(repository.id());
         if let Some(opened) = before.as_ref().filter(|opened| opened.generation == snapshot.generation) {
             return Ok(Arc::clone(opened));

@@ -84,7 +84,7 @@ impl Push {
         if let Err(line) = received.unpack {
             return Ok(Report::all(request, Err(line.clone()), "unpacker error"));
         }
-        let Some(push) = plan.into_push(&received, &self.work, request) else {
+        let Some(push) = plan.push(&received, &self.work, request) else {
             return Ok(plan.report());
         };
         let committed = self.runtime.block_on(self.repository.commit(push));
@@ -112,8 +112,12 @@ impl Push {
                     "push not committed"
                 );
                 let line = match (&error, error.kind()) {
-                    (CommitError::Failed(_), Kind::Unavailable) => "storage is not available, nothing was changed, try again".to_owned(),
-                    (CommitError::Failed(_), _) => "storage failed, nothing was changed, ask the operator of this server".to_owned(),
+                    (CommitError::Failed(_), Kind::Unavailable) => {
+                        "storage is not available, nothing was changed, try again".to_owned()
+                    }
+                    (CommitError::Failed(_), _) => {
+                        "storage failed, nothing was changed, ask the operator of this server".to_owned()
+                    }
                     _ => error.to_string(),
                 };
                 plan.refuse_all(&format!("{line} (request {})", self.work.caller.request_id));

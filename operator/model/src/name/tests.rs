@@ -7,7 +7,24 @@ fn names_follow_codecommit_with_segments_as_an_extension() {
     for good in ["hello", "a", "A.b_c-d", "team/app", ".github", "x.git.y"] {
         assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
     }
-    for bad in ["", ".", "..", "a/../b", "a//b", "/a", "a/", "-a", "a/-b", "hello.git", "a b", "a\0", "ä", "a%2e", "a.lock", &"x".repeat(101)] {
+    for bad in [
+        "",
+        ".",
+        "..",
+        "a/../b",
+        "a//b",
+        "/a",
+        "a/",
+        "-a",
+        "a/-b",
+        "hello.git",
+        "a b",
+        "a\0",
+        "ä",
+        "a%2e",
+        "a.lock",
+        &"x".repeat(101),
+    ] {
         assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
     }
 }

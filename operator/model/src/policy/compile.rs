@@ -37,8 +37,12 @@ pub(super) struct NamespacePolicies {
 
 impl NamespacePolicies {
     pub(super) fn compile(policies: &[&Policy]) -> Result<Self, Vec<PolicyError>> {
-        let mut compiled =
-            Self { cedar: cedar_policy::PolicySet::new(), statements: HashMap::new(), names: vec![], references: vec![] };
+        let mut compiled = Self {
+            cedar: cedar_policy::PolicySet::new(),
+            statements: HashMap::new(),
+            names: vec![],
+            references: vec![],
+        };
         let mut errors = Vec::new();
         let all = policies.iter().flat_map(|policy| policy.statements.iter().map(move |statement| (policy, statement)));
         for (index, (policy, statement)) in all.enumerate() {
@@ -103,16 +107,17 @@ impl NamespacePolicies {
         ])
         .map_err(|error| error.to_string())?;
         let resource = uid("Repository", name)?;
-        let tags = request
-            .labels
-            .iter()
-            .map(|(key, value)| (key.clone(), RestrictedExpression::new_string(value.clone())));
-        let entity = Entity::new_with_tags(resource.clone(), [], HashSet::new(), tags).map_err(|error| error.to_string())?;
+        let tags =
+            request.labels.iter().map(|(key, value)| (key.clone(), RestrictedExpression::new_string(value.clone())));
+        let entity =
+            Entity::new_with_tags(resource.clone(), [], HashSet::new(), tags).map_err(|error| error.to_string())?;
         let entities = Entities::from_entities([entity], None).map_err(|error| error.to_string())?;
         let principal = match request.principal {
             Principal::Anonymous => uid("Anonymous", "")?,
             // A user is known in the namespace of its credential only.
-            Principal::LocalUser { namespace, .. } if *namespace != request.repository.namespace => uid("Foreigner", "")?,
+            Principal::LocalUser { namespace, .. } if *namespace != request.repository.namespace => {
+                uid("Foreigner", "")?
+            }
             Principal::LocalUser { name, .. } => uid("LocalUser", name)?,
         };
         let action = uid("Action", request.action.as_str())?;
@@ -150,9 +155,10 @@ fn to_cedar(subjects: &[Subject], statement: &Statement) -> Value {
         conditions.push(context_has_any("references", statement.references.iter().map(Wildcard::as_str).chain(any)));
     }
     if !statement.source_addresses.is_empty() {
-        let ranges = statement.source_addresses.iter().map(|network| {
-            json!({"isInRange": [context("source"), {"ip": [{"Value": network}]}]})
-        });
+        let ranges = statement
+            .source_addresses
+            .iter()
+            .map(|network| json!({"isInRange": [context("source"), {"ip": [{"Value": network}]}]}));
         conditions.push(any_of(ranges));
     }
     let actions: BTreeSet<&str> = statement.actions.iter().map(|action| action.as_str()).collect();

@@ -17,17 +17,32 @@ fn statement(sid: &str, effect: Effect, actions: &[Action], names: &[&str], refe
         sid: sid.to_owned(),
         effect,
         actions: actions.to_vec(),
-        repositories: RepositorySelector { names: Some(names.iter().map(|name| Wildcard::new(*name)).collect()), match_labels: None },
+        repositories: RepositorySelector {
+            names: Some(names.iter().map(|name| Wildcard::new(*name)).collect()),
+            match_labels: None,
+        },
         references: references.iter().map(|name| Wildcard::new(*name)).collect(),
         source_addresses: vec![],
     }
 }
 
 fn policy(statements: Vec<Statement>) -> Policy {
-    Policy { namespace: namespace(), name: "developers".to_owned(), subjects: vec![Subject::LocalUser("alice".to_owned())], statements }
+    Policy {
+        namespace: namespace(),
+        name: "developers".to_owned(),
+        subjects: vec![Subject::LocalUser("alice".to_owned())],
+        statements,
+    }
 }
 
-fn ask(set: &PolicySet, principal: &Principal, action: Action, repository: &str, labels: &Labels, reference: ReferenceScope<'_>) -> Decision {
+fn ask(
+    set: &PolicySet,
+    principal: &Principal,
+    action: Action,
+    repository: &str,
+    labels: &Labels,
+    reference: ReferenceScope<'_>,
+) -> Decision {
     let repository = repository.parse().unwrap();
     let source = IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3));
     set.evaluate(&AccessRequest { principal, action, repository: &repository, labels, reference, source })
@@ -47,7 +62,14 @@ fn reference(name: &str) -> RefName {
 
 #[test]
 fn without_a_policy_everything_is_denied() {
-    let decision = ask(&PolicySet::default(), &user("alice"), Action::GitPull, "team-a/hello", &Labels::new(), ReferenceScope::Whole);
+    let decision = ask(
+        &PolicySet::default(),
+        &user("alice"),
+        Action::GitPull,
+        "team-a/hello",
+        &Labels::new(),
+        ReferenceScope::Whole,
+    );
     assert_eq!(decision, Decision::NotAllowed);
 }
 
@@ -55,7 +77,9 @@ fn without_a_policy_everything_is_denied() {
 fn an_explicit_deny_wins_for_its_references_only() {
     let set = work_and_closed_releases();
     let none = Labels::new();
-    let push = |repository, name: &str| ask(&set, &user("alice"), Action::GitPush, repository, &none, ReferenceScope::One(&reference(name)));
+    let push = |repository, name: &str| {
+        ask(&set, &user("alice"), Action::GitPush, repository, &none, ReferenceScope::One(&reference(name)))
+    };
     assert!(push("team-a/hello", "refs/heads/main").is_allowed());
     assert!(push("team-a/other", "refs/heads/release/1").is_allowed());
     assert_eq!(
@@ -70,32 +94,74 @@ fn an_explicit_deny_wins_for_its_references_only() {
 fn others_and_other_namespaces_get_nothing() {
     let set = work_and_closed_releases();
     let none = Labels::new();
-    assert_eq!(ask(&set, &user("bob"), Action::GitPull, "team-a/hello", &none, ReferenceScope::Whole), Decision::NotAllowed);
-    assert_eq!(ask(&set, &Principal::Anonymous, Action::GitPull, "team-a/hello", &none, ReferenceScope::Whole), Decision::NotAllowed);
-    assert_eq!(ask(&set, &user("alice"), Action::GitPull, "team-b/hello", &none, ReferenceScope::Whole), Decision::NotAllowed);
+    assert_eq!(
+        ask(&set, &user("bob"), Action::GitPull, "team-a/hello", &none, ReferenceScope::Whole),
+        Decision::NotAllowed
+    );
+    assert_eq!(
+        ask(&set, &Principal::Anonymous, Action::GitPull, "team-a/hello", &none, ReferenceScope::Whole),
+        Decision::NotAllowed
+    );
+    assert_eq!(
+        ask(&set, &user("alice"), Action::GitPull, "team-b/hello", &none, ReferenceScope::Whole),
+        Decision::NotAllowed
+    );
     let foreign = Principal::LocalUser { namespace: "team-b".parse().unwrap(), name: "alice".to_owned() };
-    assert_eq!(ask(&set, &foreign, Action::GitPull, "team-a/hello", &none, ReferenceScope::Whole), Decision::NotAllowed);
+    assert_eq!(
+        ask(&set, &foreign, Action::GitPull, "team-a/hello", &none, ReferenceScope::Whole),
+        Decision::NotAllowed
+    );
 }
 
 #[test]
 fn an_allow_of_some_references_opens_a_push_but_not_a_pull() {
-    let set = PolicySet::compile(&[policy(vec![statement("topics", Effect::Allow, &Action::ALL, &["*"], &["refs/heads/topic/?*"])])]).unwrap();
+    let set = PolicySet::compile(&[policy(vec![statement(
+        "topics",
+        Effect::Allow,
+        &Action::ALL,
+        &["*"],
+        &["refs/heads/topic/?*"],
+    )])])
+    .unwrap();
     let none = Labels::new();
     assert!(ask(&set, &user("alice"), Action::GitPush, "team-a/x", &none, ReferenceScope::Any).is_allowed());
-    assert!(ask(&set, &user("alice"), Action::GitPush, "team-a/x", &none, ReferenceScope::One(&reference("refs/heads/topic/a"))).is_allowed());
-    assert!(!ask(&set, &user("alice"), Action::GitPush, "team-a/x", &none, ReferenceScope::One(&reference("refs/heads/main"))).is_allowed());
+    assert!(
+        ask(
+            &set,
+            &user("alice"),
+            Action::GitPush,
+            "team-a/x",
+            &none,
+            ReferenceScope::One(&reference("refs/heads/topic/a"))
+        )
+        .is_allowed()
+    );
+    assert!(
+        !ask(
+            &set,
+            &user("alice"),
+            Action::GitPush,
+            "team-a/x",
+            &none,
+            ReferenceScope::One(&reference("refs/heads/main"))
+        )
+        .is_allowed()
+    );
     assert!(!ask(&set, &user("alice"), Action::GitPull, "team-a/x", &none, ReferenceScope::Whole).is_allowed());
 }
 
 #[test]
 fn labels_and_networks_restrict() {
     let mut by_label = statement("labelled", Effect::Allow, &[Action::GitPull], &["*"], &[]);
-    by_label.repositories = RepositorySelector { names: None, match_labels: Some(Labels::from([("tier".to_owned(), "open".to_owned())])) };
+    by_label.repositories =
+        RepositorySelector { names: None, match_labels: Some(Labels::from([("tier".to_owned(), "open".to_owned())])) };
     by_label.source_addresses = vec!["192.168.0.0/16".to_owned(), "10.0.0.0/8".to_owned()];
     let set = PolicySet::compile(&[policy(vec![by_label.clone()])]).unwrap();
     let open = Labels::from([("tier".to_owned(), "open".to_owned())]);
     assert!(ask(&set, &user("alice"), Action::GitPull, "team-a/x", &open, ReferenceScope::Whole).is_allowed());
-    assert!(!ask(&set, &user("alice"), Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole).is_allowed());
+    assert!(
+        !ask(&set, &user("alice"), Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole).is_allowed()
+    );
     by_label.source_addresses = vec!["192.168.0.0/16".to_owned()];
     let set = PolicySet::compile(&[policy(vec![by_label.clone()])]).unwrap();
     assert!(!ask(&set, &user("alice"), Action::GitPull, "team-a/x", &open, ReferenceScope::Whole).is_allowed());
@@ -106,15 +172,22 @@ fn anonymous_as_a_subject_means_everybody() {
     let mut open = policy(vec![statement("read", Effect::Allow, &[Action::GitPull], &["*"], &[])]);
     open.subjects = vec![Subject::Anonymous];
     let set = PolicySet::compile(&[open]).unwrap();
-    assert!(ask(&set, &Principal::Anonymous, Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole).is_allowed());
+    assert!(
+        ask(&set, &Principal::Anonymous, Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole)
+            .is_allowed()
+    );
     assert!(ask(&set, &user("bob"), Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole).is_allowed());
 }
 
 #[test]
 fn hostile_patterns_are_data_not_code() {
     let evil = "\") }; permit(principal, action, resource); //";
-    let set = PolicySet::compile(&[policy(vec![statement(evil, Effect::Allow, &Action::ALL, &[evil], &[evil])])]).unwrap();
-    assert_eq!(ask(&set, &user("bob"), Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole), Decision::NotAllowed);
+    let set =
+        PolicySet::compile(&[policy(vec![statement(evil, Effect::Allow, &Action::ALL, &[evil], &[evil])])]).unwrap();
+    assert_eq!(
+        ask(&set, &user("bob"), Action::GitPull, "team-a/x", &Labels::new(), ReferenceScope::Whole),
+        Decision::NotAllowed
+    );
 }
 
 #[test]
@@ -130,10 +203,15 @@ fn many_references_are_decided_like_each_of_them() {
         reference: ReferenceScope::Any,
         source: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    let references: Vec<RefName> = ["refs/heads/a", "refs/heads/release/1", "refs/heads/b", "refs/tags/v1"].map(reference).to_vec();
+    let references: Vec<RefName> =
+        ["refs/heads/a", "refs/heads/release/1", "refs/heads/b", "refs/tags/v1"].map(reference).to_vec();
     let decisions = set.evaluate_references(&request, &references);
     for (name, decision) in references.iter().zip(decisions) {
-        assert_eq!(decision, set.evaluate(&AccessRequest { reference: ReferenceScope::One(name), ..request }), "{name}");
+        assert_eq!(
+            decision,
+            set.evaluate(&AccessRequest { reference: ReferenceScope::One(name), ..request }),
+            "{name}"
+        );
     }
 }
 

@@ -6,9 +6,32 @@ use super::RefName;
 
 #[test]
 fn hostile_names_are_refused() {
-    for bad in ["HEAD", "refs", "refs/", "refs/heads/", "refs/heads/a..b", "refs/heads/a b", "refs/heads/-x", "refs/heads/a\nb", "refs/heads/.a",
-        "refs/heads/a.lock", "refs/heads/@{", "refs//heads", "refs/heads/a~1", "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/a*",
-        "refs/heads/a[", "refs/heads/a\\b", "/refs/heads/a", "refs/heads/a/", "refs/heads/a.", "../refs/heads/a", "refs/heads/\u{7f}"] {
+    for bad in [
+        "HEAD",
+        "refs",
+        "refs/",
+        "refs/heads/",
+        "refs/heads/a..b",
+        "refs/heads/a b",
+        "refs/heads/-x",
+        "refs/heads/a\nb",
+        "refs/heads/.a",
+        "refs/heads/a.lock",
+        "refs/heads/@{",
+        "refs//heads",
+        "refs/heads/a~1",
+        "refs/heads/a^",
+        "refs/heads/a:b",
+        "refs/heads/a?",
+        "refs/heads/a*",
+        "refs/heads/a[",
+        "refs/heads/a\\b",
+        "/refs/heads/a",
+        "refs/heads/a/",
+        "refs/heads/a.",
+        "../refs/heads/a",
+        "refs/heads/\u{7f}",
+    ] {
         assert!(RefName::try_from(bad).is_err(), "{bad}");
     }
     assert!(RefName::try_from(format!("refs/heads/{}", "x".repeat(2_000)).as_str()).is_err());

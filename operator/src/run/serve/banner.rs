@@ -2,6 +2,7 @@
 //!
 //! The line holds a credential only when the server listens on loopback, where the reader already has the manifests.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
@@ -15,12 +16,11 @@ use crate::args::ServeArgs;
 
 /// The URL that clients use: what the operator says, else the listening address.
 pub(crate) fn external_url(args: &ServeArgs, address: SocketAddr) -> anyhow::Result<Url> {
-    match &args.external_url {
-        Some(url) => Ok(url.clone()),
-        None => {
-            let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
-            Url::parse(&format!("{scheme}://{address}")).context("failed to make a URL of the listening address")
-        }
+    if let Some(url) = &args.external_url {
+        Ok(url.clone())
+    } else {
+        let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+        Url::parse(&format!("{scheme}://{address}")).context("failed to make a URL of the listening address")
     }
 }
 
@@ -29,15 +29,15 @@ pub(crate) fn print(args: &ServeArgs, external_url: &Url, desired: &DesiredState
     let mut text = format!("codekeep {} serves\n", env!("CARGO_PKG_VERSION"));
     let base = external_url.as_str().trim_end_matches('/');
     for path in desired.repositories.keys() {
-        text.push_str(&format!("  {base}/{path}\n"));
+        let _ = writeln!(text, "  {base}/{path}");
     }
     if desired.repositories.is_empty() {
-        text.push_str(&format!("  nothing yet: {} holds no valid Repository\n", args.manifests.display()));
+        let _ = writeln!(text, "  nothing yet: {} holds no valid Repository", args.manifests.display());
     }
     if args.listen.ip().is_loopback()
         && let Some(line) = clone_line(external_url, desired)
     {
-        text.push_str(&format!("Try it in a second terminal:\n  {line}\n"));
+        let _ = writeln!(text, "Try it in a second terminal:\n  {line}");
     }
     std::io::stdout().write_all(text.as_bytes()).context("failed to print")
 }
@@ -57,8 +57,7 @@ fn clone_line(external_url: &Url, desired: &DesiredState) -> Option<String> {
 }
 
 fn may_push(desired: &DesiredState, repository: &RepositoryConfig, credential: &Credential) -> bool {
-    let principal =
-        Principal::LocalUser { namespace: credential.namespace.clone(), name: credential.user.clone() };
+    let principal = Principal::LocalUser { namespace: credential.namespace.clone(), name: credential.user.clone() };
     let allowed = |action, reference| {
         let request = AccessRequest {
             principal: &principal,

@@ -85,7 +85,8 @@ proptest! {
 
 #[test]
 fn an_unknown_feature_is_refused_by_name() {
-    let header = wire::Entry { required_features: vec!["time-travel".to_owned()], ..wire::Entry::default() }.encode_to_vec();
+    let header =
+        wire::Entry { required_features: vec!["time-travel".to_owned()], ..wire::Entry::default() }.encode_to_vec();
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&u32::try_from(header.len()).unwrap().to_be_bytes());
     bytes.extend_from_slice(&header);

@@ -191,7 +191,10 @@ impl TryFrom<Pack> for PackRecord {
 impl From<&CompactionRecord> for Compaction {
     fn from(compaction: &CompactionRecord) -> Self {
         let CompactionRecord { added, retired } = compaction;
-        Self { added: added.iter().map(Pack::from).collect(), retired: retired.iter().map(|id| id.0.to_vec()).collect() }
+        Self {
+            added: added.iter().map(Pack::from).collect(),
+            retired: retired.iter().map(|id| id.0.to_vec()).collect(),
+        }
     }
 }
 

@@ -54,9 +54,11 @@ impl ObjectStore for Flawed {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         match (self.1, self.0.get(key).await?) {
-            (Flaw::ForbidsMissing, None) => {
-                Err(StoreError::Refused { operation: "get", key: key.to_owned(), reason: "403 AccessDenied".to_owned() })
-            }
+            (Flaw::ForbidsMissing, None) => Err(StoreError::Refused {
+                operation: "get",
+                key: key.to_owned(),
+                reason: "403 AccessDenied".to_owned(),
+            }),
             (_, found) => Ok(found),
         }
     }

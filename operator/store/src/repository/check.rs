@@ -60,7 +60,10 @@ impl CheckReport {
     /// Damage goes into the report; what kept us from looking stays an error.
     fn take(&mut self, error: Error) -> Result<(), Error> {
         match error {
-            Error::Damaged { .. } | Error::Missing { .. } | Error::TooNew { .. } | Error::Store(crate::StoreError::Damaged { .. }) => {
+            Error::Damaged { .. }
+            | Error::Missing { .. }
+            | Error::TooNew { .. }
+            | Error::Store(crate::StoreError::Damaged { .. }) => {
                 self.problems.push(error.to_string());
                 Ok(())
             }
@@ -82,7 +85,8 @@ impl Repository {
         }
         let snapshot = self.known();
         if let Some(beyond) = checkpoints.iter().find(|generation| **generation > snapshot.generation) {
-            let (checkpoint, entry) = (keys::checkpoint(&self.id, *beyond), keys::log_entry(&self.id, snapshot.generation + 1));
+            let (checkpoint, entry) =
+                (keys::checkpoint(&self.id, *beyond), keys::log_entry(&self.id, snapshot.generation + 1));
             report.problems.push(format!("{entry} is missing, although {checkpoint} was made from later entries"));
         }
         report.references = snapshot.refs.len();

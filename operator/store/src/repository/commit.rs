@@ -43,7 +43,7 @@ struct PreparedPack {
     /// Pack and index, when they travel inside the entry.
     inline: Option<Bytes>,
     /// Keeps the local copy.
-    _cached: Arc<CachedPack>,
+    cached: Arc<CachedPack>,
 }
 
 /// What a group makes of the state: the entry to write, and what each push will be told.
@@ -94,11 +94,11 @@ impl Repository {
                 None
             };
             let cached = cache.insert(&id, &record, &received.pack, &received.index)?;
-            Ok(PreparedPack { record, inline, _cached: cached })
+            Ok(PreparedPack { record, inline, cached })
         });
         let prepared = admit.await.map_err(|_| Error::Stopping)??;
         if prepared.inline.is_none() {
-            self.upload(&prepared.record, &prepared._cached).await?;
+            self.upload(&prepared.record, &prepared.cached).await?;
         }
         Ok(prepared)
     }
@@ -235,14 +235,13 @@ impl Repository {
             match super::read::read_entry(&*self.shared.store, &self.id, generation).await {
                 Ok(Some(read)) if read.entry.writer == *writer => return Ok(Settled::Ours),
                 Ok(Some(read)) => return Ok(Settled::Theirs(Box::new(read))),
+                // "Exists", but not there: a store that contradicts itself. Ask again, but not for ever.
+                Ok(None) if doubt.is_none() && *doubts >= MAX_DOUBTS => {
+                    let reason = "the store says both that the entry exists and that it does not";
+                    return Err(GroupError::Unknown(reason.to_owned()));
+                }
                 Ok(None) => {
-                    if doubt.is_none() {
-                        // "Exists", but not there: a store that contradicts itself. Ask again, but not for ever.
-                        *doubts += 1;
-                        if *doubts > MAX_DOUBTS {
-                            return Err(GroupError::Unknown("the store says both that the entry exists and that it does not".to_owned()));
-                        }
-                    }
+                    *doubts += u32::from(doubt.is_none());
                     return Ok(Settled::Absent);
                 }
                 Err(Error::Store(error)) => doubt = Some(error),

@@ -135,19 +135,19 @@ impl Repository {
         let folder = self.incoming()?;
         let (tools, cache, id) = (Arc::clone(&self.shared.tools), Arc::clone(&self.shared.cache), self.id.clone());
         let fold = tokio::task::spawn_blocking(move || -> Result<_, Error> {
-            let folded = tools.fold(&packs, folder.path()).map_err(Error::Packs)?;
-            let (pack_id, bytes) = sha256_file(&folded.pack)?;
-            let (index_id, index_bytes) = sha256_file(&folded.index)?;
+            let received = tools.fold(&packs, folder.path()).map_err(Error::Packs)?;
+            let (pack_id, bytes) = sha256_file(&received.pack)?;
+            let (index_id, index_bytes) = sha256_file(&received.index)?;
             let record = PackRecord {
                 id: PackId(pack_id),
                 index_id,
                 bytes,
                 index_bytes,
-                objects: folded.objects,
+                objects: received.objects,
                 exact: packs.iter().all(|pack| pack.exact),
                 place: Place::Uploaded,
             };
-            let cached = cache.insert(&id, &record, &folded.pack, &folded.index)?;
+            let cached = cache.insert(&id, &record, &received.pack, &received.index)?;
             Ok((record, cached))
         });
         let (record, cached) = fold.await.map_err(|_| Error::Stopping)??;

@@ -94,7 +94,8 @@ impl Repository {
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let key = match pack.record.place {
             Place::Uploaded => {
-                let (pack_key, index_key) = (keys::pack(&self.id, &pack.record.id), keys::pack_index(&self.id, &pack.record.id));
+                let (pack_key, index_key) =
+                    (keys::pack(&self.id, &pack.record.id), keys::pack_index(&self.id, &pack.record.id));
                 let store = &self.shared.store;
                 let (pack_found, index_found) =
                     tokio::try_join!(store.download(&pack_key, &pack_file), store.download(&index_key, &index_file))?;
@@ -107,12 +108,13 @@ impl Repository {
             Place::Inlined { offset } => {
                 let key = keys::log_entry(&self.id, pack.generation);
                 let payload = self.payload(pack.generation).await?;
-                let (pack_bytes, index_bytes) =
-                    slices(&payload, offset, &pack.record).ok_or_else(|| Error::Damaged {
-                        key: key.clone(),
-                        reason: "a pack lies outside the payload".to_owned(),
-                    })?;
-                tokio::try_join!(tokio::fs::write(&pack_file, &pack_bytes), tokio::fs::write(&index_file, &index_bytes))?;
+                let (pack_bytes, index_bytes) = slices(&payload, offset, &pack.record).ok_or_else(|| {
+                    Error::Damaged { key: key.clone(), reason: "a pack lies outside the payload".to_owned() }
+                })?;
+                tokio::try_join!(
+                    tokio::fs::write(&pack_file, &pack_bytes),
+                    tokio::fs::write(&index_file, &index_bytes)
+                )?;
                 key
             }
         };

@@ -46,7 +46,8 @@ impl<'a> Reader<'a> {
         self.ahead.clear();
         let numbers = wanted..wanted + self.window;
         let (store, id) = (self.store, self.id);
-        let reads = numbers.map(|number| async move { read_entry(store, id, number).await.map(|entry| (number, entry)) });
+        let reads =
+            numbers.map(|number| async move { read_entry(store, id, number).await.map(|entry| (number, entry)) });
         self.ahead = try_join_all(reads).await?.into();
         self.window = (self.window * 2).min(WINDOW);
         Ok(self.ahead.pop_front().and_then(|(number, entry)| entry.map(|entry| (number, entry))))
@@ -54,7 +55,11 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads and verifies one entry.
-pub(crate) async fn read_entry(store: &dyn ObjectStore, id: &RepositoryId, number: u64) -> Result<Option<Decoded>, Error> {
+pub(crate) async fn read_entry(
+    store: &dyn ObjectStore,
+    id: &RepositoryId,
+    number: u64,
+) -> Result<Option<Decoded>, Error> {
     let key = keys::log_entry(id, number);
     let Some(bytes) = store.get(&key).await? else { return Ok(None) };
     Entry::decode(&bytes).map(Some).map_err(|error| Error::entry(key, error))

@@ -4,7 +4,9 @@ use model::clock::{SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
 
 use crate::testing::{Fault, FaultyStore, MemoryStore};
-use crate::{Cache, CommitError, LocalPack, ObjectStore, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository};
+use crate::{
+    Cache, CommitError, LocalPack, ObjectStore, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository,
+};
 
 /// Concatenates bytes: enough to see that packs are replaced.
 struct Concatenate;
@@ -33,8 +35,13 @@ impl Server {
     fn new(store: impl ObjectStore) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cache = Arc::new(Cache::open(folder.path(), 1 << 30).unwrap());
-        let repositories =
-            Repositories::new(Arc::new(store), cache, Arc::new(Concatenate), Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+        let repositories = Repositories::new(
+            Arc::new(store),
+            cache,
+            Arc::new(Concatenate),
+            Arc::new(SystemClock::new()),
+            Arc::new(SystemRandom),
+        );
         Self { _cache: folder, repositories }
     }
 
@@ -56,7 +63,16 @@ fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
         .iter()
         .map(|(name, old, new)| RefEdit { name: RefName::branch(name).unwrap(), old: old.map(id), new: new.map(id) })
         .collect();
-    Push { actor: "alice".to_owned(), request_id: "r".to_owned(), options: vec![], atomic: false, edits, pack: None, dropped: vec![], default_branch: None }
+    Push {
+        actor: "alice".to_owned(),
+        request_id: "r".to_owned(),
+        options: vec![],
+        atomic: false,
+        edits,
+        pack: None,
+        dropped: vec![],
+        default_branch: None,
+    }
 }
 
 fn with_pack(repository: &Repository, mut push: Push, content: &[u8]) -> (Push, tempfile::TempDir) {
@@ -88,7 +104,7 @@ async fn a_small_push_costs_one_round_and_a_large_one_two() {
     repository.commit(small).await.unwrap();
     let calls = |name: &str| store.calls().get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0);
     assert_eq!((calls("create"), calls("get"), calls("upload"), calls("list")), (1, 0, 0, 0));
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &[7; 300 << 10]);
+    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     assert_eq!((calls("create"), calls("get"), calls("upload"), calls("list")), (2, 0, 2, 0));
 }
@@ -123,7 +139,9 @@ async fn of_two_who_move_the_same_reference_one_is_told() {
     let (first, second) = (one.open().await, two.open().await);
     first.commit(push(&[("main", None, Some(1))])).await.unwrap();
     let lost = second.commit(push(&[("main", None, Some(2))])).await;
-    assert!(matches!(lost, Err(CommitError::Moved(moved)) if moved == [(RefName::branch("main").unwrap(), Some(id(1)))]));
+    assert!(
+        matches!(lost, Err(CommitError::Moved(moved)) if moved == [(RefName::branch("main").unwrap(), Some(id(1)))])
+    );
     let partly = second.commit(push(&[("main", None, Some(2)), ("topic", None, Some(3))])).await.unwrap();
     assert_eq!(partly.results, [Err(Some(id(1))), Ok(())]);
     let atomic = Push { atomic: true, ..push(&[("main", None, Some(2)), ("other", None, Some(3))]) };
@@ -140,9 +158,9 @@ async fn many_writers_on_two_servers_lose_nothing() {
         let repository = Arc::clone(&servers[usize::from(writer % 2 == 1)]);
         tokio::spawn(async move {
             let branch = format!("w{writer}");
-            for step in 0..10 {
+            for step in 0..10_u32 {
                 let number = |step| writer * 100 + step;
-                let old = if step == 0 { None } else { Some(number(step - 1)) };
+                let old = step.checked_sub(1).map(number);
                 repository.commit(push(&[(&branch, old, Some(number(step)))])).await.unwrap();
             }
         })
@@ -166,7 +184,8 @@ async fn packs_are_folded_and_a_cold_server_reads_hint_and_checkpoint() {
     let repository = server.open().await;
     for step in 0..80_u32 {
         let old = step.checked_sub(1);
-        let (push, _folder) = with_pack(&repository, push(&[("main", old, Some(step))]), format!("pack {step}").as_bytes());
+        let (push, _folder) =
+            with_pack(&repository, push(&[("main", old, Some(step))]), format!("pack {step}").as_bytes());
         repository.commit(push).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
@@ -190,7 +209,7 @@ async fn damage_is_reported_and_never_served() {
     let repository = server.open().await;
     let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"small");
     repository.commit(small).await.unwrap();
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &[7; 300 << 10]);
+    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     let snapshot = repository.snapshot().await.unwrap();
     for key in store.keys().into_iter().filter(|key| key.contains("/log/") || key.contains("/packs/")) {

@@ -19,7 +19,9 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn of<E: ProvideErrorMetadata + Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+    pub(super) fn of<E: ProvideErrorMetadata + Error + Send + Sync + 'static>(
+        error: &SdkError<E, HttpResponse>,
+    ) -> Self {
         let status = error.raw_response().map(|raw| raw.status().as_u16());
         let code = error.code().unwrap_or_default().to_owned();
         let never_sent = matches!(error, SdkError::ConstructionFailure(_));
@@ -61,14 +63,19 @@ impl Failure {
     fn is_refusal(&self) -> bool {
         // S3 says that it waited in vain for the rest of a request with 400.
         let later = self.code == "RequestTimeout";
-        !later && self.status.is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429))
+        !later
+            && self
+                .status
+                .is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429))
     }
 }
 
 fn advice(status: Option<u16>, code: &str, reason: &str) -> Option<&'static str> {
     match (status, code) {
         (_, "NoSuchBucket") => Some("create the bucket, or correct the store URL"),
-        (_, "RequestTimeTooSkewed") => Some("the clocks of this machine and of the store differ too much: synchronise them"),
+        (_, "RequestTimeTooSkewed") => {
+            Some("the clocks of this machine and of the store differ too much: synchronise them")
+        }
         (_, "SignatureDoesNotMatch" | "InvalidAccessKeyId") => Some("check the access key and its secret"),
         (_, "AccessDenied") | (Some(403), _) => {
             Some("grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on this bucket and prefix")

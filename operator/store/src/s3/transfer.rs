@@ -57,7 +57,12 @@ impl S3Store {
         let _permit = self.permit().await;
         let body = ByteStream::from_path(file).await.map_err(|error| unavailable("upload", key, &error))?;
         let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(body);
-        put.customize().config_override(patient()).send().await.map(drop).map_err(|error| Failure::of(&error).during("upload", key))
+        put.customize()
+            .config_override(patient())
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Failure::of(&error).during("upload", key))
     }
 
     async fn upload_parts(&self, key: &str, file: &Path, size: u64) -> Result<(), StoreError> {
@@ -82,14 +87,24 @@ impl S3Store {
         if completed.is_err() {
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
             if let Err(error) = abort.send().await {
-                tracing::warn!(object.key = key, reason = Failure::of(&error).during("abort", key).to_string(), "parts of a failed upload may be left");
+                tracing::warn!(
+                    object.key = key,
+                    reason = Failure::of(&error).during("abort", key).to_string(),
+                    "parts of a failed upload may be left"
+                );
             }
         }
         completed
     }
 
     /// Uploads one part, given as number, offset and length.
-    async fn upload_part(&self, key: &str, file: &Path, upload: &str, part: (i32, u64, u64)) -> Result<CompletedPart, StoreError> {
+    async fn upload_part(
+        &self,
+        key: &str,
+        file: &Path,
+        upload: &str,
+        part: (i32, u64, u64),
+    ) -> Result<CompletedPart, StoreError> {
         let (number, start, length) = part;
         let _permit = self.permit().await;
         let body = ByteStream::read_from().path(file).offset(start).length(Length::Exact(length)).build().await;
@@ -125,11 +140,14 @@ impl S3Store {
         let head = self.client.head_object().bucket(&self.bucket).key(self.key(key)).send().await;
         let size = match head {
             Ok(head) => head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
-            Err(error) => return missing_or(Failure::of(&error), "download", key).map(|found: Option<()>| found.is_some()),
+            Err(error) => {
+                return missing_or(Failure::of(&error), "download", key).map(|found: Option<()>| found.is_some());
+            }
         };
         // Under a name of its own until it is whole: a crash must not leave a file that looks complete.
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let part = tempfile::NamedTempFile::new_in(folder).map_err(|error| full_or_unavailable(key, &error))?.into_temp_path();
+        let folder = file.parent().unwrap_or_else(|| Path::new("."));
+        let part =
+            tempfile::NamedTempFile::new_in(folder).map_err(|error| full_or_unavailable(key, &error))?.into_temp_path();
         let target = File::options().write(true).open(&part).await.map_err(|error| full_or_unavailable(key, &error))?;
         target.set_len(size).await.map_err(|error| full_or_unavailable(key, &error))?;
         let starts = (0..size).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
@@ -159,14 +177,22 @@ impl S3Store {
         let _permit = self.permit().await;
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key));
         let ranged = get.range(format!("bytes={start}-{}", start + length - 1));
-        let got = ranged.customize().config_override(patient()).send().await.map_err(|error| Failure::of(&error).during("download", key))?;
+        let got = ranged
+            .customize()
+            .config_override(patient())
+            .send()
+            .await
+            .map_err(|error| Failure::of(&error).during("download", key))?;
         let io = |error: std::io::Error| full_or_unavailable(key, &error);
         let mut target = File::options().write(true).open(file).await.map_err(io)?;
         target.seek(SeekFrom::Start(start)).await.map_err(io)?;
         let (mut body, mut seen) = (got.body, 0);
         loop {
             let next = tokio::time::timeout(STALL, body.try_next()).await;
-            let Some(chunk) = next.map_err(|stalled| unavailable("download", key, &stalled))?.map_err(|error| unavailable("download", key, &error))? else {
+            let Some(chunk) = next
+                .map_err(|stalled| unavailable("download", key, &stalled))?
+                .map_err(|error| unavailable("download", key, &error))?
+            else {
                 break;
             };
             seen += chunk.len() as u64;
@@ -186,7 +212,11 @@ fn patient() -> Builder {
 }
 
 fn missing_or<T>(failure: Failure, operation: &'static str, key: &str) -> Result<Option<T>, StoreError> {
-    if failure.status == Some(404) && !failure.is_missing_bucket() { Ok(None) } else { Err(failure.during(operation, key)) }
+    if failure.status == Some(404) && !failure.is_missing_bucket() {
+        Ok(None)
+    } else {
+        Err(failure.during(operation, key))
+    }
 }
 
 fn truncated(operation: &'static str, key: &str, seen: u64) -> StoreError {

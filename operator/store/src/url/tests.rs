@@ -5,7 +5,10 @@ fn both_forms_are_understood() {
     assert_eq!("file:./data".parse::<StoreUrl>().unwrap().to_string(), "file:./data");
     let url = "s3://bucket/a/b?region=eu-central-1&endpoint=http://127.0.0.1:8333&path-style=true&checksum=always";
     let StoreUrl::S3(s3) = url.parse().unwrap() else { panic!("not S3") };
-    assert_eq!((s3.bucket.as_str(), s3.prefix.as_str(), s3.path_style, s3.checksum_always), ("bucket", "a/b", true, true));
+    assert_eq!(
+        (s3.bucket.as_str(), s3.prefix.as_str(), s3.path_style, s3.checksum_always),
+        ("bucket", "a/b", true, true)
+    );
     assert_eq!(s3.endpoint.unwrap().as_str(), "http://127.0.0.1:8333/");
 }
 

@@ -21,8 +21,16 @@ fn both_addresses_are_understood() {
 
 #[test]
 fn tricks_name_no_repository() {
-    for path in ["/team-a/../team-b/x/info/refs", "/team-a/%2e%2e/x/info/refs", "/team-a/a%00/info/refs", "/team-a//x/info/refs", "/Team-A/x/info/refs",
-        "/team-a/x%2fy/info/refs", "/team-a/.git/info/refs", "/team-a/a\\b/info/refs"] {
+    for path in [
+        "/team-a/../team-b/x/info/refs",
+        "/team-a/%2e%2e/x/info/refs",
+        "/team-a/a%00/info/refs",
+        "/team-a//x/info/refs",
+        "/Team-A/x/info/refs",
+        "/team-a/x%2fy/info/refs",
+        "/team-a/.git/info/refs",
+        "/team-a/a\\b/info/refs",
+    ] {
         let address = advertised(path).unwrap();
         assert_eq!(address.name, None, "{path}");
     }
@@ -36,7 +44,10 @@ fn the_old_protocol_is_told_apart() {
     for path in ["/team-a/hello/info/refs", "/team-a/hello/HEAD", "/team-a/hello/objects/info/packs"] {
         assert_eq!(parse(path, None).unwrap().endpoint, Endpoint::Dumb, "{path}");
     }
-    assert_eq!(parse("/team-a/hello/info/refs", Some("service=git-upload-archive")).unwrap().endpoint, Endpoint::UnknownService);
+    assert_eq!(
+        parse("/team-a/hello/info/refs", Some("service=git-upload-archive")).unwrap().endpoint,
+        Endpoint::UnknownService
+    );
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Plan {
     }
 
     /// What is left as a push for the store; `None` when nothing is.
-    pub(super) fn into_push(&mut self, received: &Received, work: &Work, request: &Request) -> Option<Push> {
+    pub(super) fn push(&mut self, received: &Received, work: &Work, request: &Request) -> Option<Push> {
         for (name, reason) in &received.refused {
             self.refuse(name, reason);
         }
@@ -85,7 +85,8 @@ impl Plan {
             .collect();
         let creates = |edit: &&RefEdit| edit.new.is_some() && edit.name.is_branch();
         let refs = &received.snapshot.refs;
-        let has_default = refs.get(&default).is_some() || edits.iter().filter(creates).any(|edit| edit.name == work.config.default_branch);
+        let has_default = refs.get(&default).is_some()
+            || edits.iter().filter(creates).any(|edit| edit.name == work.config.default_branch);
         let default_branch = if has_default { None } else { edits.iter().find(creates).map(|edit| edit.name.clone()) };
         Some(Push {
             actor: work.caller.principal.to_string(),

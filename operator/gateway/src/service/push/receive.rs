@@ -49,7 +49,14 @@ impl Received {
     }
 
     fn failed(snapshot: Arc<Snapshot>, line: String) -> Self {
-        Self { snapshot, unpack: Err(line), refused: vec![], dropped: vec![], pack: RefCell::default(), _quarantine: None }
+        Self {
+            snapshot,
+            unpack: Err(line),
+            refused: vec![],
+            dropped: vec![],
+            pack: RefCell::default(),
+            _quarantine: None,
+        }
     }
 }
 
@@ -100,7 +107,14 @@ impl Push {
             exact: connected.exact,
         });
         let Connected { refused, .. } = connected;
-        Ok(Received { snapshot: base.snapshot, unpack: Ok(()), refused, dropped, pack: RefCell::new(pack), _quarantine: Some(quarantine) })
+        Ok(Received {
+            snapshot: base.snapshot,
+            unpack: Ok(()),
+            refused,
+            dropped,
+            pack: RefCell::new(pack),
+            _quarantine: Some(quarantine),
+        })
     }
 
     /// What this server knows, made fresh when the client has seen something else.
@@ -147,7 +161,12 @@ impl Push {
         ingest(&mut pack, &again, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
     }
 
-    fn connect(&self, base: &mut Base, plan: &Plan, ingested: Option<&Ingested>) -> Result<Connected, ConnectivityError> {
+    fn connect(
+        &self,
+        base: &mut Base,
+        plan: &Plan,
+        ingested: Option<&Ingested>,
+    ) -> Result<Connected, ConnectivityError> {
         let tips: Vec<(RefName, ObjectId)> =
             plan.remaining().filter_map(|command| Some((command.name.clone(), command.new?))).collect();
         let first = self.check(base, &tips, ingested);
@@ -167,11 +186,23 @@ impl Push {
         }
     }
 
-    fn check(&self, base: &Base, tips: &[(RefName, ObjectId)], ingested: Option<&Ingested>) -> Result<Connected, ConnectivityError> {
+    fn check(
+        &self,
+        base: &Base,
+        tips: &[(RefName, ObjectId)],
+        ingested: Option<&Ingested>,
+    ) -> Result<Connected, ConnectivityError> {
         let refs: Vec<ObjectId> = base.snapshot.refs.iter().map(|(_, id)| *id).collect();
         let before = &Stored::new(&base.opened.packs);
         let check = |all: &Stored<'_>| {
-            connectivity::check(&Check { tips, ingested, all, before, refs: &refs, dropped_tips: &base.snapshot.dropped_tips })
+            connectivity::check(&Check {
+                tips,
+                ingested,
+                all,
+                before,
+                refs: &refs,
+                dropped_tips: &base.snapshot.dropped_tips,
+            })
         };
         match self.with_pack(&base.opened, ingested) {
             Ok(all) => check(&Stored::new(&all)),
