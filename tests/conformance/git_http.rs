@@ -1,11 +1,13 @@
 //! git's smart HTTP as `gitprotocol-http` describes it: addresses, types of content, headers.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tests::fixture;
 use tests::manifests::PASSWORD;
 use tests::protocol::RawClient;
 use tests::raw_http::{basic, send};
-use tests::{Git, Manifests, Server, ServerOptions};
+use tests::{Git, Manifests, Server, ServerOptions, wait};
 
 /// A server on a new `file:` store.
 pub(crate) struct Bed {
@@ -58,20 +60,30 @@ fn an_advertisement_has_the_type_and_the_headers_that_git_asks_for() -> Result<(
 fn the_address_works_with_and_without_the_git_suffix_and_for_nested_names() -> Result<()> {
     let bed = Bed::filled(2)?;
     let authorization = basic("alice", PASSWORD);
-    for path in
-        ["/team-a/hello", "/team-a/hello.git", "/team-a/nested/name", "/team-a/nested/name.git", "/v1/repos/hello"]
-    {
-        let user = basic("alice-at-000000000000", PASSWORD);
+    for path in ["/team-a/hello", "/team-a/hello.git", "/team-a/nested/name", "/team-a/nested/name.git"] {
         let target = format!("{path}/info/refs?service=git-upload-pack");
         let response = send(bed.server.address(), "GET", &target, &[("Authorization", &authorization)], b"")?;
-        if path.starts_with("/v1/") {
-            // CodeCommit's shape needs a namespace from the credential or the host name; this name has neither.
-            let stranger = send(bed.server.address(), "GET", &target, &[("Authorization", &user)], b"")?;
-            assert_eq!((response.status, stranger.status), (401, 401));
-        } else {
-            assert_eq!(response.status, 200, "{path}: {}", response.text());
-        }
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
     }
+    Ok(())
+}
+
+#[test]
+fn codecommits_address_takes_the_namespace_from_the_credential() -> Result<()> {
+    let bed = Bed::filled(2)?;
+    let status = |user: &str| -> Result<u16> {
+        let authorization = basic(user, PASSWORD);
+        let target = "/v1/repos/hello/info/refs?service=git-upload-pack";
+        Ok(send(bed.server.address(), "GET", target, &[("Authorization", &authorization)], b"")?.status)
+    };
+    let account = model::AccountId::of(&"team-a".parse()?);
+    assert_eq!(status(&format!("alice-at-{account}"))?, 200);
+    assert_eq!(status("alice-at-000000000000")?, 401);
+    // A name that one namespace alone has is enough; one that two have is nobody.
+    assert_eq!(status("alice")?, 200);
+    bed.manifests.user("team-b", "alice")?;
+    wait::until("the second alice", Duration::from_secs(3), || Ok((status("alice")? == 401).then_some(())))?;
+    assert_eq!(status(&format!("alice-at-{account}"))?, 200);
     Ok(())
 }
 

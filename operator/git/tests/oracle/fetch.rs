@@ -1,3 +1,5 @@
+//! Fetches of every kind against what `git rev-list --objects` names.
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},

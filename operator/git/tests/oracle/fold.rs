@@ -1,3 +1,5 @@
+//! Folding many packs into one loses and adds nothing, says git.
+
 use std::sync::atomic::AtomicBool;
 
 use git::{
