@@ -17,7 +17,7 @@ pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 /// Connects to every named store; with `prove`, refuses a bucket that does not do what commits rest on.
 pub(crate) async fn open(args: &StoreArgs, registry: &Registry, prove: bool) -> anyhow::Result<Stores> {
     let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
-    let cache = Cache::open(&args.cache, args.cache_size)
+    let cache = Cache::open(&args.cache, args.cache_size, &metrics)
         .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;
     let cache = Arc::new(cache);
     let mut stores = BTreeMap::new();

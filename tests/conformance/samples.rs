@@ -29,7 +29,7 @@ fn the_manifests_of_the_design_are_valid_as_they_stand() -> Result<()> {
     Ok(())
 }
 
-/// ServiceAccounts need a cluster, and the server says so; nothing else may be worth a warning.
+/// Tokens of service accounts need a cluster, and the server says so; nothing else may be worth a warning.
 fn only_tokens_warn(log: &str) -> bool {
     let mut warnings = log.lines().filter(|line| line.contains("WARN"));
     warnings.all(|line| line.contains("never matches without a cluster"))

@@ -31,6 +31,21 @@ fn every_flag_has_an_environment_twin() {
 }
 
 #[test]
+fn the_page_about_configuration_has_every_flag_with_its_variable() {
+    let page = include_str!("../../../docs/configuration.md");
+    let mut command = Args::command();
+    command.build();
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        for flag in subcommand.get_arguments().filter(|argument| argument.get_env().is_some()) {
+            let (name, variable) = (flag.get_long().unwrap_or_default(), flag.get_env().unwrap_or_default());
+            let row = format!("`{}` |", variable.display());
+            let row = page.lines().find(|line| line.starts_with(&format!("| `--{name}")) && line.contains(&row));
+            assert!(row.is_some(), "{} --{name}", subcommand.get_name());
+        }
+    }
+}
+
+#[test]
 fn a_store_is_named_only_before_its_scheme() {
     let plain: NamedStore = "s3://bucket/prefix?region=x&path-style=true".parse().expect("is valid");
     assert_eq!(plain.name, "default");

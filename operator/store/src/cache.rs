@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::digest::sha256_file;
 use crate::entry::PackRecord;
+use crate::metrics::{CacheMetrics, StoreMetrics};
 use crate::state::PackId;
 
 const LOCK: &str = "lock";
@@ -35,6 +36,7 @@ pub(crate) struct CachedPack {
 pub struct Cache {
     root: PathBuf,
     capacity: u64,
+    metrics: CacheMetrics,
     entries: Mutex<Entries>,
     /// Held for the life of the process: a second one on the same folder is refused.
     _lock: File,
@@ -55,7 +57,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the folder cannot be written, or another process uses it.
-    pub fn open(root: &Path, capacity: u64) -> io::Result<Self> {
+    pub fn open(root: &Path, capacity: u64, metrics: &StoreMetrics) -> io::Result<Self> {
         fs::create_dir_all(root.join(PACKS))?;
         let root = root.canonicalize()?;
         let lock = File::create(root.join(LOCK))?;
@@ -70,7 +72,9 @@ impl Cache {
             fs::remove_dir_all(&incoming)?;
         }
         fs::create_dir(&incoming)?;
-        let cache = Self { root, capacity, entries: Mutex::default(), _lock: lock };
+        let metrics = metrics.cache.clone();
+        metrics.capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
+        let cache = Self { root, capacity, metrics, entries: Mutex::default(), _lock: lock };
         cache.trim_leftovers()?;
         Ok(cache)
     }
@@ -106,15 +110,18 @@ impl Cache {
             return Some(found);
         }
         let (pack, index) = self.paths(repository, &record.id);
-        if !pack.exists() || verify(&pack, &index, record).is_err() {
-            return None;
-        }
-        Some(self.admit(key, pack, index, record))
+        let sound = pack.exists() && verify(&pack, &index, record).is_ok();
+        self.metrics.looked_up(sound);
+        sound.then(|| self.admit(key, pack, index, record))
     }
 
     /// The pack, if this process has it already. Never blocks on a file.
     pub(crate) fn peek(&self, repository: &RepositoryId, pack: &PackId) -> Option<Arc<CachedPack>> {
-        self.lock().touch(&(repository.clone(), *pack))
+        let found = self.lock().touch(&(repository.clone(), *pack));
+        if found.is_some() {
+            self.metrics.looked_up(true);
+        }
+        found
     }
 
     /// Moves verified files into the cache.
@@ -142,14 +149,9 @@ impl Cache {
         for key in keys {
             entries.remove(&key);
         }
+        self.count(&entries);
         drop(entries);
         let _ = fs::remove_dir_all(self.root.join(PACKS).join(repository.as_str()));
-    }
-
-    /// Bytes of the packs that are accounted for.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.lock().bytes
     }
 
     fn admit(&self, key: Key, pack: PathBuf, index: PathBuf, record: &PackRecord) -> Arc<CachedPack> {
@@ -159,8 +161,14 @@ impl Cache {
             return known;
         }
         entries.add(key, Arc::clone(&cached));
-        entries.evict(self.capacity);
+        let evicted = entries.evict(self.capacity);
+        self.metrics.evictions.inc_by(evicted as u64);
+        self.count(&entries);
         cached
+    }
+
+    fn count(&self, entries: &Entries) {
+        self.metrics.bytes.set(i64::try_from(entries.bytes).unwrap_or(i64::MAX));
     }
 
     fn paths(&self, repository: &RepositoryId, id: &PackId) -> (PathBuf, PathBuf) {
@@ -200,8 +208,8 @@ impl Entries {
         }
     }
 
-    /// Evicts the least recently used packs that nobody holds.
-    fn evict(&mut self, capacity: u64) {
+    /// Evicts the least recently used packs that nobody holds; gives how many.
+    fn evict(&mut self, capacity: u64) -> usize {
         let mut excess = self.bytes.saturating_sub(capacity);
         let mut victims = Vec::new();
         for key in self.by_use.values() {
@@ -213,9 +221,10 @@ impl Entries {
                 victims.push(key.clone());
             }
         }
-        for key in victims {
-            self.remove(&key);
+        for key in &victims {
+            self.remove(key);
         }
+        victims.len()
     }
 }
 

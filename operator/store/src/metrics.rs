@@ -1,14 +1,24 @@
-//! Requests to the object store, counted and timed.
+//! Requests to the object store, counted and timed; how full the cache is and how often it helps.
 
 use std::time::Instant;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Metrics of all stores of a process. Labels are operations and outcomes, never keys.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
+    pub(crate) cache: CacheMetrics,
+}
+
+/// Metrics of the cache.
+#[derive(Debug, Clone)]
+pub(crate) struct CacheMetrics {
+    pub(crate) bytes: IntGauge,
+    pub(crate) capacity: IntGauge,
+    pub(crate) evictions: IntCounter,
+    lookups: IntCounterVec,
 }
 
 impl StoreMetrics {
@@ -29,13 +39,33 @@ impl StoreMetrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { requests, seconds })
+        Ok(Self { requests, seconds, cache: CacheMetrics::new(registry)? })
     }
 
     /// Starts the clock of a request.
     #[must_use]
     pub(crate) fn start(&self, operation: &'static str) -> RequestTimer<'_> {
         RequestTimer { metrics: self, operation, start: Instant::now() }
+    }
+}
+
+impl CacheMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let bytes = IntGauge::new("codekeep_cache_bytes", "Bytes of packs in the local cache.")?;
+        let capacity = IntGauge::new("codekeep_cache_capacity_bytes", "Bytes that the local cache may hold.")?;
+        let evictions = IntCounter::new("codekeep_cache_evictions_total", "Packs that made room for others.")?;
+        let lookups = Opts::new("codekeep_cache_lookups_total", "Packs asked of the local cache by outcome.");
+        let lookups = IntCounterVec::new(lookups, &["outcome"])?;
+        registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(capacity.clone()))?;
+        registry.register(Box::new(evictions.clone()))?;
+        registry.register(Box::new(lookups.clone()))?;
+        Ok(Self { bytes, capacity, evictions, lookups })
+    }
+
+    /// Counts a pack that was asked for.
+    pub(crate) fn looked_up(&self, found: bool) {
+        self.lookups.with_label_values(&[if found { "hit" } else { "miss" }]).inc();
     }
 }
 

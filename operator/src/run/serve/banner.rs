@@ -14,6 +14,9 @@ use url::Url;
 
 use crate::args::ServeArgs;
 
+/// Repositories that are listed one by one.
+const MAX_SHOWN: usize = 20;
+
 /// The URL that clients use: what the operator says, else the listening address.
 pub(crate) fn external_url(args: &ServeArgs, address: SocketAddr) -> anyhow::Result<Url> {
     if let Some(url) = &args.external_url {
@@ -28,8 +31,11 @@ pub(crate) fn external_url(args: &ServeArgs, address: SocketAddr) -> anyhow::Res
 pub(crate) fn print(args: &ServeArgs, external_url: &Url, desired: &DesiredState) -> anyhow::Result<()> {
     let mut text = format!("codekeep {} serves\n", env!("CARGO_PKG_VERSION"));
     let base = external_url.as_str().trim_end_matches('/');
-    for path in desired.repositories.keys() {
+    for path in desired.repositories.keys().take(MAX_SHOWN) {
         let _ = writeln!(text, "  {base}/{path}");
+    }
+    if let Some(more) = desired.repositories.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  … and {more} more");
     }
     if desired.repositories.is_empty() {
         let _ = writeln!(text, "  nothing yet: {} holds no valid Repository", args.manifests.display());

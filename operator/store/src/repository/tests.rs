@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use model::clock::{SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
+use prometheus::Registry;
 
 use crate::testing::{Fault, FaultyStore, MemoryStore};
 use crate::{
     Cache, CommitError, LocalPack, ObjectStore, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository,
+    StoreMetrics,
 };
 
 /// Concatenates bytes: enough to see that packs are replaced.
@@ -34,7 +36,8 @@ struct Server {
 impl Server {
     fn new(store: impl ObjectStore) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(folder.path(), 1 << 30).unwrap());
+        let metrics = StoreMetrics::new(&Registry::new()).unwrap();
+        let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
         let repositories = Repositories::new(
             Arc::new(store),
             cache,
@@ -234,4 +237,40 @@ async fn a_deleted_repository_comes_back_empty() {
     server.repositories.delete(&path).await.unwrap();
     assert!(store.keys().iter().all(|key| key.ends_with("/hint")), "{:?}", store.keys());
     assert!(server.open().await.snapshot().await.unwrap().refs.is_empty());
+}
+
+#[tokio::test]
+async fn a_check_names_whatever_was_damaged() {
+    let store = MemoryStore::default();
+    let server = Server::new(store.clone());
+    let repository = server.open().await;
+    let path = "team-a/hello".parse().unwrap();
+    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"small");
+    repository.commit(small).await.unwrap();
+    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
+    repository.commit(large).await.unwrap();
+    let body = crate::checkpoint::encode(&repository.known());
+    store.create(&crate::keys::checkpoint(repository.id(), 2), body).await.unwrap();
+    let check = async || Server::new(store.clone()).repositories.check(&path).await.unwrap().unwrap();
+    let sound = check().await;
+    assert_eq!((sound.entries, sound.references, sound.packs, sound.problems.len()), (2, 1, 2, 0), "{sound:?}");
+    let parts = ["/log/", "/packs/", "/checkpoint/"];
+    let keys: Vec<String> =
+        store.keys().into_iter().filter(|key| parts.iter().any(|part| key.contains(part))).collect();
+    assert_eq!(keys.len(), 5, "{keys:?}");
+    for key in keys {
+        store.tamper(&key, |bytes| bytes[2] ^= 1);
+        // A pack and its index are one.
+        let stem = key.split('.').next().unwrap();
+        assert!(check().await.problems.iter().any(|problem| problem.contains(stem)), "{key}");
+        store.tamper(&key, |bytes| bytes[2] ^= 1);
+        let kept = store.get(&key).await.unwrap().unwrap();
+        store.delete(&key).await.unwrap();
+        let missed = check().await.problems.iter().any(|problem| problem.contains(&key) && problem.contains("missing"));
+        // A checkpoint only saves time: one that is gone is no damage.
+        assert!(missed || key.contains("/checkpoint/"), "{key}");
+        store.create(&key, kept).await.unwrap();
+    }
+    assert!(check().await.problems.is_empty());
+    assert!(server.repositories.check(&"team-a/none".parse().unwrap()).await.unwrap().is_none());
 }
