@@ -121,7 +121,7 @@ pub struct Limits {
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^([1-9][0-9]{0,14}|[1-9][0-9]{0,5}([kMGT]|[KMGT]i))$"))]
     #[serde(default = "default_pack_size")]
     pub pack_size: String,
-    /// Size of all objects of a push together, inflated.
+    /// Size of all objects of a push together, inflated. Deltas may not make more than 512 times the pack either.
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^([1-9][0-9]{0,14}|[1-9][0-9]{0,5}([kMGT]|[KMGT]i))$"))]
     #[serde(default = "default_inflated_size")]
     pub inflated_size: String,
@@ -161,7 +161,7 @@ fn default_pack_size() -> String {
 }
 
 fn default_inflated_size() -> String {
-    "64Gi".to_owned()
+    "2Ti".to_owned()
 }
 
 fn default_object_size() -> String {

@@ -7,7 +7,7 @@ pub struct Limits {
     pub pack_bytes: u64,
     /// Objects in one pushed pack.
     pub objects: u64,
-    /// Sum of the inflated sizes of the entries of one pushed pack.
+    /// Sum of the inflated sizes of the entries of one pushed pack, and of the objects that its deltas make.
     pub inflated_bytes: u64,
     /// Inflated size of one object.
     pub object_bytes: u64,
@@ -22,7 +22,7 @@ impl Default for Limits {
         Self {
             pack_bytes: 4 << 30,
             objects: 20_000_000,
-            inflated_bytes: 64 << 30,
+            inflated_bytes: 2 << 40,
             object_bytes: 512 << 20,
             delta_depth: 4_095,
             refs_per_push: 20_000,

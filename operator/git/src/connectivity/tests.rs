@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
 use gix::objs::compute_hash;
 
 use super::*;
+use crate::existing::Nothing;
 
 /// Objects in memory.
 #[derive(Default, Clone)]
@@ -86,6 +87,7 @@ fn push_on_top_is_connected_and_exact() {
         tips: &[(branch("main"), tip)],
         ingested: Some(&ingested),
         all: &all,
+        received: &Nothing,
         before: &before,
         refs: &[base],
         dropped_tips: &[],
@@ -108,6 +110,7 @@ fn missing_link_is_named() {
         tips: &[(branch("main"), tip)],
         ingested: Some(&ingested),
         all: &all,
+        received: &Nothing,
         before: &before,
         refs: &[],
         dropped_tips: &[],
@@ -127,6 +130,7 @@ fn tips_must_be_there_and_branches_must_be_commits() {
         tips: &[(branch("good"), commit), (branch("blob"), blob), (branch("gone"), absent), (tag, blob)],
         ingested: None,
         all: &all,
+        received: &Nothing,
         before: &all,
         refs: &[commit],
         dropped_tips: &[],
@@ -161,6 +165,7 @@ fn push_may_not_build_on_what_was_dropped() {
             tips: &[(branch("main"), tip)],
             ingested: Some(&ingested),
             all: &all,
+            received: &Nothing,
             before: &before,
             refs: &[kept],
             dropped_tips: &[gone],
@@ -184,12 +189,17 @@ fn reference_may_not_be_put_back_on_what_was_dropped_without_sending_it() {
         tips: Box::leak(Box::new([(branch("main"), tip)])),
         ingested: None,
         all: &before,
+        received: &Nothing,
         before: &before,
         refs: Box::leak(Box::new([kept])),
         dropped_tips: Box::leak(Box::new([gone])),
     };
     assert!(check(&question(gone)).is_err());
     assert!(check(&question(kept)).is_ok());
+    // Sent once more, it is as good as new.
+    let ingested = pack(&[], &[gone]);
+    let sent = Check { ingested: Some(&ingested), received: &before, ..question(gone) };
+    assert_eq!(check(&sent).unwrap(), Connected { exact: true, refused: vec![] });
 }
 
 #[test]

@@ -30,6 +30,8 @@ const TWO_THREADS_FROM: usize = 4_096;
 
 /// Deltas may make this many times the bytes of the pack: real histories make 100, bombs millions.
 const BYTES_MADE_PER_BYTE: u64 = 512;
+/// What deltas may make however small the pack is.
+const BYTES_MADE_ALWAYS: u64 = 1 << 30;
 
 /// The base of a delta whose base is named.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +142,11 @@ pub(super) fn resolve(
             family: &family,
             file,
             context,
-            made_bytes_max: context.limits.inflated_bytes.max(table.end.saturating_mul(BYTES_MADE_PER_BYTE)),
+            made_bytes_max: table
+                .end
+                .saturating_mul(BYTES_MADE_PER_BYTE)
+                .max(BYTES_MADE_ALWAYS)
+                .min(context.limits.inflated_bytes),
             made_bytes: AtomicU64::new(0),
             resolved_len: AtomicUsize::new(0),
             next_root: AtomicUsize::new(0),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use git::connectivity::{self, Check, Connected, ConnectivityError};
-use git::existing::Stored;
+use git::existing::{Existing, Nothing, Stored};
 use git::ingest::{IngestError, Ingested, ingest};
 use git::odb::{PackPaths, Packs};
 use git::sideband;
@@ -194,30 +194,27 @@ impl Push {
     ) -> Result<Connected, ConnectivityError> {
         let refs: Vec<ObjectId> = base.snapshot.refs.iter().map(|(_, id)| *id).collect();
         let before = &Stored::new(&base.opened.packs);
-        let check = |all: &Stored<'_>| {
+        let check = |all: &Stored<'_>, received: &dyn Existing| {
             connectivity::check(&Check {
                 tips,
                 ingested,
                 all,
+                received,
                 before,
                 refs: &refs,
                 dropped_tips: &base.snapshot.dropped_tips,
             })
         };
-        match self.with_pack(&base.opened, ingested) {
-            Ok(all) => check(&Stored::new(&all)),
+        match (self.with_pack(&base.opened, ingested), Packs::open(&paths(ingested))) {
+            (Ok(all), Ok(received)) => check(&Stored::new(&all), &Stored::new(&received)),
             // The pack was just written; what cannot be opened now is reported by the caller, who opens it too.
-            Err(_) => check(before),
+            _ => check(before, &Nothing),
         }
     }
 
     /// The repository's packs with the received one.
     fn with_pack(&self, opened: &Opened, ingested: Option<&Ingested>) -> Result<Packs, Trouble> {
-        let more: Vec<PackPaths> = ingested
-            .map(|ingested| PackPaths { pack: ingested.pack.clone(), index: ingested.index.clone(), exact: false })
-            .into_iter()
-            .collect();
-        opened.packs.extended(&more).map_err(|error| Trouble::internal(&error, &self.work))
+        opened.packs.extended(&paths(ingested)).map_err(|error| Trouble::internal(&error, &self.work))
     }
 
     /// Old values that nothing visible leads to afterwards, as far as that is cheap to know.
@@ -239,6 +236,16 @@ impl Push {
         }
         Ok(dropped)
     }
+}
+
+/// The received pack, if there is one.
+fn paths(ingested: Option<&Ingested>) -> Vec<PackPaths> {
+    let paths = ingested.map(|Ingested { pack, index, .. }| PackPaths {
+        pack: pack.clone(),
+        index: index.clone(),
+        exact: false,
+    });
+    paths.into_iter().collect()
 }
 
 fn ingest_trouble(error: &IngestError, work: &Work) -> Trouble {
