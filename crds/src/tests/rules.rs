@@ -84,7 +84,7 @@ fn bad() -> Vec<(Value, &'static str)> {
         (branch("a/"), "separated by single"),
         (branch("a."), "separated by single"),
         (branch("a.lock"), "separated by single"),
-        (limits(&json!({"packSize": "65Gi"})), "limits.packSize"),
+        (limits(&json!({"packSize": "3Ti"})), "limits.packSize"),
         (limits(&json!({"objectSize": "2G", "inflatedSize": "1Gi", "packSize": "1"})), "limits.objectSize"),
         (named(policy(&alice(), &json!({})), &"a".repeat(64)), "refused users read it"),
         (subject(&json!({"kind": "LocalUser"})), "name is missing"),
