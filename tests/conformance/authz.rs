@@ -98,6 +98,7 @@ fn a_denied_branch_names_policy_and_statement_and_the_others_go_through() -> Res
     let refusal =
         bed.git.run(&clone, &["push", "origin", "HEAD:refs/heads/topic", "HEAD:refs/heads/release/1"])?.refused()?;
     assert!(refusal.contains("developers") && refusal.contains("releases-are-closed"), "{refusal}");
+    assert!(refusal.contains("ask the people who manage namespace team-a"), "{refusal}");
     let refs = bed.git.remote_refs(&bed.server.url("alice", "team-a/hello"))?;
     assert!(refs.contains("refs/heads/topic") && !refs.contains("release"), "{refs}");
     let refusal = bed

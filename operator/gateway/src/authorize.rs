@@ -69,10 +69,13 @@ pub(crate) fn references(
 ) -> Vec<Result<(), String>> {
     let base = request(Action::GitPush, &config.path, caller, &config.labels, ReferenceScope::Any);
     let decisions = desired.policies.evaluate_references(&base, names);
-    let explain = |decision: Decision| match decision {
-        Decision::Allowed { .. } => Ok(()),
-        Decision::ExplicitlyDenied { policy, sid } => Err(format!("denied by AccessPolicy {policy}, statement {sid}")),
-        Decision::NotAllowed => Err("no AccessPolicy allows codecommit:GitPush to this reference".to_owned()),
+    let explain = |decision: Decision| {
+        let why = match decision {
+            Decision::Allowed { .. } => return Ok(()),
+            Decision::ExplicitlyDenied { policy, sid } => format!("denied by AccessPolicy {policy}, statement {sid}"),
+            Decision::NotAllowed => "no AccessPolicy allows codecommit:GitPush to this reference".to_owned(),
+        };
+        Err(format!("{why}; {}", whom_to_ask(&config.path)))
     };
     let denied = decisions.iter().filter(|decision| !decision.is_allowed()).count();
     for decision in decisions.iter().filter(|decision| !decision.is_allowed()).take(1) {
@@ -124,27 +127,27 @@ fn record(
 }
 
 fn hidden(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Decision) -> String {
-    let why = match decision {
-        Decision::ExplicitlyDenied { policy, sid } => format!("AccessPolicy {policy}, statement {sid} denies"),
-        Decision::Allowed { .. } | Decision::NotAllowed => "no AccessPolicy allows".to_owned(),
-    };
+    let why = why(decision);
     format!(
-        "repository '{path}' was not found, or {why} {} to {}; ask the people who manage namespace {}\n",
+        "repository '{path}' was not found, or {why} {} to {}; {}\n",
         action.as_str(),
         caller.principal,
-        path.namespace
+        whom_to_ask(path)
     )
 }
 
 fn forbidden(action: Action, path: &RepositoryPath, caller: &Caller, decision: &Decision) -> String {
-    let why = match decision {
+    let why = why(decision);
+    format!("{why} {} on '{path}' to {}; {}\n", action.as_str(), caller.principal, whom_to_ask(path))
+}
+
+fn why(decision: &Decision) -> String {
+    match decision {
         Decision::ExplicitlyDenied { policy, sid } => format!("AccessPolicy {policy}, statement {sid} denies"),
         Decision::Allowed { .. } | Decision::NotAllowed => "no AccessPolicy allows".to_owned(),
-    };
-    format!(
-        "{why} {} on '{path}' to {}; ask the people who manage namespace {}\n",
-        action.as_str(),
-        caller.principal,
-        path.namespace
-    )
+    }
+}
+
+fn whom_to_ask(path: &RepositoryPath) -> String {
+    format!("ask the people who manage namespace {}", path.namespace)
 }

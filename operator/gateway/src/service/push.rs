@@ -76,10 +76,6 @@ impl Push {
         interrupt: &AtomicBool,
     ) -> Result<Report, Trouble> {
         let mut plan = Plan::authorized(request, &self.work);
-        for line in plan.explanations() {
-            // A client that has gone is noticed when the report is written.
-            let _ = channels.progress(&line);
-        }
         let received = self.receive(&plan, request.pack_follows, input, channels, interrupt)?;
         if let Err(line) = received.unpack {
             return Ok(Report::all(request, Err(line.clone()), "unpacker error"));

@@ -29,12 +29,6 @@ impl Plan {
         plan
     }
 
-    /// Lines that tell a person why references were refused.
-    pub(super) fn explanations(&self) -> Vec<String> {
-        let refused = self.commands.iter().filter_map(|(command, result)| Some((command, result.as_ref().err()?)));
-        refused.take(20).map(|(command, reason)| format!("{}: {reason}\n", command.name)).collect()
-    }
-
     /// Commands that nothing stops so far.
     pub(super) fn remaining(&self) -> impl Iterator<Item = &Command> {
         self.commands.iter().filter(|(_, result)| result.is_ok()).map(|(command, _)| command)
