@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use tests::history::{self, Plan};
+use tests::manifests::PASSWORD;
 use tests::process;
+use tests::protocol::RawClient;
 use tests::report::{bar, megabytes, say, spinner};
 use tests::{Git, Manifests, Server, ServerOptions, fixture};
 
@@ -65,11 +67,16 @@ fn run(options: &Options) -> Result<bool> {
     let idle = process::memory(server.pid(), "RssAnon")?;
 
     let progress = spinner("handing the history to both");
-    for (source, name) in [(&history, "hello"), (&refs, "other")] {
+    for (source, name, what) in [(&history, "hello", "refs/*:refs/*"), (&refs, "other", "main")] {
         peer.take(&git, source, name)?;
-        let all = ["push", "--quiet", &server.url("alice", &format!("team-a/{name}")), "refs/*:refs/*"];
-        git.ok(source, &all).with_context(|| format!("failed to push {name}"))?;
+        let push = ["push", "--quiet", &server.url("alice", &format!("team-a/{name}")), what];
+        git.ok(source, &push).with_context(|| format!("failed to push {name}"))?;
     }
+    let all = git.refs(&refs)?;
+    let branches = all.lines().filter_map(|line| line.split_once(' ')).filter(|(_, name)| *name != "refs/heads/main");
+    let names: Vec<String> = branches.map(|(_, name)| name.to_owned()).collect();
+    let client = RawClient::new(server.address(), "team-a/other", Some(("alice", PASSWORD)));
+    names.chunks(10_000).try_for_each(|names| client.create_refs(&git.head(&refs)?, names))?;
     progress.finish_and_clear();
 
     let bench =

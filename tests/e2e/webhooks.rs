@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use tests::{Server, wait};
+use tests::{Server, raw_http, wait};
 
 use crate::bed::Bed;
 
@@ -223,5 +223,34 @@ fn a_webhook_to_loopback_is_refused_unless_it_is_allowed() -> Result<()> {
     std::thread::sleep(Duration::from_secs(5));
     assert!(receiver.deliveries().is_empty());
     assert!(bed.server.log().contains("tell-ci"), "the log does not say why: {}", bed.server.log());
+    let status = status(&bed.server)?;
+    assert!(status["consecutiveFailures"].as_u64() > Some(0) && status["lastError"].is_string(), "{status}");
     Ok(())
+}
+
+#[test]
+fn two_servers_deliver_what_both_took_in_order_and_the_status_says_how_far() -> Result<()> {
+    let receiver = Receiver::start()?;
+    let bed = with_rule(&receiver, "")?;
+    let second = Server::start(bed.options().with(&["--webhook-allow-cidr", "127.0.0.0/8"]))?;
+    let work = bed.git.init("work")?;
+    let mut pushed = Vec::new();
+    for number in 0..8 {
+        let server = if number % 2 == 0 { &bed.server } else { &second };
+        pushed.push(bed.git.commit(&work, "file", &format!("{number}\n"))?);
+        bed.git.ok(&work, &["push", "--quiet", &server.url("alice", crate::bed::REPOSITORY), "main"])?;
+    }
+    wait::until("eight events", PATIENCE, || Ok((receiver.commits()?.len() >= 8).then_some(())))?;
+    assert_eq!(receiver.commits()?, pushed);
+    wait::until("the status", PATIENCE, || {
+        let statuses = [status(&bed.server)?, status(&second)?];
+        Ok(statuses.iter().any(|status| status["delivered"] == 8 && status["lastError"].is_null()).then_some(()))
+    })
+}
+
+/// What a server shows of the only target.
+fn status(server: &Server) -> Result<Value> {
+    let response = raw_http::get(server.admin_address(), "/status")?;
+    let status: Value = serde_json::from_slice(&response.body)?;
+    Ok(status["notificationTargets"][0].clone())
 }

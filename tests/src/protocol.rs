@@ -22,6 +22,10 @@ pub const FLUSH: &[u8] = b"0000";
 /// The delimiter packet.
 pub const DELIMITER: &[u8] = b"0001";
 
+/// A pack without objects.
+const EMPTY_PACK: &[u8] =
+    b"PACK\0\0\0\x02\0\0\0\0\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e";
+
 /// A pkt-line as read; special packets are `None`.
 pub fn packets(mut bytes: &[u8]) -> Result<Vec<Option<Vec<u8>>>> {
     let mut found = Vec::new();
@@ -113,6 +117,23 @@ impl RawClient {
             found.push((id.to_owned(), name.to_owned()));
         }
         Ok(found)
+    }
+
+    /// Creates references to an object that the server has; stock git takes minutes for as many as this is made for.
+    pub fn create_refs(&self, id: &str, names: &[String]) -> Result<()> {
+        let mut body = Vec::new();
+        for name in names {
+            let capabilities = if body.is_empty() { "\0report-status" } else { "" };
+            body.extend(line(format!("{} {id} {name}{capabilities}\n", "0".repeat(40))));
+        }
+        body.extend_from_slice(FLUSH);
+        body.extend_from_slice(EMPTY_PACK);
+        let response = self.post("git-receive-pack", 0, &[], &body)?;
+        let refused = packets(&response.body)?.into_iter().flatten().find(|packet| !packet.starts_with(b"ok "));
+        // The first line that is no "ok" has to be that of the pack.
+        ensure!(refused.as_deref() == Some(b"unpack ok\n"), "{} {}", response.status, response.text());
+        ensure!(!response.text().contains("ng "), "a reference was refused");
+        Ok(())
     }
 
     /// `fetch` of these ids, holding those; the pack is read and dropped.

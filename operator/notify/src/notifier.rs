@@ -21,6 +21,8 @@ use crate::stream::{Stream, StreamKey, StreamState};
 
 /// How often streams are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// When a stream is looked at again whose repository is not there, or cannot be opened.
+const RETRY: Duration = Duration::from_secs(2);
 /// Streams that deliver at the same time.
 const CONCURRENCY: usize = 32;
 
@@ -163,8 +165,11 @@ impl Notifier {
                         busy.insert(key);
                         working.spawn(stream.step());
                     }
-                    Ok(None) => {}
-                    Err(error) => tracing::debug!(repo.name = %key.path, %error, "failed to look at notifications"),
+                    Ok(None) => self.wait(key, now),
+                    Err(error) => {
+                        tracing::debug!(repo.name = %key.path, %error, "failed to look at notifications");
+                        self.wait(key, now);
+                    }
                 }
             }
         }
@@ -229,9 +234,17 @@ impl Notifier {
         self.metrics.failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
     }
 
+    /// Looks at a stream again later.
+    fn wait(&self, key: StreamKey, now: Duration) {
+        let mut state = self.state(&key);
+        state.retry_at = now + RETRY;
+        self.remember(key, state);
+    }
+
     /// Rules that are gone leave nothing in memory; their cursors stay in the bucket.
     fn forget_all_but(&self, selected: &[StreamKey]) {
         let selected: BTreeSet<&StreamKey> = selected.iter().collect();
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| selected.contains(key));
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).retain(|key| selected.contains(key));
     }
 }

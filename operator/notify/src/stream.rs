@@ -1,7 +1,8 @@
 //! One stream of deliveries: a target of a rule, for one repository.
 //!
-//! A server owns a stream while it writes its cursor. A server that sees undelivered events and a cursor that nobody has moved for
-//! the time of the lease takes over; whoever finds the next number taken has lost the stream and stops.
+//! A server owns a stream while it writes its cursor, and gives it up when nothing is left to deliver, so that the next event goes
+//! out at once from the server that took the push. A server that sees undelivered events and a cursor that nobody has moved for the
+//! time of the lease takes over; whoever finds the next number taken has lost the stream and stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use crate::sender::Sender;
 const LEASE: Duration = Duration::from_secs(20);
 /// Entries handled before others get their turn.
 const BATCH: u64 = 64;
-/// How often the log is asked for entries of other servers.
+/// How often the log is asked for entries of other servers; a quiet one twice as rarely each time.
 const POLL: Duration = Duration::from_secs(3);
+const QUIET_POLL: Duration = Duration::from_mins(1);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(5);
 /// Cursor records are cleared away after this many.
@@ -51,6 +53,8 @@ pub(crate) struct StreamState {
     /// Events of the entry after the cursor that went out already.
     sent: usize,
     polled_at: Option<Duration>,
+    /// Polls in a row that brought nothing.
+    quiet: u32,
     pub(crate) retry_at: Duration,
     pub(crate) failures: u32,
     pub(crate) last_error: Option<String>,
@@ -91,10 +95,9 @@ impl Stream {
     /// Where a new stream begins: after what the log holds when the rule is first seen.
     pub(crate) async fn begin(&mut self, start: u64) -> Result<(), Error> {
         if self.state.record.is_none() && self.cursor.newest().await?.is_none() {
-            let record = self.record_of(start);
+            let record = self.record_of(start, Duration::ZERO);
             if self.cursor.write(1, &record).await? {
                 self.keep(1, record);
-                self.state.owned = true;
             }
         }
         Ok(())
@@ -102,17 +105,17 @@ impl Stream {
 
     async fn advance(&mut self) -> Result<(), Error> {
         let now = self.clock.monotonic();
-        if self.state.polled_at.is_none_or(|polled| now.saturating_sub(polled) >= POLL) {
+        let pause = POLL.saturating_mul(1 << self.state.quiet.min(16)).min(QUIET_POLL);
+        if self.state.polled_at.is_none_or(|polled| now.saturating_sub(polled) >= pause) {
             self.state.polled_at = Some(now);
+            self.state.quiet = self.state.quiet.saturating_add(1);
             self.repository.snapshot().await?;
         }
         let known = self.repository.known().generation;
-        if self.state.owned && self.state.delivered().is_some_and(|delivered| delivered >= known) {
-            return Ok(());
+        if let Some(delivered) = self.state.delivered().filter(|delivered| *delivered >= known) {
+            return self.give_up_when_idle(delivered).await;
         }
-        if !self.state.owned && self.state.delivered().is_some_and(|delivered| delivered >= known) {
-            return Ok(());
-        }
+        self.state.quiet = 0;
         if !self.hold(known).await? {
             // Somebody else's, for now: looking means listing, so not at every turn.
             self.state.retry_at = now + POLL;
@@ -126,7 +129,7 @@ impl Stream {
                 Delivered::Nothing => reached = generation,
                 Delivered::All => {
                     reached = generation;
-                    if !self.write(reached).await? {
+                    if !self.write(reached, LEASE).await? {
                         return Ok(());
                     }
                 }
@@ -134,7 +137,7 @@ impl Stream {
             }
         }
         if self.state.delivered().is_some_and(|written| written < reached) {
-            self.write(reached).await?;
+            self.write(reached, LEASE).await?;
         }
         Ok(())
     }
@@ -147,31 +150,40 @@ impl Stream {
                 return Ok(true);
             }
             let delivered = self.state.delivered().unwrap_or(0);
-            return self.write(delivered).await;
+            return self.write(delivered, LEASE).await;
         }
         let Some((number, record)) = self.cursor.newest().await? else {
             self.begin(known).await?;
-            return Ok(self.state.owned);
+            return Ok(false);
         };
+        let lease = Duration::from_secs(record.lease_seconds);
+        let delivered = record.delivered;
         if self.state.record.as_ref().is_none_or(|(seen, _)| *seen != number) {
             self.keep(number, record);
-            return Ok(false);
         }
-        let lease = Duration::from_secs(record.lease_seconds);
-        if record.delivered >= known || now.saturating_sub(self.state.seen_at) < lease {
+        if delivered >= known || now.saturating_sub(self.state.seen_at) < lease {
             return Ok(false);
         }
         self.state.owned = true;
         self.state.sent = 0;
-        let taken = self.write(record.delivered).await?;
-        if taken {
+        let taken = self.write(delivered, LEASE).await?;
+        if taken && !lease.is_zero() {
             tracing::info!(rule.name = self.key.rule, target.name = self.key.target, repo.name = %self.key.path, "took over deliveries");
         }
         Ok(taken)
     }
 
-    fn record_of(&self, delivered: u64) -> CursorRecord {
-        CursorRecord { owner: self.owner.clone(), delivered, lease_seconds: LEASE.as_secs() }
+    /// Everything is delivered: after a while the stream is anybody's.
+    async fn give_up_when_idle(&mut self, delivered: u64) -> Result<(), Error> {
+        let idle = self.clock.monotonic().saturating_sub(self.state.seen_at) >= LEASE / 2;
+        if self.state.owned && idle && self.write(delivered, Duration::ZERO).await? {
+            self.state.owned = false;
+        }
+        Ok(())
+    }
+
+    fn record_of(&self, delivered: u64, lease: Duration) -> CursorRecord {
+        CursorRecord { owner: self.owner.clone(), delivered, lease_seconds: lease.as_secs() }
     }
 
     fn keep(&mut self, number: u64, record: CursorRecord) {
@@ -180,9 +192,9 @@ impl Stream {
     }
 
     /// Writes the next cursor record; false when the stream was lost to another server.
-    async fn write(&mut self, delivered: u64) -> Result<bool, Error> {
+    async fn write(&mut self, delivered: u64, lease: Duration) -> Result<bool, Error> {
         let number = self.state.record.as_ref().map_or(1, |(number, _)| number + 1);
-        let record = self.record_of(delivered);
+        let record = self.record_of(delivered, lease);
         if !self.cursor.write(number, &record).await? {
             self.state.owned = false;
             self.state.record = None;

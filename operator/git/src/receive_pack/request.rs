@@ -62,7 +62,7 @@ pub enum RequestError {
     #[error("the push ends before its commands do")]
     Truncated,
     /// More commands than allowed.
-    #[error("the push changes more than {0} references")]
+    #[error("the push changes more than {0} references: push them in parts, or have limits.references raised")]
     TooManyRefs(u32),
     /// From a shallow clone.
     #[error("pushing from a shallow clone is not supported yet: run `git fetch --unshallow` first")]
