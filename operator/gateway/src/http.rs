@@ -14,6 +14,8 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::RustlsAcceptor;
 use git::advertise::{Service, Version};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
@@ -75,16 +77,19 @@ pub async fn serve(
         stopping.cancelled().await;
         connections.graceful_shutdown(Some(grace));
     });
+    // Or the last packet of an answer waits for the client's delayed acknowledgement: 40 ms for each git command.
+    let no_delay = NoDelayAcceptor::new();
     let outcome = match tls {
         None => {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            let mut server = axum_server::from_tcp(listener)?.acceptor(no_delay).handle(handle);
             configure(server.http_builder());
             server.serve(service).await
         }
         Some(files) => {
             let config = tls::load(&files).await?;
             tls::reload_when_changed(files, config.clone(), stop);
-            let mut server = axum_server::from_tcp_rustls(listener, config)?.handle(handle);
+            let acceptor = RustlsAcceptor::new(config).acceptor(no_delay);
+            let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
             configure(server.http_builder());
             server.serve(service).await
         }
