@@ -21,7 +21,7 @@ use crate::stream::{Stream, StreamKey, StreamState};
 
 /// How often streams are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// When a stream is looked at again whose repository is not there, or cannot be opened.
+/// When a stream is looked at again whose repository cannot be opened.
 const RETRY: Duration = Duration::from_secs(2);
 /// Streams that deliver at the same time.
 const CONCURRENCY: usize = 32;
@@ -69,8 +69,6 @@ pub struct Notifier {
     clock: Arc<dyn Clock>,
     owner: String,
     streams: Mutex<BTreeMap<StreamKey, StreamState>>,
-    /// Streams whose repository did not exist when it was looked at: its events count from the first.
-    absent: Mutex<BTreeSet<StreamKey>>,
 }
 
 impl Notifier {
@@ -98,7 +96,6 @@ impl Notifier {
             clock,
             owner: hex::encode(owner),
             streams: Mutex::default(),
-            absent: Mutex::default(),
         }))
     }
 
@@ -165,7 +162,7 @@ impl Notifier {
                         busy.insert(key);
                         working.spawn(stream.step());
                     }
-                    Ok(None) => self.wait(key, now),
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(repo.name = %key.path, %error, "failed to look at notifications");
                         self.wait(key, now);
@@ -192,7 +189,7 @@ impl Notifier {
         keys
     }
 
-    /// What a stream needs to work; `None` while its repository does not exist.
+    /// What a stream needs to work; `None` when its rule or repository is not wanted any more.
     async fn open(&self, key: &StreamKey) -> Result<Option<Stream>, store::Error> {
         let desired = Arc::clone(&self.desired.borrow());
         let rule = desired.rules.iter().find(|rule| rule.namespace == key.path.namespace && rule.name == key.rule);
@@ -200,11 +197,9 @@ impl Notifier {
         let (Some(rule), Some(config)) = (rule, config) else { return Ok(None) };
         let target = rule.targets.iter().find(|target| target.name == key.target);
         let (Some(target), Some(store)) = (target, self.stores.get(&config.store)) else { return Ok(None) };
-        let Some(id) = store.find(&key.path).await? else {
-            self.absent.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-            return Ok(None);
-        };
-        let mut stream = Stream {
+        // Made if need be: only a repository that exists has a place to say, before the first push, where the stream begins.
+        let id = store.find_or_create(&key.path).await?;
+        Ok(Some(Stream {
             key: key.clone(),
             rule: Arc::clone(rule),
             target: target.clone(),
@@ -215,12 +210,7 @@ impl Notifier {
             metrics: self.metrics.clone(),
             owner: self.owner.clone(),
             state: self.state(key),
-        };
-        let was_absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
-        if was_absent && stream.state.delivered().is_none() {
-            stream.begin(0).await?;
-        }
-        Ok(Some(stream))
+        }))
     }
 
     fn state(&self, key: &StreamKey) -> StreamState {
@@ -245,6 +235,5 @@ impl Notifier {
     fn forget_all_but(&self, selected: &[StreamKey]) {
         let selected: BTreeSet<&StreamKey> = selected.iter().collect();
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| selected.contains(key));
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner).retain(|key| selected.contains(key));
     }
 }

@@ -90,7 +90,7 @@ impl StoreError {
     }
 }
 
-/// An object store. Keys are relative to the store's prefix, made in [`crate::keys`] only.
+/// An object store. Keys are relative to the store's prefix, made in `keys.rs` only.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + 'static {
     /// Creates an object that must not exist (`If-None-Match: *`), in one attempt.
