@@ -100,7 +100,7 @@ impl std::str::FromStr for NamedStore {
 /// Arguments of `codekeep serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Folder of manifests: Repositories, `AccessPolicies`, `NotificationRules` and their Secrets
+    /// Folder of manifests: repositories, policies, rules and their Secrets
     #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
     pub(crate) manifests: PathBuf,
     #[command(flatten)]

@@ -132,3 +132,25 @@ fn git_asks_for_a_password_first_and_then_gets_in() -> Result<()> {
     bed.git.clone(&bed.server.url("alice", "team-a/hello"), "clone")?;
     Ok(())
 }
+
+#[test]
+fn requests_are_counted_by_what_became_of_them() -> Result<()> {
+    let bed = Bed::filled(2)?;
+    let count = |verb: &str, outcome: &str| {
+        bed.server.metric("codekeep_git_requests_total", &format!("outcome=\"{outcome}\",verb=\"{verb}\""))
+    };
+    let pushed = count("push", "ok")?;
+    let clone = bed.git.clone(&bed.server.url("alice", "team-a/hello"), "clone")?;
+    bed.git.commit(&clone, "file", "text")?;
+    bed.git.ok(&clone, &["push", "--quiet", "origin", "HEAD:refs/heads/topic"])?;
+    bed.git.run(&clone, &["push", "--quiet", "origin", "HEAD:refs/heads/release/1"])?.refused()?;
+    let client = RawClient::new(bed.server.address(), "team-a/hello", Some(("alice", PASSWORD)));
+    client.post("git-receive-pack", 0, &[], b"0009nonsense")?;
+    wait::until("the counts", Duration::from_secs(5), || {
+        let counts = [count("push", "ok")? - pushed, count("push", "refused")?, count("push", "invalid")?];
+        Ok((counts.map(|count| count > 0.5) == [true; 3]).then_some(()))
+    })?;
+    assert!(count("fetch", "ok")? > 0.5 && count("advertise-fetch", "unauthenticated")? > 0.5);
+    assert!(bed.server.metric("codekeep_git_requests_in_flight", "")? < 0.5);
+    Ok(())
+}

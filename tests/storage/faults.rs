@@ -77,3 +77,17 @@ async fn a_failed_transfer_leaves_nothing_behind() -> Result<()> {
     ensure!(std::fs::read_dir(folder.path())?.count() == 1, "a half download was left in the folder");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_large_upload_whose_last_answer_is_lost_is_there() -> Result<()> {
+    let Proxied { proxy, store, server: _server } = Proxied::start().await?;
+    let folder = TempDir::new()?;
+    let up = folder.path().join("up");
+    std::fs::write(&up, tests::random::Sequence::new(4).bytes(40_000_000))?;
+    proxy.set([Rule::new("POST", "uploadId", Fault::AnswerLost)]);
+    store.upload("packs/large", &up).await?;
+    ensure!(proxy.count("POST", "uploadId") > 1, "the last call was not lost");
+    proxy.set([Rule::new("POST", "uploadId", Fault::RequestLost)]);
+    ensure!(store.upload("packs/other", &up).await.is_err(), "an upload that was never completed");
+    Ok(())
+}

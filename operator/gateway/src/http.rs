@@ -7,7 +7,7 @@ mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,6 +21,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::RepositoryPath;
+use model::desired::RepositoryConfig;
 use model::policy::{Action, Principal};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -30,6 +31,7 @@ use tower_http::map_request_body::MapRequestBodyLayer;
 use crate::authn::{Claim, Identity};
 use crate::authorize::{self, Caller, Denial};
 use crate::gateway::Gateway;
+use crate::metrics::Measure;
 use crate::service::{self, Work};
 use path::{Address, Endpoint};
 pub use tls::TlsFiles;
@@ -109,22 +111,26 @@ async fn handle(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let started = Instant::now();
     let request_id = request_id(request.headers(), &gateway);
-    gateway.metrics.in_flight.inc();
-    let (verb, mut response) = route(&gateway, peer, request, &request_id).await;
-    gateway.metrics.in_flight.dec();
+    let address = path::parse(request.uri().path(), request.uri().query());
+    let measure = gateway.metrics.begin(address.as_ref().map_or("other", |address| verb(address.endpoint)));
+    let mut response = match address {
+        Some(address) => route(&gateway, peer, &address, request, &request_id, &measure).await,
+        None => respond::not_a_repository(request.uri().path()),
+    };
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }
     let status = response.status();
-    gateway.metrics.finished(verb, respond::outcome(status), started.elapsed());
+    if let Some(outcome) = respond::failure(status) {
+        measure.settle(outcome);
+    }
     tracing::info!(
         request.id = request_id,
-        verb,
+        verb = measure.verb(),
         status = status.as_u16(),
         source.ip = %peer.ip(),
-        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms = u64::try_from(measure.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request answered"
     );
     response
@@ -145,18 +151,23 @@ fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
     )
 }
 
-async fn route(gateway: &Arc<Gateway>, peer: SocketAddr, request: Request, id: &str) -> (&'static str, Response) {
-    let Some(address) = path::parse(request.uri().path(), request.uri().query()) else {
-        return ("other", respond::not_a_repository(request.uri().path()));
-    };
-    let verb = verb(address.endpoint);
+async fn route(
+    gateway: &Arc<Gateway>,
+    peer: SocketAddr,
+    address: &Address,
+    request: Request,
+    id: &str,
+    measure: &Arc<Measure>,
+) -> Response {
     // A body may not be shared between threads, so it stays apart while others are waited for.
     let (parts, body) = request.into_parts();
-    let response = match prepare(gateway, peer, &address, &parts, id).await {
-        Ok((work, service)) => dispatch(work, address.endpoint, service, &parts, body).await,
+    match prepare(gateway, peer, address, &parts, id).await {
+        Ok((config, caller, service)) => {
+            let work = Work { gateway: Arc::clone(gateway), config, caller, measure: Arc::clone(measure) };
+            dispatch(work, address.endpoint, service, &parts, body).await
+        }
         Err(response) => *response,
-    };
-    (verb, response)
+    }
 }
 
 fn verb(endpoint: Endpoint) -> &'static str {
@@ -176,7 +187,7 @@ async fn prepare(
     address: &Address,
     request: &Parts,
     id: &str,
-) -> Result<(Work, Service), Box<Response>> {
+) -> Result<(Arc<RepositoryConfig>, Caller, Service), Box<Response>> {
     let desired = gateway.desired();
     let headers = &request.headers;
     let host = headers
@@ -220,7 +231,7 @@ async fn prepare(
             format!("repository '{path}' is suspended; ask the people who manage namespace {}\n", path.namespace);
         return Err(respond::text(StatusCode::FORBIDDEN, text).into());
     }
-    Ok((Work { gateway: Arc::clone(gateway), config, caller }, service))
+    Ok((config, caller, service))
 }
 
 async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Parts, body: Body) -> Response {

@@ -1,6 +1,7 @@
 //! What the gateway counts. Labels are verbs and outcomes, never repositories or users.
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -9,7 +10,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 pub(crate) struct GatewayMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
-    pub(crate) in_flight: IntGauge,
+    in_flight: IntGauge,
     pub(crate) received_bytes: IntCounter,
     pub(crate) sent_bytes: IntCounter,
     decisions: IntCounterVec,
@@ -47,12 +48,46 @@ impl GatewayMetrics {
         Ok(Self { requests, seconds, in_flight, received_bytes, sent_bytes, decisions })
     }
 
-    pub(crate) fn finished(&self, verb: &'static str, outcome: &'static str, time: Duration) {
-        self.requests.with_label_values(&[verb, outcome]).inc();
-        self.seconds.with_label_values(&[verb]).observe(time.as_secs_f64());
+    /// Begins to measure a request.
+    pub(crate) fn begin(&self, verb: &'static str) -> Arc<Measure> {
+        self.in_flight.inc();
+        Arc::new(Measure { metrics: self.clone(), verb, started: Instant::now(), outcome: OnceLock::new() })
     }
 
     pub(crate) fn decided(&self, action: &'static str, decision: &'static str) {
         self.decisions.with_label_values(&[action, decision]).inc();
+    }
+}
+
+/// A request under way; counted when the last one who works on it, be it the task that writes the answer's body, is done.
+pub(crate) struct Measure {
+    metrics: GatewayMetrics,
+    verb: &'static str,
+    started: Instant,
+    outcome: OnceLock<&'static str>,
+}
+
+impl Measure {
+    pub(crate) fn verb(&self) -> &'static str {
+        self.verb
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What went wrong; the first to say so is right. Nobody: the request went well.
+    pub(crate) fn settle(&self, outcome: &'static str) {
+        let _ = self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Measure {
+    fn drop(&mut self) {
+        let well = if std::thread::panicking() { "error" } else { "ok" };
+        let outcome = self.outcome.get().copied().unwrap_or(well);
+        self.metrics.requests.with_label_values(&[self.verb, outcome]).inc();
+        self.metrics.seconds.with_label_values(&[self.verb]).observe(self.elapsed().as_secs_f64());
+        self.metrics.in_flight.dec();
     }
 }

@@ -20,6 +20,7 @@ use crate::authorize::Caller;
 use crate::gateway::Gateway;
 use crate::http::body::{self, BodyWriter};
 use crate::http::respond;
+use crate::metrics::Measure;
 pub(crate) use fetch::fetch;
 pub(crate) use open_packs::OpenPacks;
 pub(crate) use push::push;
@@ -30,6 +31,7 @@ pub(crate) struct Work {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) config: Arc<RepositoryConfig>,
     pub(crate) caller: Caller,
+    pub(crate) measure: Arc<Measure>,
 }
 
 /// Why work could not begin or go on, as the client reads it.
@@ -64,6 +66,11 @@ impl Trouble {
     /// The line with the request's id, so that the operator finds the log.
     pub(crate) fn line(&self, work: &Work) -> String {
         format!("{} (request {})", self.line, work.caller.request_id)
+    }
+
+    /// The label of the trouble in metrics.
+    fn outcome(&self) -> &'static str {
+        if self.kind == Kind::Unavailable { "unavailable" } else { "error" }
     }
 
     fn response(&self, work: &Work) -> Response {

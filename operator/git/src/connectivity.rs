@@ -24,8 +24,8 @@ pub struct Check<'a> {
     pub ingested: Option<&'a Ingested>,
     /// The objects of the repository together with those of the pack.
     pub all: &'a dyn Existing,
-    /// The objects of the pack alone; [`crate::existing::Nothing`] without one.
-    pub received: &'a dyn Existing,
+    /// Whether an object came in the pack.
+    pub is_received: &'a dyn Fn(&ObjectId) -> bool,
     /// The objects of the repository without the pack.
     pub before: &'a dyn Existing,
     /// What the references point to now.
@@ -75,7 +75,7 @@ pub fn check(check: &Check<'_>) -> Result<Connected, ConnectivityError> {
     }
     if !check.dropped_tips.is_empty() {
         // What came in the pack is the client's own, whatever the repository once had.
-        let old_tips = accepted.iter().filter(|id| check.before.contains(id) && !check.received.contains(id));
+        let old_tips = accepted.iter().filter(|id| check.before.contains(id) && !(check.is_received)(id));
         let wanted: Vec<ObjectId> = links.iter().map(|(id, _)| *id).chain(old_tips.copied()).collect();
         if let Some(missing) = dropped::only_dropped(check.before, &wanted, check.refs, check.dropped_tips)? {
             return Err(ConnectivityError::Missing(missing));

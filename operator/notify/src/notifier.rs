@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use ipnet::IpNet;
 use model::clock::{Clock, Random};
 use model::desired::DesiredState;
@@ -117,23 +118,19 @@ impl Notifier {
 
     /// Marks where new streams begin; called once before clients are served, so that nothing pushed later is missed.
     pub async fn prime(&self) {
-        for key in self.selected() {
-            match self.open(&key).await {
-                Ok(Some(mut stream)) => {
-                    let begun = async {
-                        let start = stream.repository.snapshot().await?.generation;
-                        stream.begin(start).await
-                    };
-                    if let Err(error) = begun.await {
-                        tracing::warn!(rule.name = key.rule, repo.name = %key.path, %error, "failed to mark where notifications begin");
-                    }
-                    self.remember(key, stream.state);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(rule.name = key.rule, repo.name = %key.path, %error, "failed to look at notifications");
-                }
-            }
+        stream::iter(self.selected()).for_each_concurrent(CONCURRENCY, |key| self.mark(key)).await;
+    }
+
+    async fn mark(&self, key: StreamKey) {
+        let marked = async {
+            let Some(mut stream) = self.open(&key).await? else { return Ok(()) };
+            let start = stream.repository.snapshot().await?.generation;
+            stream.begin(start).await?;
+            self.remember(key.clone(), stream.state);
+            Ok::<_, store::Error>(())
+        };
+        if let Err(error) = marked.await {
+            tracing::warn!(rule.name = key.rule, repo.name = %key.path, %error, "failed to mark where notifications begin");
         }
     }
 

@@ -1,13 +1,13 @@
 //! `codekeep fsck`: everything that stores hold, verified down to the hash of every object. Exit code 0: sound; 1: something is
 //! wrong; 2: not everything could be checked.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use model::RepositoryPath;
 use prometheus::Registry;
-use store::{CheckReport, Repositories};
+use store::CheckReport;
 
 use crate::args::FsckArgs;
 use crate::stores;
@@ -38,7 +38,8 @@ async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
             named => named.to_vec(),
         };
         for path in paths {
-            let report = check(repositories, &path).await;
+            tracing::info!(repo.name = %path, "checking");
+            let report = repositories.check(&path).await;
             let report = report.with_context(|| format!("failed to check {path} {in_store}"))?;
             if let Some(report) = report {
                 print(&path, &report)?;
@@ -54,13 +55,6 @@ async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
         say("the catalog lists no repository: nothing to check")?;
     }
     Ok(sound)
-}
-
-async fn check(repositories: &Repositories, path: &RepositoryPath) -> Result<Option<CheckReport>, store::Error> {
-    if std::io::stderr().is_terminal() {
-        tracing::info!(repo.name = %path, "checking");
-    }
-    repositories.check(path).await
 }
 
 fn print(path: &RepositoryPath, report: &CheckReport) -> anyhow::Result<()> {

@@ -64,14 +64,14 @@ pub(crate) fn git(content_type: &str, body: Body) -> Response {
     response
 }
 
-/// The label of a status in metrics.
-pub(crate) fn outcome(status: StatusCode) -> &'static str {
+/// The label of a status in metrics, unless the request went well so far.
+pub(crate) fn failure(status: StatusCode) -> Option<&'static str> {
     match status.as_u16() {
-        200..400 => "ok",
-        401 => "unauthenticated",
-        403 | 404 => "denied",
-        400..500 => "invalid",
-        503 => "unavailable",
-        _ => "error",
+        200..400 => None,
+        401 => Some("unauthenticated"),
+        403 | 404 => Some("denied"),
+        400..500 => Some("invalid"),
+        503 => Some("unavailable"),
+        _ => Some("error"),
     }
 }

@@ -31,6 +31,7 @@ pub(crate) async fn fetch(work: Work, version: Version, mut input: Box<dyn BufRe
         let view = refs::View::new(&snapshot, &opened, &asked.config);
         let view = view.borrow();
         if let Err(error) = answer(version, &mut *input, &view, out, interrupt, &asked) {
+            asked.measure.settle(outcome(&*error));
             tracing::info!(request.id = asked.caller.request_id, repo.name = %asked.config.path, error = %chain(&*error), "fetch failed");
         }
     })
@@ -55,16 +56,19 @@ fn answer(
                 return Ok(out.write_all(&bytes)?);
             }
             Ok(Command::Fetch(request)) => request,
-            Err(error) => return refuse(&error, &note, out),
+            Err(error) => return refuse(&error, &note, out, work),
         }
     } else {
         match upload_pack::parse_v0(input) {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
-            Err(error) => return refuse(&error, &note, out),
+            Err(error) => return refuse(&error, &note, out, work),
         }
     };
     let outcome = upload_pack::respond(&request, view, out, &note, interrupt)?;
+    if outcome.refused.is_some() {
+        work.measure.settle("invalid");
+    }
     tracing::info!(
         request.id = work.caller.request_id,
         repo.name = %work.config.path,
@@ -77,7 +81,15 @@ fn answer(
     Ok(())
 }
 
-fn refuse(error: &RequestError, note: &str, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+fn refuse(error: &RequestError, note: &str, out: &mut dyn Write, work: &Work) -> Result<(), Box<dyn Error>> {
+    work.measure.settle("invalid");
     out.write_all(&pktline::error_line(&format!("{error} {note}")))?;
     Err(error.to_string().into())
+}
+
+/// The label in metrics: a client that went away is no fault of ours.
+fn outcome(error: &(dyn Error + 'static)) -> &'static str {
+    let gone = error.is::<std::io::Error>()
+        || matches!(error.downcast_ref(), Some(upload_pack::Error::Write(_) | upload_pack::Error::Interrupted));
+    if gone { "aborted" } else { "error" }
 }

@@ -27,8 +27,9 @@ pub(crate) async fn push(work: Work, mut input: Box<dyn BufRead + Send>) -> Resp
     };
     let runtime = Handle::current();
     let task = Push { work: work.clone(), repository, runtime, turn };
-    stream(&work, "application/x-git-receive-pack-result", move |out, interrupt| {
+    stream(&work.clone(), "application/x-git-receive-pack-result", move |out, interrupt| {
         if let Err(error) = task.run(&mut *input, out, interrupt) {
+            work.measure.settle("aborted");
             tracing::debug!(%error, "the client of a push went away");
         }
     })
@@ -48,6 +49,7 @@ impl Push {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(refusal) => {
+                self.work.measure.settle("invalid");
                 tracing::info!(request.id = self.work.caller.request_id, reason = %refusal, "push refused");
                 return receive_pack::write_refusal(&refusal, out);
             }
@@ -56,10 +58,16 @@ impl Push {
         let report = match self.decide(&request, input, &mut channels, interrupt) {
             Ok(report) => report,
             Err(trouble) => {
+                self.work.measure.settle(trouble.outcome());
                 let line = trouble.line(&self.work);
                 Report::all(&request, Err(line.clone()), &line)
             }
         };
+        if report.unpack.is_err() {
+            self.work.measure.settle("invalid");
+        } else if !request.refused.is_empty() || report.refs.iter().any(|(_, result)| result.is_err()) {
+            self.work.measure.settle("refused");
+        }
         let encoded = report.encode(&request);
         channels.data(&encoded)?;
         channels.finish()?;
@@ -107,6 +115,7 @@ impl Push {
                     error = %super::chain(&error),
                     "push not committed"
                 );
+                self.work.measure.settle(if error.kind() == Kind::Unavailable { "unavailable" } else { "error" });
                 let line = match (&error, error.kind()) {
                     (CommitError::Failed(_), Kind::Unavailable) => {
                         "storage is not available, nothing was changed, try again".to_owned()

@@ -5,7 +5,6 @@ use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
 use gix::objs::compute_hash;
 
 use super::*;
-use crate::existing::Nothing;
 
 /// Objects in memory.
 #[derive(Default, Clone)]
@@ -87,7 +86,7 @@ fn push_on_top_is_connected_and_exact() {
         tips: &[(branch("main"), tip)],
         ingested: Some(&ingested),
         all: &all,
-        received: &Nothing,
+        is_received: &|_| false,
         before: &before,
         refs: &[base],
         dropped_tips: &[],
@@ -110,7 +109,7 @@ fn missing_link_is_named() {
         tips: &[(branch("main"), tip)],
         ingested: Some(&ingested),
         all: &all,
-        received: &Nothing,
+        is_received: &|_| false,
         before: &before,
         refs: &[],
         dropped_tips: &[],
@@ -130,7 +129,7 @@ fn tips_must_be_there_and_branches_must_be_commits() {
         tips: &[(branch("good"), commit), (branch("blob"), blob), (branch("gone"), absent), (tag, blob)],
         ingested: None,
         all: &all,
-        received: &Nothing,
+        is_received: &|_| false,
         before: &all,
         refs: &[commit],
         dropped_tips: &[],
@@ -165,7 +164,7 @@ fn push_may_not_build_on_what_was_dropped() {
             tips: &[(branch("main"), tip)],
             ingested: Some(&ingested),
             all: &all,
-            received: &Nothing,
+            is_received: &|_| false,
             before: &before,
             refs: &[kept],
             dropped_tips: &[gone],
@@ -189,7 +188,7 @@ fn reference_may_not_be_put_back_on_what_was_dropped_without_sending_it() {
         tips: Box::leak(Box::new([(branch("main"), tip)])),
         ingested: None,
         all: &before,
-        received: &Nothing,
+        is_received: &|_| false,
         before: &before,
         refs: Box::leak(Box::new([kept])),
         dropped_tips: Box::leak(Box::new([gone])),
@@ -198,7 +197,7 @@ fn reference_may_not_be_put_back_on_what_was_dropped_without_sending_it() {
     assert!(check(&question(kept)).is_ok());
     // Sent once more, it is as good as new.
     let ingested = pack(&[], &[gone]);
-    let sent = Check { ingested: Some(&ingested), received: &before, ..question(gone) };
+    let sent = Check { ingested: Some(&ingested), is_received: &|id| *id == gone, ..question(gone) };
     assert_eq!(check(&sent).unwrap(), Connected { exact: true, refused: vec![] });
 }
 

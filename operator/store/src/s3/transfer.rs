@@ -85,6 +85,10 @@ impl S3Store {
             Err(error) => Err(error),
         };
         if completed.is_err() {
+            // The answer may have been lost and the SDK's next try told that there is no such upload.
+            if self.has_size(key, size).await {
+                return Ok(());
+            }
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(self.key(key)).upload_id(upload);
             if let Err(error) = abort.send().await {
                 tracing::warn!(
@@ -95,6 +99,11 @@ impl S3Store {
             }
         }
         completed
+    }
+
+    async fn has_size(&self, key: &str, size: u64) -> bool {
+        let head = self.client.head_object().bucket(&self.bucket).key(self.key(key)).send().await;
+        head.is_ok_and(|head| head.content_length().and_then(|length| u64::try_from(length).ok()) == Some(size))
     }
 
     /// Uploads one part, given as number, offset and length.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use git::connectivity::{self, Check, Connected, ConnectivityError};
-use git::existing::{Existing, Nothing, Stored};
+use git::existing::Stored;
 use git::ingest::{IngestError, Ingested, ingest};
 use git::odb::{PackPaths, Packs};
 use git::sideband;
@@ -194,27 +194,35 @@ impl Push {
     ) -> Result<Connected, ConnectivityError> {
         let refs: Vec<ObjectId> = base.snapshot.refs.iter().map(|(_, id)| *id).collect();
         let before = &Stored::new(&base.opened.packs);
-        let check = |all: &Stored<'_>, received: &dyn Existing| {
+        let check = |all: &Stored<'_>, is_received: &dyn Fn(&ObjectId) -> bool| {
             connectivity::check(&Check {
                 tips,
                 ingested,
                 all,
-                received,
+                is_received,
                 before,
                 refs: &refs,
                 dropped_tips: &base.snapshot.dropped_tips,
             })
         };
-        match (self.with_pack(&base.opened, ingested), Packs::open(&paths(ingested))) {
-            (Ok(all), Ok(received)) => check(&Stored::new(&all), &Stored::new(&received)),
+        match self.with_pack(&base.opened, ingested) {
+            Ok(all) => {
+                let received = &all.packs()[base.opened.packs.packs().len()..];
+                check(&Stored::new(&all), &|id| received.iter().any(|pack| pack.contains(id)))
+            }
             // The pack was just written; what cannot be opened now is reported by the caller, who opens it too.
-            _ => check(before, &Nothing),
+            Err(_) => check(before, &|_| false),
         }
     }
 
     /// The repository's packs with the received one.
     fn with_pack(&self, opened: &Opened, ingested: Option<&Ingested>) -> Result<Packs, Trouble> {
-        opened.packs.extended(&paths(ingested)).map_err(|error| Trouble::internal(&error, &self.work))
+        let more = ingested.map(|Ingested { pack, index, .. }| PackPaths {
+            pack: pack.clone(),
+            index: index.clone(),
+            exact: false,
+        });
+        opened.packs.extended(more.as_slice()).map_err(|error| Trouble::internal(&error, &self.work))
     }
 
     /// Old values that nothing visible leads to afterwards, as far as that is cheap to know.
@@ -236,16 +244,6 @@ impl Push {
         }
         Ok(dropped)
     }
-}
-
-/// The received pack, if there is one.
-fn paths(ingested: Option<&Ingested>) -> Vec<PackPaths> {
-    let paths = ingested.map(|Ingested { pack, index, .. }| PackPaths {
-        pack: pack.clone(),
-        index: index.clone(),
-        exact: false,
-    });
-    paths.into_iter().collect()
 }
 
 fn ingest_trouble(error: &IngestError, work: &Work) -> Trouble {
