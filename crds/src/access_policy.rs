@@ -147,9 +147,17 @@ pub struct AccessPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them. Reconciling and Stalled are absent when all is well.
+    /// Ready, Reconciling and Stalled, as kstatus reads them, and Accepted and Enforced. Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Running git-server pods that may have to enforce this policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pods: Option<i64>,
+    /// Those of them that enforce this very generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pods_enforcing: Option<i64>,
 }

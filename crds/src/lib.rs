@@ -22,9 +22,13 @@ pub use access_policy::{
 pub use credential::GIT_CREDENTIAL;
 pub use definition::{Definition, definitions, manifests};
 pub use notification_rule::{
-    EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, SecretKeyRef, Target, Webhook,
+    EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, Scheme, SecretKeyRef, ServiceTarget, Target,
+    Webhook,
 };
-pub use repository::{DeletionPolicy, Limits, Repository, RepositorySpec, RepositoryStatus};
+pub use repository::{
+    Dedicated, DedicatedStorage, DeletionPolicy, Limits, LocalSecretRef, Repository, RepositorySpec, RepositoryStatus, Resources,
+    Serving, ServingMode,
+};
 pub use repository_selector::{LabelSelector, RepositorySelector};
 
 /// The API group of our kinds.
@@ -35,6 +39,9 @@ pub const VERSION: &str = "v1alpha1";
 
 /// On a Repository with `deletionPolicy: Delete`: its value is the resource's own name, and only then is data deleted.
 pub const CONFIRM_DELETION: &str = "codekeep.dev/confirm-deletion";
+
+/// On a resource: a value that changes asks for a reconcile at once; status repeats the value that was acted upon.
+pub const REQUESTED_AT: &str = "codekeep.dev/requested-at";
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! `NotificationRule`: which events of which repositories go where.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,8 +80,10 @@ pub struct Target {
 /// An address that events are posted to.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.url) != has(self.service)")
+    .message("a webhook needs exactly one of url and service; write url: https://... or service: {name: ...}"))]
 pub struct Webhook {
-    /// The address, http or https. Private, loopback and link-local networks are refused unless the platform team permits them.
+    /// The address, http or https; or `service` in its place. Private, loopback and link-local networks are refused unless the platform team permits them.
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(
         validation = Rule::new("self.matches('^https?://')")
@@ -93,10 +95,54 @@ pub struct Webhook {
         validation = Rule::new("!self.contains('#')")
             .message("webhook.url must not hold a fragment, which is never sent; remove '#' and what follows")
     )]
-    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A Service of this namespace that the events are posted to, whatever its network; only one with a cluster IP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceTarget>,
     /// The Secret whose key signs each request (HMAC-SHA256 over timestamp and body); requests are not signed without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret_ref: Option<SecretKeyRef>,
+}
+
+/// A port of a Service of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceTarget {
+    /// Name of the Service.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Port of the Service.
+    #[schemars(range(min = 1, max = 65_535))]
+    #[serde(default = "default_port")]
+    pub port: i32,
+    /// Path of the request, beginning with `/`.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^#\s]*$"))]
+    #[serde(default = "default_path")]
+    pub path: String,
+    /// Protocol; with `HTTPS` the certificate must be for the Service's name and from an authority that the servers trust.
+    #[serde(default)]
+    pub scheme: Scheme,
+}
+
+/// Protocols of a webhook to a Service.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// Plain HTTP: inside the cluster, and signed if a signing Secret is named.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+    /// HTTP over TLS.
+    #[serde(rename = "HTTPS")]
+    Https,
+}
+
+fn default_port() -> i32 {
+    80
+}
+
+fn default_path() -> String {
+    "/".to_owned()
 }
 
 /// One entry of a Secret of the same namespace.
@@ -119,9 +165,16 @@ pub struct NotificationRuleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them. Reconciling and Stalled are absent when all is well.
+    /// Ready, Reconciling and Stalled, as kstatus reads them, and Accepted, ResolvedRefs and Delivering. Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// When an event was delivered last, as far as the running pods know; moves at most once a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success_time: Option<Time>,
+    /// Failures in a row of the target that fails most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub consecutive_failures: Option<i64>,
 }

@@ -1,6 +1,8 @@
 //! `Repository`: one Git repository.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,9 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Clone URL", type_ = "string", json_path = ".status.cloneURL"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Default Branch", type_ = "string", json_path = ".spec.defaultBranch", priority = 1),
+    printcolumn(name = "Serving", type_ = "string", json_path = ".status.servingMode", priority = 1),
     printcolumn(name = "Store", type_ = "string", json_path = ".spec.store", priority = 1),
+    printcolumn(name = "Last Push", type_ = "date", json_path = ".status.lastPushTime", priority = 1),
     printcolumn(name = "Repository Id", type_ = "string", json_path = ".status.repositoryId", priority = 1),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')")
@@ -34,7 +38,10 @@ use serde::{Deserialize, Serialize};
         .field_path(".metadata.name"),
     validation = Rule::new("(has(self.spec.repositoryName) ? self.spec.repositoryName : self.metadata.name) == (has(oldSelf.spec.repositoryName) ? oldSelf.spec.repositoryName : oldSelf.metadata.name)")
         .message("spec.repositoryName is immutable, because clone URLs hold it; create a second Repository and push to it instead")
-        .field_path(".spec.repositoryName")
+        .field_path(".spec.repositoryName"),
+    validation = Rule::new("(has(self.spec.serving.dedicated) && has(self.spec.serving.dedicated.storage) && has(self.spec.serving.dedicated.storage.url) ? self.spec.serving.dedicated.storage.url : '') == (has(oldSelf.spec.serving) && has(oldSelf.spec.serving.dedicated) && has(oldSelf.spec.serving.dedicated.storage) && has(oldSelf.spec.serving.dedicated.storage.url) ? oldSelf.spec.serving.dedicated.storage.url : '')")
+        .message("spec.serving.dedicated.storage.url is immutable, because the data does not move with it; create a second Repository with that bucket and push to it")
+        .field_path(".spec.serving")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RepositorySpec {
@@ -79,6 +86,9 @@ pub struct RepositorySpec {
     /// What one push may cost; a push beyond a limit is refused as a whole.
     #[serde(default)]
     pub limits: Limits,
+    /// Where the git-server pods of the repository run.
+    #[serde(default)]
+    pub serving: Serving,
     /// What happens to the data in the store when this resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -103,6 +113,126 @@ pub enum DeletionPolicy {
     Retain,
     /// The data is deleted, if the annotation `codekeep.dev/confirm-deletion` holds the resource's name.
     Delete,
+}
+
+/// Where git-server pods run.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.mode == 'Dedicated' || !has(self.dedicated) || !has(self.dedicated.storage) || !has(self.dedicated.storage.url)")
+        .message("mode must stay Dedicated for a repository with a bucket of its own, which the shared pool cannot read; write mode: Dedicated")
+        .field_path(".mode")
+)]
+pub struct Serving {
+    /// Shared: the pool of the platform team. Dedicated: pods of the repository's own, in its namespace. May be changed while
+    /// clients push.
+    #[serde(default)]
+    pub mode: ServingMode,
+    /// How Dedicated pods look; without meaning while the mode is Shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedicated: Option<Dedicated>,
+}
+
+/// Which pods serve a repository.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ServingMode {
+    /// The pool that the platform team runs for all repositories.
+    #[default]
+    Shared,
+    /// Pods of the repository's own.
+    Dedicated,
+}
+
+/// A workload of a repository's own.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Dedicated {
+    /// Number of pods.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: i32,
+    /// CPU and memory of each pod.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Local disk of each pod for cached packs: a whole number with a suffix, such as `10Gi`.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^([1-9][0-9]{0,14}|[1-9][0-9]{0,5}([kMGT]|[KMGT]i))$"))]
+    #[serde(default = "default_cache_size")]
+    pub cache_size: String,
+    /// Where the data is and with which credentials the pods reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<DedicatedStorage>,
+    /// A Secret of type kubernetes.io/tls of this namespace with the certificate that the pods show; without it they show one of
+    /// Codekeep's own certificate authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret_ref: Option<LocalSecretRef>,
+}
+
+impl Default for Dedicated {
+    fn default() -> Self {
+        Self {
+            replicas: default_replicas(),
+            resources: Resources::default(),
+            cache_size: default_cache_size(),
+            storage: None,
+            tls_secret_ref: None,
+        }
+    }
+}
+
+/// The bucket of a dedicated workload.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct DedicatedStorage {
+    /// A bucket of the repository's own, such as `s3://team-a-code/git?region=eu-west-1`; without it the store that `spec.store`
+    /// names. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 6, max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^s3://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]([/?].*)?$')")
+            .message("storage.url names a bucket; write s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=true]"),
+        validation = Rule::new("!self.matches('[[:cntrl:] ,]')")
+            .message("storage.url must not contain spaces, commas or control characters; percent-encode them")
+    )]
+    pub url: Option<String>,
+    /// A Secret of this namespace with the entries AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The credentials of the shared
+    /// pool never leave its namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<LocalSecretRef>,
+}
+
+/// A Secret of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalSecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// CPU and memory of a pod.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What each pod is sure to get, such as `cpu: 500m` and `memory: 512Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 32}, "maxProperties" = 8))]
+    #[x_kube(merge_strategy = MapMerge::Granular, validation = Rule::new("self.all(k, isQuantity(self[k]))")
+        .message("resources.requests holds something that is no quantity; write cpu: 500m, memory: 512Mi"))]
+    pub requests: Option<BTreeMap<String, String>>,
+    /// What no pod may exceed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("additionalProperties" = {"type": "string", "maxLength": 32}, "maxProperties" = 8))]
+    #[x_kube(merge_strategy = MapMerge::Granular, validation = Rule::new("self.all(k, isQuantity(self[k]))")
+        .message("resources.limits holds something that is no quantity; write cpu: '2', memory: 1Gi"))]
+    pub limits: Option<BTreeMap<String, String>>,
+}
+
+fn default_replicas() -> i32 {
+    2
+}
+
+fn default_cache_size() -> String {
+    "10Gi".to_owned()
 }
 
 /// What one push may cost. Sizes are whole numbers with an optional suffix: `500M`, `4Gi`.
@@ -188,7 +318,8 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them. Reconciling and Stalled are absent when all is well.
+    /// Ready, Reconciling and Stalled, as kstatus reads them, and `StorageReady`, `ServingReady` and `PolicyAccepted`.
+    /// Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -197,6 +328,14 @@ pub struct RepositoryStatus {
     #[serde(default, rename = "cloneURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub clone_url: Option<String>,
+    /// What to give to `git clone` outside the cluster, where the platform team gave the servers an external address.
+    #[serde(default, rename = "externalCloneURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub external_clone_url: Option<String>,
+    /// The name of the repository in `AccessPolicy` decisions and in the CodeCommit API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub arn: Option<String>,
     /// The 12-digit account id of the namespace, as in `alice-at-123456789012` and in ARNs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12))]
@@ -205,4 +344,26 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 36))]
     pub repository_id: Option<String>,
+    /// Which pods serve it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving_mode: Option<ServingMode>,
+    /// The branch that HEAD names now, by its short name; absent while the repository is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub default_branch: Option<String>,
+    /// Number of branches, tags and other references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub references: Option<i64>,
+    /// Size of its packs in the bucket, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub size_bytes: Option<i64>,
+    /// When the last push was acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_push_time: Option<Time>,
+    /// The value of the annotation `codekeep.dev/requested-at` that was acted upon last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
 }

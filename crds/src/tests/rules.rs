@@ -55,6 +55,14 @@ fn alice() -> Value {
     json!({"kind": "LocalUser", "name": "alice"})
 }
 
+fn storage(url: &str, mode: &str) -> Value {
+    repository(&json!({"serving": {"mode": mode, "dedicated": {"storage": {"url": url}}}}))
+}
+
+fn resources(list: &str) -> Value {
+    repository(&json!({"serving": {"mode": "Dedicated", "dedicated": {"resources": {list: {"cpu": "much"}}}}}))
+}
+
 /// Objects that a rule refuses, with a part of its message.
 fn bad() -> Vec<(Value, &'static str)> {
     let branch = |name: &str| repository(&json!({"defaultBranch": name}));
@@ -116,6 +124,16 @@ fn bad() -> Vec<(Value, &'static str)> {
         (webhook("https:///user@example.com/"), "user or password"),
         (webhook("https://example.com/#part"), "fragment"),
         (branch("a^b"), "git check-ref-format"),
+        (
+            notification(&json!({"targets": [{"name": "ci", "webhook": {"url": "https://a.example", "service": {"name": "ci"}}}]})),
+            "exactly one of url and service",
+        ),
+        (notification(&json!({"targets": [{"name": "ci", "webhook": {}}]})), "exactly one of url and service"),
+        (storage("s3://own-bucket", "Shared"), "must stay Dedicated"),
+        (storage("https://own-bucket", "Dedicated"), "names a bucket"),
+        (storage("s3://own-bucket/a,b", "Dedicated"), "must not contain spaces"),
+        (resources("requests"), "resources.requests"),
+        (resources("limits"), "resources.limits"),
     ]
 }
 
@@ -126,6 +144,8 @@ fn bad_changes() -> Vec<(Value, Value, &'static str)> {
         (repository(&json!({})), repository(&json!({"store": "other"})), "store is immutable"),
         (repository(&json!({})), repository(&json!({"repositoryName": "other"})), "repositoryName is immutable"),
         (repository(&json!({"repositoryName": "other"})), repository(&json!({})), "repositoryName is immutable"),
+        (storage("s3://one-bucket", "Dedicated"), storage("s3://two-bucket", "Dedicated"), "storage.url is immutable"),
+        (repository(&json!({})), storage("s3://one-bucket", "Dedicated"), "storage.url is immutable"),
     ]
 }
 
