@@ -1,0 +1,34 @@
+# The S3 server: SeaweedFS, in a network namespace of its own on the switch, so that it can die or be cut off like
+# anything else on the network. Its data lie in the state folder. Sourced by up.sh, down.sh and component.sh.
+
+s3_bucket=codekeep
+s3_ns() { echo "$prefix-s3"; }
+in_s3() { nsenter --net="/run/netns/$(s3_ns)" "$@"; }
+
+write_s3_config() {
+  mkdir -p "$state/s3/data"
+  (umask 077 && cat >"$state/s3/s3.json") <<END
+{"identities": [{"name": "codekeep", "credentials": [{"accessKey": "$s3_key", "secretKey": "$s3_secret"}],
+  "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
+END
+}
+
+# Only S3 itself listens where others reach it; master, volume and filer ask nobody for a password.
+start_s3() {
+  start s3 nsenter --net="/run/netns/$(s3_ns)" env GOMEMLIMIT=300MiB WEED_MASTER_VOLUME_GROWTH_COPY_1=1 \
+    "$tools/weed" server -dir="$state/s3/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.ip.bind="$s3_ip" \
+    -master.peers=none -master.telemetry=false -filer -s3 -s3.port=8333 -s3.config="$state/s3/s3.json" \
+    -s3.port.iceberg=0 -s3.port.lance=0 -master.volumeSizeLimitMB=64 -volume.max=200
+}
+
+# Asked to stop it takes half a minute; its data are safe when it is killed.
+stop_s3() { stop s3 0; }
+
+s3_healthy() { in_s3 curl -fsS --max-time 2 "$s3_endpoint/healthz"; }
+# A folder below /buckets of the filer is a bucket.
+make_bucket() { in_s3 curl -fsS --max-time 5 -X POST "http://127.0.0.1:8888/buckets/$s3_bucket/"; }
+
+wait_for_s3() {
+  wait_for 60 "the S3 server" s3_healthy
+  wait_for 30 "the bucket" make_bucket
+}
