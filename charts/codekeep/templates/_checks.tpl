@@ -1,0 +1,30 @@
+{{/* What a schema cannot say: combinations that do not work, each with the way out. */}}
+
+{{- define "codekeep.checks" -}}
+{{- $storage := .Values.storage -}}
+{{- if not $storage.url -}}
+{{- fail "storage.url is required: the bucket for the repositories, such as --set storage.url='s3://my-bucket?region=eu-central-1'" -}}
+{{- end -}}
+{{- if hasKey $storage.stores "default" -}}
+{{- fail "storage.stores.default: the store `default` is storage.url; give this one another name" -}}
+{{- end -}}
+{{- $keys := $storage.credentials -}}
+{{- if ne (empty $keys.accessKeyId) (empty $keys.secretAccessKey) -}}
+{{- fail "storage.credentials: accessKeyId and secretAccessKey go together; set both or neither" -}}
+{{- end -}}
+{{- if and $storage.credentialsSecret $keys.accessKeyId -}}
+{{- fail "storage: set either credentialsSecret or credentials, not both" -}}
+{{- end -}}
+{{- $manager := .Values.tls.certManager -}}
+{{- if $manager.enabled -}}
+{{- if not $manager.issuerRef.name -}}
+{{- fail "tls.certManager.issuerRef.name is required with tls.certManager.enabled: the Issuer or ClusterIssuer that signs" -}}
+{{- end -}}
+{{- if not (or $manager.dnsNames .Values.externalUrl) -}}
+{{- fail "tls.certManager: set externalUrl, or the certificate's names in tls.certManager.dnsNames" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.pool.service.nodePort (eq .Values.pool.service.type "ClusterIP") -}}
+{{- fail "pool.service.nodePort has no meaning for type ClusterIP; set pool.service.type to NodePort or LoadBalancer" -}}
+{{- end -}}
+{{- end -}}
