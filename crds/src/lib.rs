@@ -40,6 +40,9 @@ pub const VERSION: &str = "v1alpha1";
 /// On a Repository with `deletionPolicy: Delete`: its value is the resource's own name, and only then is data deleted.
 pub const CONFIRM_DELETION: &str = "codekeep.dev/confirm-deletion";
 
+/// Name of the `RoleBinding` by which a namespace lets the git servers read its credentials.
+pub const CREDENTIALS_GRANT: &str = "codekeep-credentials";
+
 /// On a resource: a value that changes asks for a reconcile at once; status repeats the value that was acted upon.
 pub const REQUESTED_AT: &str = "codekeep.dev/requested-at";
 

@@ -11,7 +11,7 @@ use model::desired::DesiredState;
 pub(crate) use files::Listing;
 use files::{Fingerprint, MAX_FILE_BYTES};
 
-use crate::index::index;
+use crate::index::{Scope, index};
 use crate::manifest::{self, Id, Manifest};
 use crate::problem::{Problem, Severity};
 use crate::schema::Schema;
@@ -34,7 +34,7 @@ pub enum FolderError {
 #[derive(Debug, Clone)]
 pub struct Folder {
     dir: PathBuf,
-    stores: Vec<String>,
+    scope: Scope,
 }
 
 /// What a folder says.
@@ -57,7 +57,7 @@ impl Loaded {
 impl Folder {
     /// The folder `dir`, whose Repositories may choose one of these stores.
     pub fn new(dir: impl Into<PathBuf>, stores: Vec<String>) -> Self {
-        Self { dir: dir.into(), stores }
+        Self { dir: dir.into(), scope: Scope { stores, own_buckets: false, cluster_domain: None } }
     }
 
     /// Reads the folder once.
@@ -66,15 +66,15 @@ impl Folder {
     /// When the folder cannot be listed; what is wrong with a file is among the problems.
     pub fn load(&self) -> Result<Loaded, FolderError> {
         let listing = self.list()?;
-        Ok(Reading::default().apply(&listing, &self.stores))
+        Ok(Reading::default().apply(&listing, &self.scope))
     }
 
     pub(crate) fn list(&self) -> Result<Listing, FolderError> {
         Listing::of(&self.dir).map_err(|source| FolderError::Read { folder: self.dir.clone(), source })
     }
 
-    pub(crate) fn stores(&self) -> &[String] {
-        &self.stores
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 }
 
@@ -95,7 +95,7 @@ struct Checked {
 impl Reading {
     /// Reads what changed. A document whose file turned bad keeps the effect that it had: a mistake must never look like a
     /// deletion.
-    pub(crate) fn apply(&mut self, listing: &Listing, stores: &[String]) -> Loaded {
+    pub(crate) fn apply(&mut self, listing: &Listing, scope: &Scope) -> Loaded {
         let mut problems = listing.problems.clone();
         let mut manifests = Vec::new();
         for checked in self.read_files(listing) {
@@ -111,7 +111,7 @@ impl Reading {
         manifests.extend(self.kept(&manifests, &problems));
         // Who was there first keeps what another one wants too.
         manifests.sort_by_key(|manifest| !self.accepted.contains_key(&manifest.id));
-        let indexed = index(&manifests, stores);
+        let indexed = index(&manifests, scope);
         problems.extend(indexed.problems);
         problems.sort();
         problems.dedup();

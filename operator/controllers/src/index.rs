@@ -20,9 +20,20 @@ pub(crate) struct Indexed {
     pub(crate) problems: Vec<Problem>,
 }
 
+/// Which repositories are served here.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    /// The stores that are there, by name.
+    pub(crate) stores: Vec<String>,
+    /// Whether repositories with a bucket of their own are served: by pods of their own they are.
+    pub(crate) own_buckets: bool,
+    /// The cluster's DNS domain; without a cluster there are no Services.
+    pub(crate) cluster_domain: Option<String>,
+}
+
 /// Joins resources. Where two want the same thing the earlier one of the list has it.
-pub(crate) fn index(manifests: &[Arc<Manifest>], stores: &[String]) -> Indexed {
-    let mut index = Index { stores, accepted: BTreeMap::new(), problems: vec![], desired: DesiredState::default() };
+pub(crate) fn index(manifests: &[Arc<Manifest>], scope: &Scope) -> Indexed {
+    let mut index = Index { scope, accepted: BTreeMap::new(), problems: vec![], desired: DesiredState::default() };
     for manifest in manifests {
         match index.accepted.entry(manifest.id.clone()) {
             Entry::Vacant(entry) => drop(entry.insert(Arc::clone(manifest))),
@@ -43,7 +54,7 @@ pub(crate) fn index(manifests: &[Arc<Manifest>], stores: &[String]) -> Indexed {
 }
 
 struct Index<'a> {
-    stores: &'a [String],
+    scope: &'a Scope,
     accepted: BTreeMap<Id, Arc<Manifest>>,
     problems: Vec<Problem>,
     desired: DesiredState,
@@ -67,14 +78,17 @@ impl Index<'_> {
                 self.refuse(manifest, Finding::error("spec.repositoryName", message));
             } else {
                 owners.insert(&config.path, manifest);
+                if config.own_bucket && !self.scope.own_buckets {
+                    continue;
+                }
                 self.desired.repositories.insert(config.path.clone(), Arc::clone(config));
             }
         }
     }
 
     fn unknown_store(&self, config: &RepositoryConfig) -> Option<Finding> {
-        let hint = || did_you_mean(&config.store, self.stores.iter().map(String::as_str));
-        let is_known = self.stores.contains(&config.store);
+        let hint = || did_you_mean(&config.store, self.scope.stores.iter().map(String::as_str));
+        let is_known = config.own_bucket || self.scope.stores.contains(&config.store);
         (!is_known)
             .then(|| Finding::error("spec.store", format!("there is no store '{}' here{}", config.store, hint())))
     }
@@ -143,7 +157,7 @@ impl Index<'_> {
             let Resource::NotificationRule(resource) = &manifest.resource else { continue };
             let namespace = &manifest.id.namespace;
             let find = |name: &str| secrets.get(&(namespace.as_str(), name)).copied();
-            match notification_rule::rule(resource, namespace, &find) {
+            match notification_rule::rule(resource, namespace, self.scope.cluster_domain.as_deref(), &find) {
                 Ok(rule) => self.desired.rules.push(Arc::new(rule)),
                 Err(findings) => findings.into_iter().for_each(|finding| self.refuse(manifest, finding)),
             }
@@ -151,7 +165,7 @@ impl Index<'_> {
     }
 }
 
-/// `file:line` of a document.
+/// Where a document is: `file:line`, or the object itself in a cluster.
 fn place(manifest: &Manifest) -> String {
-    format!("{}:{}", manifest.origin.file.display(), manifest.origin.line(""))
+    manifest.origin.place()
 }

@@ -1,10 +1,11 @@
-//! Turns resources into what the servers enforce: from a folder of manifests today.
+//! Turns resources into what the servers enforce: from a folder of manifests, or from a cluster.
 //!
 //! [`Folder`] reads manifests, checks them against the schemas of `crds` and publishes a [`model::desired::DesiredState`]. What
 //! a kind means is decided in one place per kind (`repository`, `access_policy`, `notification_rule`, `credential`) and what
 //! resources mean together in `index`; neither does any I/O.
 
 mod access_policy;
+mod cluster;
 mod credential;
 mod deletion;
 mod folder;
@@ -18,6 +19,7 @@ mod secret;
 mod watch;
 mod yaml;
 
+pub use cluster::{Cluster, ClusterConfig, ObjectKey, Observed, View};
 pub use folder::{Folder, FolderError, Loaded};
 pub use problem::{Problem, Severity};
 pub use watch::Watched;

@@ -34,6 +34,11 @@ impl Origin {
         self.lines.of(&format!("{}{dot}{field}", self.within))
     }
 
+    /// For people: `file:line`; an object of a cluster has no lines.
+    pub(crate) fn place(&self) -> String {
+        if self.lines.is_empty() { self.file.display().to_string() } else { format!("{}:{}", self.file.display(), self.line("")) }
+    }
+
     pub(crate) fn problem(&self, finding: Finding) -> Problem {
         let line = self.line(&finding.field);
         Problem {
@@ -103,6 +108,13 @@ pub(crate) fn read(file: &std::path::Path, document: Document) -> (Vec<Manifest>
         _ => read.one(&value, ""),
     }
     (read.manifests, read.problems)
+}
+
+/// Reads an object of a cluster, filed under `file`.
+pub(crate) fn read_object(file: PathBuf, object: &Value) -> (Option<Manifest>, Vec<Problem>) {
+    let mut read = Read { file, lines: Lines::default(), manifests: vec![], problems: vec![] };
+    read.one(object, "");
+    (read.manifests.pop(), read.problems)
 }
 
 /// Whether a document is one that we would read if it were good.

@@ -14,12 +14,14 @@ use crate::secret::Secret;
 pub(crate) fn rule<'a>(
     resource: &crds::NotificationRule,
     namespace: &Namespace,
+    cluster_domain: Option<&str>,
     secrets: &impl Fn(&str) -> Option<&'a Secret>,
 ) -> Result<Rule, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut targets = Vec::new();
     for (index, listed) in resource.spec.targets.iter().enumerate() {
-        match target(&format!("spec.targets[{index}].webhook"), listed, secrets) {
+        let path = format!("spec.targets[{index}].webhook");
+        match target(&path, listed, namespace, cluster_domain, secrets) {
             Ok(target) => targets.push(target),
             Err(finding) => findings.push(finding),
         }
@@ -40,16 +42,39 @@ pub(crate) fn rule<'a>(
 fn target<'a>(
     path: &str,
     target: &crds::Target,
+    namespace: &Namespace,
+    cluster_domain: Option<&str>,
     secrets: &impl Fn(&str) -> Option<&'a Secret>,
 ) -> Result<Target, Finding> {
     let Some(webhook) = &target.webhook else { return Err(Finding::error(path, "is missing and must be there")) };
-    let url = Url::parse(&webhook.url)
+    let address = match (&webhook.url, &webhook.service) {
+        (Some(url), _) => url.clone(),
+        (None, Some(service)) => service_address(service, namespace, cluster_domain)
+            .ok_or_else(|| Finding::error(format!("{path}.service"), "there are Services in a cluster only; write url"))?,
+        (None, None) => return Err(Finding::error(path, "needs url or service")),
+    };
+    let url = Url::parse(&address)
         .map_err(|error| Finding::error(format!("{path}.url"), format!("is not a valid address: {error}")))?;
     let signing_key = webhook.signing_secret_ref.as_ref().map(|reference| {
         signing_key(reference, secrets(&reference.name))
             .map_err(|(field, message)| Finding::error(format!("{path}.signingSecretRef.{field}"), message))
     });
-    Ok(Target { name: target.name.clone(), url, signing_key: signing_key.transpose()? })
+    let in_cluster = webhook.url.is_none();
+    Ok(Target { name: target.name.clone(), url, in_cluster, signing_key: signing_key.transpose()? })
+}
+
+/// The address of a Service. It names the namespace, so that no other one's is meant.
+fn service_address(
+    service: &crds::ServiceTarget,
+    namespace: &Namespace,
+    cluster_domain: Option<&str>,
+) -> Option<String> {
+    let scheme = match service.scheme {
+        crds::Scheme::Http => "http",
+        crds::Scheme::Https => "https",
+    };
+    let crds::ServiceTarget { name, port, path, .. } = service;
+    Some(format!("{scheme}://{name}.{namespace}.svc.{}:{port}{path}", cluster_domain?))
 }
 
 fn signing_key(

@@ -30,12 +30,19 @@ pub(crate) fn config(
         description: spec.description.clone().unwrap_or_default(),
         default_branch,
         store: spec.store.clone(),
+        dedicated: spec.serving.mode == crds::ServingMode::Dedicated,
+        own_bucket: own_bucket(&spec.serving).is_some(),
         limits,
         deletion,
         suspended: spec.suspend,
         resource_name,
     };
     Ok((config, warning.into_iter().collect()))
+}
+
+/// The bucket of the repository's own, if it has one.
+pub(crate) fn own_bucket(serving: &crds::Serving) -> Option<&str> {
+    serving.dedicated.as_ref()?.storage.as_ref()?.url.as_deref()
 }
 
 fn limits(limits: &crds::Limits) -> Result<Limits, Finding> {

@@ -126,7 +126,7 @@ impl State {
     }
 
     fn apply(&mut self, listing: Listing) -> (DesiredState, Vec<Problem>) {
-        let loaded = self.reading.apply(&listing, self.folder.stores());
+        let loaded = self.reading.apply(&listing, self.folder.scope());
         self.applied = Some(listing);
         self.report(&loaded.problems);
         tracing::info!(

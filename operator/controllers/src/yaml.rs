@@ -22,6 +22,11 @@ const MAX_PATH: usize = 512;
 pub(crate) struct Lines(BTreeMap<String, u32>);
 
 impl Lines {
+    /// Whether no lines are known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The line of a field, or of the nearest field around it that was written down.
     pub(crate) fn of(&self, path: &str) -> u32 {
         let mut path = path;

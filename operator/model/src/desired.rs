@@ -38,6 +38,10 @@ pub struct RepositoryConfig {
     pub default_branch: RefName,
     /// Name of the store that holds it.
     pub store: String,
+    /// Whether it has pods of its own.
+    pub dedicated: bool,
+    /// Whether its data is in a bucket that only its own pods reach.
+    pub own_bucket: bool,
     /// What a push may cost.
     pub limits: Limits,
     /// What happens to the data when the manifest goes.

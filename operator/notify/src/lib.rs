@@ -11,4 +11,4 @@ mod sign;
 mod ssrf;
 mod stream;
 
-pub use notifier::{Notifier, NotifyError, TargetStatus};
+pub use notifier::{Networks, Notifier, NotifyError, TargetStatus};

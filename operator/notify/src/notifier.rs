@@ -61,6 +61,15 @@ pub struct TargetStatus {
     pub last_success: Option<String>,
 }
 
+/// Networks (CIDR) that webhooks may reach beside public addresses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Networks<'a> {
+    /// By their URL.
+    pub permitted: &'a [String],
+    /// By the Service that they name: the addresses of the cluster's Services.
+    pub services: &'a [String],
+}
+
 /// Delivers events.
 pub struct Notifier {
     sender: Sender,
@@ -78,7 +87,7 @@ impl Notifier {
     /// # Errors
     /// When a permitted network is none.
     pub fn new(
-        permitted: &[String],
+        networks: Networks<'_>,
         desired: watch::Receiver<Arc<DesiredState>>,
         stores: BTreeMap<String, Arc<Repositories>>,
         registry: &Registry,
@@ -86,11 +95,12 @@ impl Notifier {
         random: &dyn Random,
     ) -> Result<Arc<Self>, NotifyError> {
         let parse = |text: &String| text.parse::<IpNet>().map_err(|_| NotifyError::Network(text.clone()));
-        let filter = Filter::new(permitted.iter().map(parse).collect::<Result<_, _>>()?);
+        let public = Filter::new(networks.permitted.iter().map(parse).collect::<Result<_, _>>()?);
+        let services = Filter::only(networks.services.iter().map(parse).collect::<Result<_, _>>()?);
         let mut owner = [0; 8];
         random.fill(&mut owner);
         Ok(Arc::new(Self {
-            sender: Sender::new(filter, Arc::clone(&clock))?,
+            sender: Sender::new(public, services, Arc::clone(&clock))?,
             desired,
             stores,
             metrics: NotifyMetrics::new(registry)?,

@@ -19,13 +19,21 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Sends events over HTTP.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    client: Client,
-    filter: Filter,
+    public: Route,
+    /// To Services of the cluster, and nothing else.
+    services: Route,
     clock: Arc<dyn Clock>,
 }
 
-impl Sender {
-    pub(crate) fn new(filter: Filter, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
+/// A client and the addresses that it may reach.
+#[derive(Clone)]
+struct Route {
+    client: Client,
+    filter: Filter,
+}
+
+impl Route {
+    fn new(filter: Filter) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .dns_resolver(Arc::new(filter.clone()))
             .redirect(redirect::Policy::none())
@@ -33,7 +41,14 @@ impl Sender {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
             .build()?;
-        Ok(Self { client, filter, clock })
+        Ok(Self { client, filter })
+    }
+}
+
+impl Sender {
+    /// A sender to what `public` permits, and to Services at the addresses that `services` permits.
+    pub(crate) fn new(public: Filter, services: Filter, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
+        Ok(Self { public: Route::new(public)?, services: Route::new(services)?, clock })
     }
 
     /// Delivers; any 2xx is success. The receiver's answer is not read further, and never shown: it may hold anything.
@@ -43,9 +58,10 @@ impl Sender {
         event: &ReferenceEvent,
         path: &RepositoryPath,
     ) -> Result<(), String> {
-        self.filter.check(&target.url).map_err(|error| error.to_string())?;
+        let route = if target.in_cluster { &self.services } else { &self.public };
+        route.filter.check(&target.url).map_err(|error| error.to_string())?;
         let body = render::cloud_event(event, path).map_err(|error| error.to_string())?;
-        let mut request = self
+        let mut request = route
             .client
             .post(target.url.clone())
             .header(CONTENT_TYPE, render::CONTENT_TYPE)

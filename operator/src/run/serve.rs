@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use controllers::{Folder, Watched};
 use gateway::{Gateway, GatewayConfig, TlsFiles};
 use model::clock::{SystemClock, SystemRandom};
-use notify::Notifier;
+use notify::{Networks, Notifier};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,9 +69,9 @@ fn notifier(
     stores: &Stores,
     registry: &Registry,
 ) -> anyhow::Result<Arc<Notifier>> {
-    let (permitted, desired) = (&args.webhook_allow_cidr, watched.desired());
+    let (networks, desired) = (Networks { permitted: &args.webhook_allow_cidr, services: &[] }, watched.desired());
     let clock = Arc::new(SystemClock::new());
-    Notifier::new(permitted, desired, stores.clone(), registry, clock, &SystemRandom)
+    Notifier::new(networks, desired, stores.clone(), registry, clock, &SystemRandom)
         .context("failed to prepare notifications")
 }
 
