@@ -1,7 +1,10 @@
-//! What an `AccessPolicy` means.
+//! What an `AccessPolicy` means, and whether the git servers enforce one.
 
-use model::Namespace;
-use model::policy::{Action, Effect, Policy, PolicySet, RepositorySelector, Statement, Subject, Wildcard};
+pub(crate) mod reconcile;
+
+use model::policy::{Action, Effect, Labels, Policy, PolicySet, RepositorySelector, Statement, Subject, Wildcard};
+use model::{Namespace, RepositoryPath};
+use serde_json::Value;
 
 use crate::problem::Finding;
 
@@ -41,6 +44,12 @@ fn subject(index: usize, subject: &crds::Subject, warnings: &mut Vec<Finding>) -
             None
         }
     }
+}
+
+/// Whether a policy has a statement about the repository.
+pub(crate) fn speaks_of(document: &Value, path: &RepositoryPath, labels: &Labels) -> bool {
+    let Ok(policy) = serde_json::from_value::<crds::AccessPolicy>(document.clone()) else { return false };
+    policy.spec.statements.iter().any(|statement| selector(&statement.repositories).matches(path, labels))
 }
 
 fn statement(statement: &crds::Statement) -> Statement {

@@ -13,7 +13,7 @@ use files::{Fingerprint, MAX_FILE_BYTES};
 
 use crate::index::{Scope, index};
 use crate::manifest::{self, Id, Manifest};
-use crate::problem::{Problem, Severity};
+use crate::problem::{INVALID_SPEC, Problem, Severity};
 use crate::schema::Schema;
 use crate::yaml;
 
@@ -170,6 +170,7 @@ fn read_file(path: &Path, shown: &Path) -> Checked {
         line,
         field: String::new(),
         severity: Severity::Error,
+        reason: INVALID_SPEC,
         message,
     };
     let bytes = match files::read(path) {

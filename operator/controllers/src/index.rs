@@ -75,7 +75,7 @@ impl Index<'_> {
             } else if let Some(owner) = owners.get(&config.path) {
                 let message =
                     format!("{} is the name of {} already, {}; choose another", config.path, owner.id, place(owner));
-                self.refuse(manifest, Finding::error("spec.repositoryName", message));
+                self.refuse(manifest, Finding::error("spec.repositoryName", message).because("NameConflict"));
             } else {
                 owners.insert(&config.path, manifest);
                 if config.own_bucket && !self.scope.own_buckets {
@@ -91,6 +91,7 @@ impl Index<'_> {
         let is_known = config.own_bucket || self.scope.stores.contains(&config.store);
         (!is_known)
             .then(|| Finding::error("spec.store", format!("there is no store '{}' here{}", config.store, hint())))
+            .map(|finding| finding.because("UnknownStore"))
     }
 
     fn add_credentials(&mut self, manifests: &[&Arc<Manifest>]) {

@@ -5,21 +5,27 @@
 //! resources mean together in `index`; neither does any I/O.
 
 mod access_policy;
+mod authority;
 mod cluster;
+pub mod control;
+pub mod controller;
 mod credential;
 mod deletion;
 mod folder;
 mod index;
 mod manifest;
 mod notification_rule;
+mod pool;
 mod problem;
 mod repository;
 mod schema;
 mod secret;
 mod watch;
+mod workload;
 mod yaml;
 
 pub use cluster::{Cluster, ClusterConfig, ObjectKey, Observed, View};
 pub use folder::{Folder, FolderError, Loaded};
+pub use pool::{PoolConfig, PoolError, ServiceConfig, StoreConfig};
 pub use problem::{Problem, Severity};
 pub use watch::Watched;

@@ -40,12 +40,13 @@ impl Origin {
     }
 
     pub(crate) fn problem(&self, finding: Finding) -> Problem {
-        let line = self.line(&finding.field);
+        let line = if self.lines.is_empty() { 0 } else { self.line(&finding.field) };
         Problem {
             file: self.file.clone(),
             line,
             field: finding.field,
             severity: finding.severity,
+            reason: finding.reason,
             message: finding.message,
         }
     }

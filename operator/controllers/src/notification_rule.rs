@@ -1,4 +1,6 @@
-//! What a `NotificationRule` means, together with the Secrets that it names.
+//! What a `NotificationRule` means, together with the Secrets that it names, and how its deliveries go.
+
+pub(crate) mod reconcile;
 
 use model::Namespace;
 use model::event::EventType;
@@ -57,7 +59,7 @@ fn target<'a>(
         .map_err(|error| Finding::error(format!("{path}.url"), format!("is not a valid address: {error}")))?;
     let signing_key = webhook.signing_secret_ref.as_ref().map(|reference| {
         signing_key(reference, secrets(&reference.name))
-            .map_err(|(field, message)| Finding::error(format!("{path}.signingSecretRef.{field}"), message))
+            .map_err(|(field, message)| Finding::error(format!("{path}.signingSecretRef.{field}"), message).because("SecretNotFound"))
     });
     let in_cluster = webhook.url.is_none();
     Ok(Target { name: target.name.clone(), url, in_cluster, signing_key: signing_key.transpose()? })

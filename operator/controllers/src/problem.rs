@@ -26,6 +26,9 @@ pub struct Problem {
     pub field: String,
     /// How bad it is.
     pub severity: Severity,
+    /// The documented reason of the condition that shows it.
+    #[serde(skip)]
+    pub reason: &'static str,
     /// What is wrong, and what to do. Never holds the value of a Secret.
     pub message: String,
 }
@@ -34,7 +37,18 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = if self.severity == Severity::Warning { "warning: " } else { "" };
         let colon = if self.field.is_empty() { "" } else { ": " };
-        write!(f, "{}:{}: {severity}{}{colon}{}", self.file.display(), self.line, self.field, self.message)
+        // An object of a cluster has no lines.
+        let line = if self.line == 0 { String::new() } else { format!(":{}", self.line) };
+        write!(f, "{}{line}: {severity}{}{colon}{}", self.file.display(), self.field, self.message)
+    }
+}
+
+impl Problem {
+    /// The field and what is wrong with it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let colon = if self.field.is_empty() { "" } else { ": " };
+        format!("{}{colon}{}", self.field, self.message)
     }
 }
 
@@ -43,16 +57,25 @@ impl fmt::Display for Problem {
 pub(crate) struct Finding {
     pub(crate) field: String,
     pub(crate) severity: Severity,
+    pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
+/// The reason of everything that a resource gets wrong by itself.
+pub(crate) const INVALID_SPEC: &str = "InvalidSpec";
+
 impl Finding {
     pub(crate) fn error(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), severity: Severity::Error, message: message.into() }
+        Self { field: field.into(), severity: Severity::Error, reason: INVALID_SPEC, message: message.into() }
     }
 
     pub(crate) fn warning(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), severity: Severity::Warning, message: message.into() }
+        Self { field: field.into(), severity: Severity::Warning, reason: INVALID_SPEC, message: message.into() }
+    }
+
+    /// The same for another documented reason.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
     }
 
     pub(crate) fn is_error(&self) -> bool {

@@ -1,4 +1,8 @@
-//! What a `Repository` means.
+//! What a `Repository` means, and how one is brought about in a cluster.
+
+pub(crate) mod reconcile;
+mod serving;
+mod status;
 
 use model::desired::{Deletion, RepositoryConfig};
 use model::limits::Limits;

@@ -62,6 +62,19 @@ pub struct View {
     pub is_stale: bool,
 }
 
+impl View {
+    /// The resources of a kind in a namespace.
+    pub fn of_namespace<'a>(
+        &'a self,
+        kind: &'a str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Observed)> {
+        let first = ObjectKey::new(kind, namespace, "");
+        let same = move |(key, _): &(&ObjectKey, &Observed)| key.kind == kind && key.namespace == namespace;
+        self.resources.range(first..).take_while(same)
+    }
+}
+
 /// A resource as the API server holds it.
 #[derive(Debug, Clone)]
 pub struct Observed {
@@ -266,7 +279,9 @@ impl Feed {
         }
         let (manifest, problems) = manifest::read_object(key.file(), &document);
         let is_bad = problems.iter().any(|problem| problem.severity == Severity::Error);
+        let is_going = !document["metadata"]["deletionTimestamp"].is_null();
         let good = match manifest {
+            _ if is_going => None,
             Some(manifest) if !is_bad => Some((generation(&document), Arc::new(manifest))),
             // A mistake must never look like a deletion. One that is deleted and made anew is another object.
             _ => before

@@ -1,0 +1,152 @@
+//! What the controller, the git servers of the pool and dedicated git servers say to each other over the control port.
+//!
+//! JSON over HTTPS; who asks is told by a `ServiceAccount` token. Paths are in the constants, shapes in the types.
+
+use model::{Namespace, RepositoryName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Prefix of every path.
+pub const PREFIX: &str = "/control/v1";
+
+/// `POST /control/v1/deletions`: deletes the data of a repository that is not served any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionQuestion {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its `repositoryName`.
+    pub repository_name: RepositoryName,
+    /// The store that holds it.
+    pub store: String,
+}
+
+/// `GET /control/v1/repositories/{namespace}/{resource}`: what the store says of a Repository; made there if it is new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositorySummary {
+    /// Its id in the store.
+    pub repository_id: String,
+    /// Number of references.
+    pub references: u64,
+    /// Bytes of its packs.
+    pub size_bytes: u64,
+    /// The branch that HEAD names, by its short name; none while it is empty.
+    pub default_branch: Option<String>,
+    /// When the last push was acknowledged (RFC 3339).
+    pub last_push_time: Option<String>,
+}
+
+/// `GET /control/v1/state?namespace=NAMESPACE`: what a server knows about a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerState {
+    /// Whether the namespace lets its credentials be read.
+    pub is_granted: bool,
+    /// Its resources.
+    pub resources: Vec<ResourceState>,
+    /// How notifications go.
+    pub targets: Vec<TargetState>,
+}
+
+/// What a server makes of a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceState {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The generation that is enforced.
+    pub in_effect: Option<i64>,
+    /// Why the last generation is not, and warnings.
+    pub problems: Vec<String>,
+}
+
+/// How deliveries to one target for one repository go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetState {
+    /// The rule.
+    pub rule: String,
+    /// Its target.
+    pub target: String,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// The last failure, while it lasts.
+    pub last_error: Option<String>,
+    /// The last success of this server (RFC 3339).
+    pub last_success: Option<String>,
+}
+
+/// `GET /control/v1/pushes?after=NUMBER`: repositories that this server took pushes for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pushes {
+    /// What to ask for next.
+    pub next: u64,
+    /// Whether some are missing, because they are too many or the server started anew.
+    pub missed: bool,
+    /// The repositories.
+    pub repositories: Vec<Pushed>,
+}
+
+/// A repository that was pushed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pushed {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its `repositoryName`.
+    pub repository_name: RepositoryName,
+}
+
+/// `GET /control/v1/snapshot?repository=NAME&after=VERSION`: everything that a dedicated server needs; waits up to half a minute
+/// for another version than `after`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotAnswer {
+    /// Names this content.
+    pub version: String,
+    /// The resources, with Secrets.
+    pub documents: Vec<Value>,
+    /// Networks of the cluster's Services.
+    pub service_cidrs: Vec<String>,
+}
+
+/// `POST /control/v1/token-reviews`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenReviewQuestion {
+    /// The token.
+    pub token: String,
+}
+
+/// Whose token it is, if it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenReviewAnswer {
+    /// The user as the API server names them; none when the token does not hold.
+    pub username: Option<String>,
+    /// Their groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// `POST /control/v1/certificates`: a certificate for the names of a dedicated Repository's Service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateQuestion {
+    /// Name of the Repository.
+    pub repository: String,
+    /// The certificate signing request (PEM).
+    pub csr: String,
+}
+
+/// The certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateAnswer {
+    /// The chain (PEM).
+    pub certificate: String,
+}

@@ -1,0 +1,167 @@
+//! Reconciles a `Repository`: check, build, apply, prove with a real `ls-refs`, report.
+
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube_runtime::controller::Action;
+use serde_json::{Value, json};
+
+use super::serving::{self, Served};
+use super::status::{self, Found};
+use crate::cluster::{ObjectKey, Observed};
+use crate::control::DeletionQuestion;
+use crate::controller::{Context, Kind, ReconcileError, about};
+use crate::problem::Severity;
+
+/// The finalizer of a Repository whose data goes with it.
+const DATA_FINALIZER: &str = "codekeep.dev/data";
+/// When a Repository that is well is looked at again.
+const RESYNC: Duration = Duration::from_secs(600);
+/// When something is looked at again that others work on.
+const SOON: Duration = Duration::from_secs(5);
+/// How long servers may take to see that a Repository is being deleted.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+
+/// One look at a Repository.
+pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Result<Action, ReconcileError> {
+    let namespace = object.namespace().unwrap_or_default();
+    if object.metadata.deletion_timestamp.is_some() {
+        return delete(object, &namespace, context).await;
+    }
+    let view = context.view();
+    let key = ObjectKey::new(Kind::Repository.name(), namespace.as_str(), object.name_any());
+    let generation = object.metadata.generation.unwrap_or_default();
+    let Some(observed) = view.resources.get(&key).filter(|observed| observed.generation >= generation) else {
+        // Its turn comes when the view has it.
+        return Ok(Action::await_change());
+    };
+    keep_finalizer(object, observed, context).await?;
+    let mut found = Found::new(object, observed, &view);
+    if let Some(problem) = observed.problems.iter().find(|problem| problem.severity == Severity::Error) {
+        found.refused = Some((problem.reason, problem.text()));
+        report(object, &found, context).await?;
+        return Ok(Action::await_change());
+    }
+    let repository: crds::Repository = match serde_json::from_value((*observed.document).clone()) {
+        Ok(repository) => repository,
+        Err(error) => {
+            found.refused = Some(("InvalidSpec", error.to_string()));
+            report(object, &found, context).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    found.served = Some(serving::apply(object, &repository, context).await?);
+    if !repository.spec.suspend {
+        prove(&mut found, &repository, &namespace, context).await;
+    }
+    report(object, &found, context).await?;
+    Ok(if found.is_settled(repository.spec.suspend) {
+        Action::requeue(about(RESYNC, object))
+    } else if found.is_new() {
+        // Servers see it any moment now.
+        Action::requeue(Duration::from_millis(50))
+    } else {
+        Action::requeue(about(SOON, object))
+    })
+}
+
+/// Asks through the Service, as a client would.
+async fn prove(found: &mut Found<'_>, repository: &crds::Repository, namespace: &str, context: &Context) {
+    let Some(Served { place: Some(place), .. }) = &found.served else { return };
+    let name = repository.metadata.name.as_deref().unwrap_or_default();
+    let repository_name = repository.spec.repository_name.as_deref().unwrap_or(name);
+    let authority = context.servers().authority;
+    let path = format!("{namespace}/{repository_name}");
+    let (answered, summary) = tokio::join!(
+        context.git.ls_refs(place, &authority, &path),
+        context.git.summary(place, &authority, namespace, name),
+    );
+    (found.answered, found.summary) = (Some(answered), Some(summary));
+}
+
+async fn report(object: &DynamicObject, found: &Found<'_>, context: &Context) -> Result<(), ReconcileError> {
+    let (status, summary) = status::status(object, found, context);
+    let before = object.data["status"]["conditions"].as_array().and_then(|all| {
+        all.iter().find(|condition| condition["type"] == "Ready")?["reason"].as_str()
+    });
+    let changed = before != Some(summary.reason());
+    context.write_status(Kind::Repository, object, &status).await?;
+    if changed && (summary.is_ready() || !found.is_new()) {
+        context.tell(Kind::Repository, object, !summary.is_ready(), summary.reason(), summary.message()).await;
+    }
+    Ok(())
+}
+
+/// The finalizer is there exactly while deleting the resource would delete data.
+async fn keep_finalizer(object: &DynamicObject, observed: &Observed, context: &Context) -> Result<(), ReconcileError> {
+    let is_there = object.finalizers().iter().any(|finalizer| finalizer == DATA_FINALIZER);
+    if is_there == deletes_data(&observed.document) {
+        return Ok(());
+    }
+    set_finalizer(object, !is_there, context).await
+}
+
+async fn set_finalizer(object: &DynamicObject, wanted: bool, context: &Context) -> Result<(), ReconcileError> {
+    let mut finalizers: Vec<&String> =
+        object.finalizers().iter().filter(|finalizer| *finalizer != DATA_FINALIZER).collect();
+    let ours = DATA_FINALIZER.to_owned();
+    if wanted {
+        finalizers.push(&ours);
+    }
+    // With the version that was read: somebody else's finalizer must not be lost.
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+    let api = context.api(Kind::Repository, &object.namespace().unwrap_or_default());
+    match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+/// Whether the resource says twice that its data goes with it.
+fn deletes_data(document: &Value) -> bool {
+    let confirmed = &document["metadata"]["annotations"][crds::CONFIRM_DELETION];
+    document["spec"]["deletionPolicy"] == "Delete" && *confirmed == document["metadata"]["name"]
+}
+
+/// A Repository that is on its way out: its objects go with it, its data only if it says so.
+async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> Result<Action, ReconcileError> {
+    let name = object.name_any();
+    context.children.forget(namespace, &name);
+    if !object.finalizers().iter().any(|finalizer| finalizer == DATA_FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let document = serde_json::to_value(object).unwrap_or_default();
+    if !deletes_data(&document) {
+        context.tell(Kind::Repository, object, false, "DataRetained", "the data stays in the bucket").await;
+        set_finalizer(object, false, context).await?;
+        return Ok(Action::await_change());
+    }
+    let since = object.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let waited = since.and_then(|since| Duration::try_from(context.now() - since).ok()).unwrap_or_default();
+    if waited < LAST_REQUESTS {
+        return Ok(Action::requeue(LAST_REQUESTS.saturating_sub(waited)));
+    }
+    let Some(deletion) = question(&document, namespace, &name) else {
+        // Never served, so there is no data.
+        set_finalizer(object, false, context).await?;
+        return Ok(Action::await_change());
+    };
+    let place = serving::place(object, context)?;
+    let authority = context.servers().authority;
+    if let Err(error) = context.git.delete(&place, &authority, &deletion).await {
+        context.tell(Kind::Repository, object, true, "DeletionFailed", &error.to_string()).await;
+        return Err(error.into());
+    }
+    context.tell(Kind::Repository, object, false, "DataDeleted", "the data was deleted from the bucket").await;
+    set_finalizer(object, false, context).await?;
+    Ok(Action::await_change())
+}
+
+fn question(document: &Value, namespace: &str, name: &str) -> Option<DeletionQuestion> {
+    Some(DeletionQuestion {
+        namespace: namespace.parse().ok()?,
+        repository_name: document["spec"]["repositoryName"].as_str().unwrap_or(name).parse().ok()?,
+        store: document["spec"]["store"].as_str().unwrap_or("default").to_owned(),
+    })
+}

@@ -1,0 +1,173 @@
+//! Puts a Repository's Service, and pods of its own, where the resource wants them.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject, ListParams};
+use serde_json::{Value, json};
+
+use crate::cluster::ObjectKey;
+use crate::controller::{Context, Kind, Place, ReconcileError, owner};
+use crate::workload::{REPOSITORY_LABEL, Workload, WorkloadKind, alias_service};
+
+/// Who serves a Repository now.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) mode: crds::ServingMode,
+    /// Where its Service leads; nowhere yet while dedicated pods start for the first time.
+    pub(crate) place: Option<Place>,
+    /// What is missing of what the resource wants.
+    pub(crate) waiting_for: Option<String>,
+}
+
+/// Applies everything; the Service turns to dedicated pods when one of them is ready, and not before.
+pub(crate) async fn apply(
+    object: &DynamicObject,
+    repository: &crds::Repository,
+    context: &Context,
+) -> Result<Served, ReconcileError> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    publish_authority(&namespace, context).await?;
+    let owner = owner(Kind::Repository, object);
+    let host = context.host(&name, &namespace);
+    let alias = alias_service(&context.pool, &context.namespace, &namespace, &name, &owner);
+    let Some(workload) = dedicated(repository, &namespace, &name, owner, context) else {
+        context.children.apply(&alias).await?;
+        delete_workload(&namespace, &name, context).await?;
+        let place = context.pool_place(host)?;
+        return Ok(Served { mode: crds::ServingMode::Shared, place: Some(place), waiting_for: None });
+    };
+    for child in workload.objects() {
+        context.children.apply(&child).await?;
+    }
+    let (ready, waiting_for) = readiness(&workload, context).await?;
+    let served = object.data["status"]["servingMode"] == "Dedicated";
+    if ready || served {
+        let address = context.children.apply(&workload.service()).await?;
+        let address = address.and_then(|address| address.parse::<IpAddr>().ok());
+        let place = address.map(|address| Place { host, address });
+        return Ok(Served { mode: crds::ServingMode::Dedicated, place, waiting_for });
+    }
+    if super::own_bucket(&repository.spec.serving).is_some() {
+        return Ok(Served { mode: crds::ServingMode::Dedicated, place: None, waiting_for });
+    }
+    // Until then the pool serves it.
+    context.children.apply(&alias).await?;
+    let place = context.pool_place(host)?;
+    Ok(Served { mode: crds::ServingMode::Shared, place: Some(place), waiting_for })
+}
+
+/// Where a Repository that is being deleted is served.
+pub(crate) fn place(object: &DynamicObject, context: &Context) -> Result<Place, ReconcileError> {
+    // Its pods answer for the pool's bucket too, so only a bucket of its own needs them; the pool's answer is the same for both.
+    context.pool_place(context.host(&object.name_any(), &object.namespace().unwrap_or_default()))
+}
+
+/// Gives clients of a namespace the certificate that proves the servers.
+async fn publish_authority(namespace: &str, context: &Context) -> Result<(), ReconcileError> {
+    let authority = context.servers().authority;
+    if authority.is_empty() {
+        return Err(ReconcileError::NoPool);
+    }
+    context.children.apply(&crate::workload::authority_map(namespace, &String::from_utf8_lossy(&authority))).await?;
+    Ok(())
+}
+
+fn dedicated<'a>(
+    repository: &'a crds::Repository,
+    namespace: &'a str,
+    name: &'a str,
+    owner: Value,
+    context: &'a Context,
+) -> Option<Workload<'a>> {
+    if repository.spec.serving.mode != crds::ServingMode::Dedicated {
+        return None;
+    }
+    let wanted = repository.spec.serving.dedicated.clone().unwrap_or_default();
+    let storage = wanted.storage.unwrap_or_default();
+    let store = &repository.spec.store;
+    let url = storage.url.or_else(|| context.pool.store_url(store).map(str::to_owned)).unwrap_or_default();
+    let mut resources = json!({});
+    for (field, list) in [("requests", wanted.resources.requests), ("limits", wanted.resources.limits)] {
+        if let Some(list) = list {
+            resources[field] = json!(list);
+        }
+    }
+    Some(Workload {
+        pool: &context.pool,
+        namespace,
+        name: workload_name(name),
+        service: name.to_owned(),
+        replicas: wanted.replicas,
+        resources,
+        cache_size: wanted.cache_size,
+        tls_secret: wanted.tls_secret_ref.map(|secret| secret.name),
+        store_secret: storage.credentials_secret_ref.map(|secret| secret.name),
+        owner,
+        kind: WorkloadKind::Dedicated {
+            repository: name,
+            store: format!("{store}={url}"),
+            pool_namespace: &context.namespace,
+        },
+    })
+}
+
+/// Name of the objects of a Repository's own pods. A Service's name has at most 63 characters, and so has a label.
+pub(crate) fn workload_name(repository: &str) -> String {
+    let cut: String = repository.chars().take(59).collect();
+    format!("{}-git", cut.trim_end_matches('-'))
+}
+
+async fn delete_workload(namespace: &str, name: &str, context: &Context) -> Result<(), ReconcileError> {
+    let workload = workload_name(name);
+    for (version, kind) in [
+        ("apps/v1", "Deployment"),
+        ("policy/v1", "PodDisruptionBudget"),
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        ("v1", "ServiceAccount"),
+    ] {
+        if context.children.is_for(&ObjectKey::new(kind, namespace, workload.as_str()), name) {
+            let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": workload, "namespace": namespace}});
+            context.children.delete(&object).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a pod is ready, and what the others wait for.
+async fn readiness(workload: &Workload<'_>, context: &Context) -> Result<(bool, Option<String>), ReconcileError> {
+    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), workload.namespace);
+    let deployment = deployments.get_opt(&workload.name).await?;
+    let generation = deployment.as_ref().and_then(|deployment| deployment.metadata.generation);
+    let status = deployment.and_then(|deployment| deployment.status).unwrap_or_default();
+    let (ready, updated) = (status.ready_replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0));
+    let is_current = status.observed_generation >= generation;
+    if is_current && ready >= workload.replicas && updated >= workload.replicas {
+        return Ok((ready > 0, (workload.replicas == 0).then(|| "spec.serving.dedicated.replicas is 0".to_owned())));
+    }
+    let mut waiting = format!("{ready} of {} pods are ready", workload.replicas);
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), workload.namespace);
+    if let WorkloadKind::Dedicated { repository, .. } = &workload.kind {
+        let pods = pods.list(&ListParams::default().labels(&format!("{REPOSITORY_LABEL}={repository}"))).await?;
+        if let Some(reason) = pods.items.iter().find_map(trouble) {
+            waiting = format!("{waiting}: {reason}");
+        }
+    }
+    Ok((ready > 0, Some(waiting)))
+}
+
+/// Why a pod does not start.
+fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let unscheduled = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    if let Some(condition) = unscheduled {
+        return condition.message.clone();
+    }
+    let containers = status.container_statuses.iter().flatten();
+    containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
+        let reason = waiting.reason.as_deref().filter(|reason| *reason != "ContainerCreating")?;
+        Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or("see kubectl describe pod")))
+    })
+}

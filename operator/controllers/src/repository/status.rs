@@ -1,0 +1,193 @@
+//! The status of a `Repository`, from what a reconcile found. Pure.
+
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
+use model::{AccountId, Namespace, RepositoryPath};
+use serde_json::{Value, json};
+
+use super::serving::Served;
+use crate::access_policy;
+use crate::cluster::{Observed, View};
+use crate::control::RepositorySummary;
+use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
+
+/// What a reconcile found out.
+pub(crate) struct Found<'a> {
+    observed: &'a Observed,
+    /// Number of policies of the namespace that are in effect and speak of the repository.
+    policies: usize,
+    /// How often the repository was ready before.
+    was_ready: bool,
+    /// Why the resource is not in effect.
+    pub(crate) refused: Option<(&'static str, String)>,
+    pub(crate) served: Option<Served>,
+    pub(crate) answered: Option<Result<(), GitServerError>>,
+    pub(crate) summary: Option<Result<RepositorySummary, GitServerError>>,
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn new(object: &DynamicObject, observed: &'a Observed, view: &View) -> Self {
+        let namespace = object.namespace().unwrap_or_default();
+        Self {
+            observed,
+            policies: policies(object, &namespace, view),
+            was_ready: object.data["status"]["conditions"].as_array().is_some_and(|all| !all.is_empty()),
+            refused: None,
+            served: None,
+            answered: None,
+            summary: None,
+        }
+    }
+
+    /// Whether nothing is left to wait for.
+    pub(crate) fn is_settled(&self, is_suspended: bool) -> bool {
+        let waits = self.served.as_ref().is_none_or(|served| served.waiting_for.is_some());
+        let proven = matches!(self.answered, Some(Ok(()))) && matches!(self.summary, Some(Ok(_)));
+        !waits && (proven || is_suspended)
+    }
+
+    /// Whether it was never reported on, so that "not yet" is no news.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.was_ready
+    }
+}
+
+/// How many policies in effect speak of the repository.
+fn policies(object: &DynamicObject, namespace: &str, view: &View) -> usize {
+    let name = object.name_any();
+    let name = object.data["spec"]["repositoryName"].as_str().unwrap_or(&name);
+    let (Ok(namespace), Ok(name)) = (namespace.parse::<Namespace>(), name.parse()) else { return 0 };
+    let path = RepositoryPath { namespace, name };
+    let labels = object.labels();
+    view.of_namespace("AccessPolicy", path.namespace.as_str())
+        .filter(|(_, policy)| policy.in_effect.is_some() && access_policy::speaks_of(&policy.document, &path, labels))
+        .count()
+}
+
+/// The status, and how the resource is as a whole.
+pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Context) -> (Value, Summary) {
+    let generation = found.observed.generation;
+    let mut conditions = Conditions::new(&object.data["status"], generation, context.now());
+    let summary = summarize(object, found);
+    conditions.summarize(&summary);
+    storage_ready(&mut conditions, found);
+    serving_ready(&mut conditions, found);
+    if found.policies > 0 {
+        let message = format!("{} AccessPolicies speak of it", found.policies);
+        conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
+    } else {
+        let message = "no AccessPolicy of this namespace speaks of it, so nobody may read or write it; apply one";
+        conditions.set("PolicyAccepted", Status::False, "NoPolicy", message);
+    }
+    let mut status = addresses(object, context);
+    status["observedGeneration"] = json!(generation);
+    status["conditions"] = conditions.into_json();
+    let before = &object.data["status"];
+    match &found.summary {
+        Some(Ok(summary)) => facts(&mut status, summary),
+        // What was known stays.
+        _ => keep(&mut status, before, &["repositoryId", "references", "sizeBytes", "defaultBranch", "lastPushTime"]),
+    }
+    match &found.served {
+        Some(served) => status["servingMode"] = json!(served.mode),
+        None => keep(&mut status, before, &["servingMode"]),
+    }
+    if let Some(requested) = object.annotations().get(crds::REQUESTED_AT) {
+        status["lastHandledReconcileAt"] = json!(requested.chars().take(256).collect::<String>());
+    }
+    (status, summary)
+}
+
+fn summarize(object: &DynamicObject, found: &Found<'_>) -> Summary {
+    if let Some((reason, message)) = &found.refused {
+        return Summary::Stalled { reason, message: message.clone() };
+    }
+    if object.data["spec"]["suspend"] == true {
+        let message = "spec.suspend is true: clients are turned away, and the data stays".to_owned();
+        return Summary::NotReady { reason: "Suspended", message };
+    }
+    if let Some(Err(error)) = found.summary.as_ref().map(Result::as_ref)
+        && error.is_storage()
+    {
+        return Summary::Progressing { reason: "StorageNotReady", message: error.to_string() };
+    }
+    match (&found.served, &found.answered) {
+        (Some(Served { place: None, waiting_for, .. }), _) => Summary::Progressing {
+            reason: "WorkloadNotReady",
+            message: waiting_for.clone().unwrap_or_else(|| "its Service has no address yet".to_owned()),
+        },
+        (Some(served), Some(Ok(()))) => {
+            let message = match (served.mode, &served.waiting_for) {
+                (crds::ServingMode::Shared, None) => "served by the shared pool".to_owned(),
+                (crds::ServingMode::Dedicated, None) => "served by pods of its own".to_owned(),
+                (crds::ServingMode::Shared, Some(waiting)) => format!("served by the shared pool until pods of its own are ready; {waiting}"),
+                (crds::ServingMode::Dedicated, Some(waiting)) => format!("served by pods of its own; {waiting}"),
+            };
+            Summary::Ready { reason: "Serving", message }
+        }
+        (_, Some(Err(error))) => Summary::Progressing { reason: "ServingNotReady", message: error.to_string() },
+        (_, None | Some(Ok(()))) => Summary::Progressing { reason: "ServingNotReady", message: "not asked yet".to_owned() },
+    }
+}
+
+fn storage_ready(conditions: &mut Conditions, found: &Found<'_>) {
+    match &found.summary {
+        Some(Ok(_)) => conditions.set("StorageReady", Status::True, "Available", "the store answers"),
+        Some(Err(error)) if error.is_storage() => {
+            conditions.set("StorageReady", Status::False, "StorageNotReady", error.to_string());
+        }
+        Some(Err(error)) => conditions.set("StorageReady", Status::Unknown, "Unknown", error.to_string()),
+        None => conditions.set("StorageReady", Status::Unknown, "Unknown", "not asked"),
+    }
+}
+
+fn serving_ready(conditions: &mut Conditions, found: &Found<'_>) {
+    match (&found.answered, &found.served) {
+        (Some(Ok(())), _) => {
+            conditions.set("ServingReady", Status::True, "LsRefsAnswered", "ls-refs was answered through the Service");
+        }
+        (Some(Err(error)), _) => conditions.set("ServingReady", Status::False, "LsRefsFailed", error.to_string()),
+        (None, Some(Served { waiting_for: Some(waiting), .. })) => {
+            conditions.set("ServingReady", Status::False, "PodsNotReady", waiting.as_str());
+        }
+        (None, _) => conditions.set("ServingReady", Status::Unknown, "Unknown", "not asked"),
+    }
+}
+
+/// What follows from the names alone.
+fn addresses(object: &DynamicObject, context: &Context) -> Value {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let repository_name = object.data["spec"]["repositoryName"].as_str().unwrap_or(&name);
+    let host = context.host(&name, &namespace);
+    let mut status = json!({"cloneURL": format!("https://{host}/{namespace}/{repository_name}")});
+    if let Some(url) = &context.pool.external_url {
+        let base = url.as_str().trim_end_matches('/');
+        status["externalCloneURL"] = json!(format!("{base}/{namespace}/{repository_name}"));
+    }
+    if let Ok(namespace) = namespace.parse::<Namespace>() {
+        let account = AccountId::of(&namespace);
+        status["arn"] = json!(format!("arn:aws:codecommit:{}:{account}:{repository_name}", context.region));
+        status["accountId"] = json!(account);
+    }
+    status
+}
+
+fn facts(status: &mut Value, summary: &RepositorySummary) {
+    status["repositoryId"] = json!(summary.repository_id);
+    status["references"] = json!(summary.references);
+    status["sizeBytes"] = json!(summary.size_bytes);
+    if let Some(branch) = &summary.default_branch {
+        status["defaultBranch"] = json!(branch);
+    }
+    if let Some(time) = &summary.last_push_time {
+        status["lastPushTime"] = json!(time);
+    }
+}
+
+fn keep(status: &mut Value, before: &Value, fields: &[&str]) {
+    for field in fields {
+        if !before[field].is_null() {
+            status[field] = before[field].clone();
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The Kubernetes objects of a group of git-server pods: the shared pool and dedicated workloads are built by the same code.
+//!
+//! Pure: objects as the API server is asked to have them, for server-side apply. Everything satisfies Pod Security "restricted".
+
+use serde_json::{Map, Value, json};
+
+use crate::pool::PoolConfig;
+
+/// The port of git over HTTPS in a pod.
+pub(crate) const GIT_PORT: u16 = 8443;
+/// The port of the controller and of dedicated pods.
+pub(crate) const CONTROL_PORT: u16 = 9443;
+/// The port of health and metrics.
+pub(crate) const METRICS_PORT: u16 = 9090;
+/// The Secret with our own certificate authority, and the `ConfigMap` with its certificate.
+pub(crate) const AUTHORITY: &str = "codekeep-ca";
+/// Who applies our objects.
+pub(crate) const FIELD_MANAGER: &str = "codekeep-controller";
+/// The label of objects that the controller makes, and its value.
+pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "codekeep-controller");
+/// The label with the name of the Repository that an object is for.
+pub(crate) const REPOSITORY_LABEL: &str = "codekeep.dev/repository";
+
+/// Time for the removal of a stopping pod from every node's Service table, in seconds.
+const DRAIN_SECONDS: u32 = 5;
+/// Room beside the cache on the local disk, in MiB: packs that are being received, and maintenance.
+const ROOM_MIB: u64 = 20 << 10;
+
+/// A group of git-server pods.
+#[derive(Debug, Clone)]
+pub(crate) struct Workload<'a> {
+    pub(crate) pool: &'a PoolConfig,
+    pub(crate) namespace: &'a str,
+    /// Name of all its objects but the Service.
+    pub(crate) name: String,
+    /// Name of its Service.
+    pub(crate) service: String,
+    pub(crate) replicas: i32,
+    pub(crate) resources: Value,
+    pub(crate) cache_size: String,
+    pub(crate) tls_secret: Option<String>,
+    pub(crate) store_secret: Option<String>,
+    /// Who owns its objects.
+    pub(crate) owner: Value,
+    pub(crate) kind: WorkloadKind<'a>,
+}
+
+/// What kind of group it is.
+#[derive(Debug, Clone)]
+pub(crate) enum WorkloadKind<'a> {
+    /// The pool: its pods follow the API server and hold the authority's key.
+    Pool {
+        /// Namespaces that are followed; all when empty.
+        watch_namespaces: &'a [String],
+    },
+    /// Pods of one Repository: they follow the pool and hold no API token.
+    Dedicated {
+        /// Name of the Repository.
+        repository: &'a str,
+        /// The store as `NAME=URL`.
+        store: String,
+        /// Namespace of the pool.
+        pool_namespace: &'a str,
+    },
+}
+
+impl Workload<'_> {
+    fn component_labels(&self) -> Map<String, Value> {
+        let mut labels = Map::new();
+        labels.insert("app.kubernetes.io/name".to_owned(), json!("codekeep"));
+        labels.insert("app.kubernetes.io/instance".to_owned(), json!(self.name));
+        labels.insert("app.kubernetes.io/component".to_owned(), json!("git-server"));
+        if let WorkloadKind::Dedicated { repository, .. } = &self.kind {
+            labels.insert(REPOSITORY_LABEL.to_owned(), json!(repository));
+        }
+        labels
+    }
+
+    fn metadata(&self, name: &str) -> Value {
+        let mut labels = self.component_labels();
+        labels.insert("app.kubernetes.io/part-of".to_owned(), json!("codekeep"));
+        labels.insert("app.kubernetes.io/version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+        labels.insert(MANAGED_BY.0.to_owned(), json!(MANAGED_BY.1));
+        json!({"name": name, "namespace": self.namespace, "labels": labels, "ownerReferences": [self.owner]})
+    }
+
+    /// All objects but the Service, whose turn comes when pods are there.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        let mut objects = vec![];
+        if matches!(self.kind, WorkloadKind::Dedicated { .. }) {
+            objects.push(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": self.metadata(&self.name),
+                "automountServiceAccountToken": false}));
+        }
+        objects.push(self.deployment());
+        objects.push(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": self.metadata(&self.name),
+            "spec": {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                "selector": {"matchLabels": self.component_labels()}}}));
+        if self.pool.network_policy {
+            objects.push(self.network_policy());
+        }
+        objects
+    }
+
+    /// The Service in front of the pods.
+    pub(crate) fn service(&self) -> Value {
+        let mut metadata = self.metadata(&self.service);
+        let mut spec = json!({
+            "type": "ClusterIP",
+            "selector": self.component_labels(),
+            "ports": [
+                {"name": "https", "port": 443, "targetPort": "https", "protocol": "TCP", "appProtocol": "https"},
+                {"name": "control", "port": CONTROL_PORT, "targetPort": "control", "protocol": "TCP"},
+            ],
+        });
+        if matches!(self.kind, WorkloadKind::Pool { .. }) {
+            let service = &self.pool.service;
+            if let Some(kind) = &service.kind {
+                spec["type"] = json!(kind);
+            }
+            if let Some(port) = service.node_port {
+                spec["ports"][0]["nodePort"] = json!(port);
+            }
+            if !service.load_balancer_source_ranges.is_empty() {
+                spec["loadBalancerSourceRanges"] = json!(service.load_balancer_source_ranges);
+            }
+            if !service.annotations.is_empty() {
+                metadata["annotations"] = json!(service.annotations);
+            }
+        }
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    }
+
+    fn deployment(&self) -> Value {
+        let labels = self.component_labels();
+        let mut pod_labels = labels.clone();
+        pod_labels.insert("app.kubernetes.io/part-of".to_owned(), json!("codekeep"));
+        for (name, value) in &self.pool.pod_labels {
+            pod_labels.entry(name.clone()).or_insert_with(|| json!(value));
+        }
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": self.metadata(&self.name),
+            "spec": {
+                "replicas": self.replicas,
+                "selector": {"matchLabels": labels},
+                // One more first, then one less: a rollout never has fewer pods than asked for.
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                "minReadySeconds": 2,
+                "revisionHistoryLimit": 3,
+                "template": {
+                    "metadata": {"labels": pod_labels, "annotations": self.pod_annotations()},
+                    "spec": self.pod(),
+                },
+            },
+        })
+    }
+
+    fn pod_annotations(&self) -> Value {
+        let mut annotations = json!({"kubectl.kubernetes.io/default-container": "git-server"});
+        for (name, value) in &self.pool.pod_annotations {
+            annotations[name] = json!(value);
+        }
+        annotations
+    }
+
+    fn pod(&self) -> Value {
+        let is_pool = matches!(self.kind, WorkloadKind::Pool { .. });
+        let pool = self.pool;
+        let spread = |key: &str| {
+            json!({"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": self.component_labels()}})
+        };
+        let mut pod = json!({
+            "serviceAccountName": if is_pool { &pool.service_account_name } else { &self.name },
+            "automountServiceAccountToken": is_pool,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": pool.grace_period_seconds + DRAIN_SECONDS + 5,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}},
+            "topologySpreadConstraints": [spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone")],
+            "containers": [self.container()],
+            "volumes": self.volumes(),
+        });
+        if is_pool {
+            if !pool.image_pull_secrets.is_empty() {
+                pod["imagePullSecrets"] = json!(pool.image_pull_secrets);
+            }
+            if !pool.topology_spread_constraints.is_empty() {
+                pod["topologySpreadConstraints"] = json!(pool.topology_spread_constraints);
+            }
+            for (field, value) in [
+                ("nodeSelector", json!(pool.node_selector)),
+                ("tolerations", json!(pool.tolerations)),
+                ("affinity", pool.affinity.clone()),
+                ("priorityClassName", json!(pool.priority_class_name)),
+            ] {
+                if !is_empty(&value) {
+                    pod[field] = value;
+                }
+            }
+        }
+        pod
+    }
+
+    fn container(&self) -> Value {
+        let probe = |path: &str| json!({"path": path, "port": "metrics", "scheme": "HTTP"});
+        let mut container = json!({
+            "name": "git-server",
+            "image": self.pool.image,
+            "imagePullPolicy": self.pool.image_pull_policy,
+            "args": ["serve"],
+            "env": self.environment(),
+            "ports": [
+                {"name": "https", "containerPort": GIT_PORT, "protocol": "TCP"},
+                {"name": "control", "containerPort": CONTROL_PORT, "protocol": "TCP"},
+                {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+            ],
+            "startupProbe": {"httpGet": probe("/healthz"), "periodSeconds": 1, "failureThreshold": 120},
+            "livenessProbe": {"httpGet": probe("/healthz"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+            "readinessProbe": {"httpGet": probe("/readyz"), "periodSeconds": 2, "timeoutSeconds": 3, "failureThreshold": 2},
+            "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true,
+                "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}},
+            "volumeMounts": self.mounts(),
+        });
+        if !is_empty(&self.resources) {
+            container["resources"] = self.resources.clone();
+        }
+        if let Some(secret) = &self.store_secret {
+            container["envFrom"] = json!([{"secretRef": {"name": secret}}]);
+        }
+        container
+    }
+
+    fn environment(&self) -> Value {
+        let pool = self.pool;
+        let mut env = Environment::default();
+        env.set("CODEKEEP_LISTEN", format!("0.0.0.0:{GIT_PORT}"));
+        env.set("CODEKEEP_CONTROL_LISTEN", format!("0.0.0.0:{CONTROL_PORT}"));
+        env.set("CODEKEEP_METRICS_LISTEN", format!("0.0.0.0:{METRICS_PORT}"));
+        env.set("CODEKEEP_CACHE", "/cache/packs");
+        env.set("CODEKEEP_CACHE_SIZE", &self.cache_size);
+        env.set("CODEKEEP_SNAPSHOT", "/run/codekeep/snapshot.json");
+        env.set("CODEKEEP_SERVICE", &self.service);
+        env.set("CODEKEEP_CLUSTER_DOMAIN", &pool.cluster_domain);
+        env.set("CODEKEEP_OPERATOR_IDENTITY", self.operator_identity());
+        env.set("CODEKEEP_WEBHOOK_ALLOW_CIDR", pool.webhook_allow_cidrs.join(","));
+        env.set("CODEKEEP_GRACE_PERIOD", pool.grace_period_seconds.to_string());
+        env.set("CODEKEEP_DRAIN_DELAY", DRAIN_SECONDS.to_string());
+        env.set("CODEKEEP_LOG_FORMAT", &pool.log_format);
+        env.set("CODEKEEP_LOG_LEVEL", &pool.log_level);
+        env.set("TMPDIR", "/cache");
+        if self.tls_secret.is_some() {
+            env.set("CODEKEEP_TLS_CERT", "/etc/codekeep/tls/tls.crt");
+            env.set("CODEKEEP_TLS_KEY", "/etc/codekeep/tls/tls.key");
+        }
+        match &self.kind {
+            WorkloadKind::Pool { watch_namespaces } => {
+                let stores: Vec<String> =
+                    pool.stores.iter().map(|store| format!("{}={}", store.name, store.url)).collect();
+                env.set("CODEKEEP_STORE", stores.join(","));
+                env.set("CODEKEEP_TLS_AUTHORITY", "/etc/codekeep/ca");
+                env.set("CODEKEEP_WATCH_NAMESPACES", watch_namespaces.join(","));
+                env.set("CODEKEEP_TOKEN_AUDIENCE", pool.token_audiences.join(","));
+                env.set("CODEKEEP_ACCEPT_API_SERVER_AUDIENCE", pool.accept_api_server_audience.to_string());
+            }
+            WorkloadKind::Dedicated { repository, store, pool_namespace } => {
+                let (name, domain) = (&pool.name, &pool.cluster_domain);
+                env.set("CODEKEEP_STORE", store);
+                env.set("CODEKEEP_CONTROL_URL", format!("https://{name}.{pool_namespace}.svc.{domain}:{CONTROL_PORT}"));
+                env.set("CODEKEEP_CONTROL_CA", "/etc/codekeep/ca/ca.crt");
+                env.set("CODEKEEP_CONTROL_TOKEN", "/var/run/secrets/codekeep/token");
+                env.set("CODEKEEP_REPOSITORY", *repository);
+            }
+        }
+        let mut list = env.0;
+        for (name, path) in [("CODEKEEP_NAMESPACE", "metadata.namespace"), ("CODEKEEP_POD_NAME", "metadata.name")] {
+            list.push(json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}));
+        }
+        if matches!(self.kind, WorkloadKind::Pool { .. }) {
+            list.extend(pool.env.iter().cloned());
+        }
+        Value::Array(list)
+    }
+
+    fn operator_identity(&self) -> String {
+        let namespace = match self.kind {
+            WorkloadKind::Pool { .. } => self.namespace,
+            WorkloadKind::Dedicated { pool_namespace, .. } => pool_namespace,
+        };
+        format!("system:serviceaccount:{namespace}:{}", controller_account(&self.pool.name))
+    }
+
+    fn mounts(&self) -> Value {
+        let mut mounts = vec![
+            json!({"name": "cache", "mountPath": "/cache"}),
+            json!({"name": "state", "mountPath": "/run/codekeep"}),
+            json!({"name": "ca", "mountPath": "/etc/codekeep/ca", "readOnly": true}),
+        ];
+        if self.tls_secret.is_some() {
+            mounts.push(json!({"name": "tls", "mountPath": "/etc/codekeep/tls", "readOnly": true}));
+        }
+        if matches!(self.kind, WorkloadKind::Dedicated { .. }) {
+            mounts.push(json!({"name": "token", "mountPath": "/var/run/secrets/codekeep", "readOnly": true}));
+        }
+        Value::Array(mounts)
+    }
+
+    fn volumes(&self) -> Value {
+        let mut volumes = vec![
+            json!({"name": "cache", "emptyDir": {"sizeLimit": self.disk_limit()}}),
+            // Holds credentials, so it is memory and never reaches a disk.
+            json!({"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}),
+        ];
+        match self.kind {
+            WorkloadKind::Pool { .. } => {
+                volumes.push(json!({"name": "ca", "secret": {"secretName": AUTHORITY, "defaultMode": 0o440}}));
+            }
+            WorkloadKind::Dedicated { .. } => {
+                volumes.push(json!({"name": "ca", "configMap": {"name": AUTHORITY}}));
+                // Only the git servers of the pool accept it; the API server does not.
+                volumes.push(json!({"name": "token", "projected": {"sources": [
+                    {"serviceAccountToken": {"audience": crds::GROUP, "expirationSeconds": 3600, "path": "token"}}]}}));
+            }
+        }
+        if let Some(secret) = &self.tls_secret {
+            volumes.push(json!({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}));
+        }
+        Value::Array(volumes)
+    }
+
+    /// The cache, and room for what is being worked on.
+    fn disk_limit(&self) -> String {
+        let cache = model::quantity::parse_bytes(&self.cache_size).unwrap_or(10 << 30);
+        format!("{}Mi", (cache >> 20) + ROOM_MIB)
+    }
+
+    fn network_policy(&self) -> Value {
+        let mut control = vec![json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {
+            "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/component": "controller"}}})];
+        if matches!(self.kind, WorkloadKind::Pool { .. }) {
+            control.push(json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {
+                "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/component": "git-server"}}}));
+        }
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": self.metadata(&self.name),
+            "spec": {
+                "podSelector": {"matchLabels": self.component_labels()},
+                "policyTypes": ["Ingress"],
+                "ingress": [
+                    {"ports": [{"port": "https", "protocol": "TCP"}, {"port": "metrics", "protocol": "TCP"}]},
+                    {"ports": [{"port": "control", "protocol": "TCP"}], "from": control},
+                ],
+            },
+        })
+    }
+}
+
+/// The Service of a Repository that the pool serves: an alias, without pods, endpoints or address of its own.
+pub(crate) fn alias_service(pool: &PoolConfig, pool_namespace: &str, namespace: &str, name: &str, owner: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner], "labels": {
+            "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/component": "git-server",
+            "app.kubernetes.io/part-of": "codekeep", MANAGED_BY.0: MANAGED_BY.1, REPOSITORY_LABEL: name}},
+        "spec": {
+            "type": "ExternalName",
+            "externalName": format!("{}.{pool_namespace}.svc.{}", pool.name, pool.cluster_domain),
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "appProtocol": "https"}],
+        },
+    })
+}
+
+/// The certificate that proves git servers, for the clients of a namespace.
+pub(crate) fn authority_map(namespace: &str, certificates: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": AUTHORITY, "namespace": namespace, "labels": {
+            "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/part-of": "codekeep", MANAGED_BY.0: MANAGED_BY.1}},
+        "data": {"ca.crt": certificates},
+    })
+}
+
+/// The `ServiceAccount` of the controller: the chart names it after the pool's.
+pub(crate) fn controller_account(pool_name: &str) -> String {
+    format!("{}-controller", pool_name.strip_suffix("-git").unwrap_or(pool_name))
+}
+
+#[derive(Default)]
+struct Environment(Vec<Value>);
+
+impl Environment {
+    /// Empty values are left out: the flag's default holds.
+    fn set(&mut self, name: &str, value: impl Into<String>) {
+        let value = value.into();
+        if !value.is_empty() {
+            self.0.push(json!({"name": name, "value": value}));
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
