@@ -13,34 +13,36 @@ use notify::{Notifier, TargetStatus};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What the admin endpoints show.
 #[derive(Clone)]
 pub(crate) struct Admin {
     registry: Registry,
-    problems: watch::Receiver<Arc<Vec<Problem>>>,
+    problems: Arc<dyn Fn() -> Vec<Problem> + Send + Sync>,
     /// There while requests are accepted: ready means that it is.
-    serving: Arc<Mutex<Option<Arc<Notifier>>>>,
+    serving: Arc<Mutex<Option<Serving>>>,
 }
+
+/// Who delivers notifications, if anybody does in this process.
+type Serving = Option<Arc<Notifier>>;
 
 /// The answer to `/status`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    manifest_problems: Arc<Vec<Problem>>,
+    manifest_problems: Vec<Problem>,
     notification_targets: Vec<TargetStatus>,
 }
 
 impl Admin {
     /// Not ready yet.
-    pub(crate) fn new(registry: Registry, problems: watch::Receiver<Arc<Vec<Problem>>>) -> Self {
-        Self { registry, problems, serving: Arc::default() }
+    pub(crate) fn new(registry: Registry, problems: Box<dyn Fn() -> Vec<Problem> + Send + Sync>) -> Self {
+        Self { registry, problems: problems.into(), serving: Arc::default() }
     }
 
     /// From now on requests are accepted.
-    pub(crate) fn serves(&self, notifier: Arc<Notifier>) {
+    pub(crate) fn serves(&self, notifier: Serving) {
         *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(notifier);
     }
 
@@ -49,7 +51,7 @@ impl Admin {
         *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn notifier(&self) -> Option<Arc<Notifier>> {
+    fn serving(&self) -> Option<Serving> {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -69,7 +71,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
 }
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
-    if admin.notifier().is_some() {
+    if admin.serving().is_some() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
@@ -77,8 +79,8 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn status(State(admin): State<Admin>) -> impl IntoResponse {
-    let manifest_problems = Arc::clone(&admin.problems.borrow());
-    let notification_targets = admin.notifier().map(|notifier| notifier.status()).unwrap_or_default();
+    let manifest_problems = (admin.problems)();
+    let notification_targets = admin.serving().flatten().map(|notifier| notifier.status()).unwrap_or_default();
     Json(Status { manifest_problems, notification_targets })
 }
 

@@ -21,8 +21,10 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the repositories of a folder of manifests to git clients
+    /// Serve the repositories of a folder of manifests, or of the cluster around it, to git clients
     Serve(Box<ServeArgs>),
+    /// Reconcile Repositories, `AccessPolicies` and `NotificationRules` of a cluster into Services, workloads and status
+    Controller(Box<ControllerArgs>),
     /// Verify repositories in a store, down to the hash of every object; exits 1 when something is wrong
     Fsck(FsckArgs),
     /// Print the `CustomResourceDefinition`s as YAML, or write them to a folder
@@ -100,11 +102,13 @@ impl std::str::FromStr for NamedStore {
 /// Arguments of `codekeep serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Folder of manifests: repositories, policies, rules and their Secrets
+    /// Folder of manifests: repositories, policies, rules and their Secrets; without it they are those of the cluster
     #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
-    pub(crate) manifests: PathBuf,
+    pub(crate) manifests: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) stores: StoreArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Address that git clients connect to
     #[arg(long, env = "CODEKEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
@@ -123,9 +127,108 @@ pub(crate) struct ServeArgs {
     /// Networks that webhooks may reach although they are loopback, link-local or private (CIDR, repeatable)
     #[arg(long, env = "CODEKEEP_WEBHOOK_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) webhook_allow_cidr: Vec<String>,
+    /// Seconds that a server which is asked to stop goes on taking requests, not ready, until nobody sends it more
+    #[arg(long, env = "CODEKEEP_DRAIN_DELAY", value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) drain_delay: Duration,
     /// Seconds that requests under way may take to end when the server is asked to stop
     #[arg(long, env = "CODEKEEP_GRACE_PERIOD", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) grace_period: Duration,
+}
+
+/// How `codekeep serve` works in a cluster; the controller sets all of these.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Namespaces that are served; all when none is given (comma-separated)
+    #[arg(long, env = "CODEKEEP_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',')]
+    pub(crate) watch_namespaces: Vec<String>,
+    /// The cluster's DNS domain
+    #[arg(long, env = "CODEKEEP_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local")]
+    pub(crate) cluster_domain: String,
+    /// The namespace of this server's Service
+    #[arg(long, env = "CODEKEEP_NAMESPACE", value_name = "NAMESPACE", default_value = "codekeep-system")]
+    pub(crate) namespace: String,
+    /// This server's Service
+    #[arg(long, env = "CODEKEEP_SERVICE", value_name = "NAME", default_value = "codekeep-git")]
+    pub(crate) service: String,
+    /// Folder with tls.crt and tls.key of the certificate authority that in-cluster names get certificates from
+    #[arg(long, env = "CODEKEEP_TLS_AUTHORITY", value_name = "DIR")]
+    pub(crate) tls_authority: Option<PathBuf>,
+    /// Address of the control port, where the controller and dedicated servers ask
+    #[arg(long, env = "CODEKEEP_CONTROL_LISTEN", value_name = "ADDR")]
+    pub(crate) control_listen: Option<SocketAddr>,
+    /// The user of the controller, as the API server names it
+    #[arg(long, env = "CODEKEEP_OPERATOR_IDENTITY", value_name = "USER")]
+    pub(crate) operator_identity: Option<String>,
+    /// Audiences of Kubernetes tokens that are accepted (comma-separated)
+    #[arg(
+        long,
+        env = "CODEKEEP_TOKEN_AUDIENCE",
+        value_name = "AUDIENCE",
+        default_value = crds::GROUP,
+        value_delimiter = ','
+    )]
+    pub(crate) token_audience: Vec<String>,
+    /// Whether tokens for the API server itself are accepted too
+    #[arg(long, env = "CODEKEEP_ACCEPT_API_SERVER_AUDIENCE", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) accept_api_server_audience: bool,
+    /// File, on a memory file system, for the last snapshot of what the API server said
+    #[arg(long, env = "CODEKEEP_SNAPSHOT", value_name = "FILE")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Seconds that a snapshot may be old when a server starts from it
+    #[arg(long, env = "CODEKEEP_SNAPSHOT_MAX_AGE", value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    pub(crate) snapshot_max_age: Duration,
+    /// Follow the pool at this URL instead of the API server: a dedicated server of one Repository
+    #[arg(long, env = "CODEKEEP_CONTROL_URL", value_name = "URL", requires_all = ["control_ca", "control_token", "repository"])]
+    pub(crate) control_url: Option<Url>,
+    /// Certificates (PEM) that prove the pool
+    #[arg(long, env = "CODEKEEP_CONTROL_CA", value_name = "FILE")]
+    pub(crate) control_ca: Option<PathBuf>,
+    /// File with the token that the pool accepts
+    #[arg(long, env = "CODEKEEP_CONTROL_TOKEN", value_name = "FILE")]
+    pub(crate) control_token: Option<PathBuf>,
+    /// Name of the Repository that a dedicated server serves
+    #[arg(long, env = "CODEKEEP_REPOSITORY", value_name = "NAME")]
+    pub(crate) repository: Option<String>,
+}
+
+/// Arguments of `codekeep controller`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ControllerArgs {
+    /// Description of the pool of git servers (YAML); the chart writes it
+    #[arg(long, env = "CODEKEEP_POOL", value_name = "FILE", default_value = "/etc/codekeep/pool.yaml")]
+    pub(crate) pool: PathBuf,
+    /// Namespace of the controller and of the pool
+    #[arg(long, env = "CODEKEEP_NAMESPACE", value_name = "NAMESPACE", default_value = "codekeep-system")]
+    pub(crate) namespace: String,
+    /// Namespaces whose resources are reconciled; all when none is given (comma-separated)
+    #[arg(long, env = "CODEKEEP_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',')]
+    pub(crate) watch_namespaces: Vec<String>,
+    /// Name of the Lease that says which replica works
+    #[arg(long, env = "CODEKEEP_LEASE_NAME", value_name = "NAME", default_value = "codekeep-controller")]
+    pub(crate) lease_name: String,
+    /// Who this replica is in the Lease
+    #[arg(long, env = "CODEKEEP_POD_NAME", value_name = "NAME", default_value = "codekeep-controller")]
+    pub(crate) pod_name: String,
+    /// Deployment that owns the pool, so that it goes when the controller is uninstalled
+    #[arg(long, env = "CODEKEEP_OWNER_DEPLOYMENT", value_name = "NAME", default_value = "codekeep-controller")]
+    pub(crate) owner_deployment: String,
+    /// File with a token that git servers accept
+    #[arg(
+        long,
+        env = "CODEKEEP_GIT_TOKEN",
+        value_name = "FILE",
+        default_value = "/var/run/secrets/codekeep/token"
+    )]
+    pub(crate) git_token: PathBuf,
+    /// Reconciles of each kind that run at once
+    #[arg(long, env = "CODEKEEP_CONCURRENCY", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) concurrency: u16,
+    /// The region in ARNs
+    #[arg(long, env = "CODEKEEP_REGION", value_name = "REGION", default_value = "us-east-1")]
+    pub(crate) region: String,
+    /// Address of /healthz, /readyz and /metrics
+    #[arg(long, env = "CODEKEEP_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub(crate) metrics_listen: SocketAddr,
 }
 
 /// Arguments of `codekeep fsck`.

@@ -2,7 +2,9 @@
 
 mod admin;
 mod args;
+mod control;
 mod pack_tools;
+mod reviewer;
 mod run;
 mod stores;
 mod telemetry;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     }
     let outcome = match args.command {
         Command::Serve(serve) => run::block_on(run::serve::run(*serve)),
+        Command::Controller(controller) => run::block_on(run::controller::run(*controller)),
         Command::Fsck(fsck) => run::block_on(run::fsck::run(fsck)),
         Command::Crds(crds) => run::crds::run(&crds),
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use model::clock::{SystemClock, SystemRandom};
@@ -14,15 +15,27 @@ use crate::pack_tools::GitPackTools;
 /// The repositories of each store, by the store's name.
 pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 
-/// Connects to every named store; with `prove`, refuses a bucket that does not do what commits rest on.
-pub(crate) async fn open(args: &StoreArgs, registry: &Registry, prove: bool) -> anyhow::Result<Stores> {
+/// How stores are opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    /// Refuse a bucket that does not do what commits rest on.
+    pub(crate) prove: bool,
+    /// Try again, for ever, instead of failing.
+    pub(crate) patient: bool,
+}
+
+/// When a store is tried again that does not answer.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Connects to every named store.
+pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening) -> anyhow::Result<Stores> {
     let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
     let cache = Cache::open(&args.cache, args.cache_size, &metrics)
         .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;
     let cache = Arc::new(cache);
     let mut stores = BTreeMap::new();
     for named in &args.store {
-        let objects = connect(named.name.as_str(), &named.url, &metrics, prove).await?;
+        let objects = connect_patiently(named.name.as_str(), &named.url, &metrics, opening).await?;
         let repositories = Repositories::new(
             objects,
             Arc::clone(&cache),
@@ -35,6 +48,26 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, prove: bool) -> 
         }
     }
     Ok(stores)
+}
+
+async fn connect_patiently(
+    name: &str,
+    url: &store::StoreUrl,
+    metrics: &StoreMetrics,
+    opening: Opening,
+) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    let mut told = String::new();
+    loop {
+        let error = match connect(name, url, metrics, opening.prove).await {
+            Err(error) if opening.patient => format!("{error:#}"),
+            outcome => return outcome,
+        };
+        if error != told {
+            tracing::error!(error, "not ready: the store is tried again until it answers");
+            told = error;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 async fn connect(

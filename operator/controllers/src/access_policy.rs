@@ -8,21 +8,19 @@ use serde_json::Value;
 
 use crate::problem::Finding;
 
-/// The policy that a resource describes, with warnings; or what its schema could not see.
+/// The policy that a resource describes, or what its schema could not see.
 pub(crate) fn policy(
     resource: &crds::AccessPolicy,
     namespace: &Namespace,
-) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
-    let mut warnings = Vec::new();
-    let subjects = resource.spec.subjects.iter().enumerate();
+) -> Result<Policy, Vec<Finding>> {
     let policy = Policy {
         namespace: namespace.clone(),
         name: resource.metadata.name.clone().unwrap_or_default(),
-        subjects: subjects.filter_map(|(index, listed)| subject(index, listed, &mut warnings)).collect(),
+        subjects: resource.spec.subjects.iter().map(subject).collect(),
         statements: resource.spec.statements.iter().map(statement).collect(),
     };
     match PolicySet::compile(std::slice::from_ref(&policy)) {
-        Ok(_) => Ok((policy, warnings)),
+        Ok(_) => Ok(policy),
         Err(errors) => Err(errors
             .into_iter()
             .map(|error| {
@@ -34,15 +32,14 @@ pub(crate) fn policy(
     }
 }
 
-fn subject(index: usize, subject: &crds::Subject, warnings: &mut Vec<Finding>) -> Option<Subject> {
+fn subject(subject: &crds::Subject) -> Subject {
+    let name = subject.name.clone();
     match subject.kind {
-        crds::SubjectKind::Anonymous => Some(Subject::Anonymous),
-        crds::SubjectKind::LocalUser => Some(Subject::LocalUser(subject.name.clone())),
-        crds::SubjectKind::ServiceAccount | crds::SubjectKind::User | crds::SubjectKind::Group => {
-            let message = "never matches without a cluster, whose API server would have to say who it is";
-            warnings.push(Finding::warning(format!("spec.subjects[{index}]"), message));
-            None
-        }
+        crds::SubjectKind::Anonymous => Subject::Anonymous,
+        crds::SubjectKind::LocalUser => Subject::LocalUser(name),
+        crds::SubjectKind::ServiceAccount => Subject::ServiceAccount(name),
+        crds::SubjectKind::User => Subject::User(name),
+        crds::SubjectKind::Group => Subject::Group(name),
     }
 }
 

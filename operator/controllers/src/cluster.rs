@@ -87,6 +87,17 @@ impl Cluster {
         (cluster, follower.run(queue, stop))
     }
 
+    /// A cluster that somebody else follows, for the pods of one Repository: each list that is fed takes the place of the last.
+    #[must_use]
+    pub fn fed(config: ClusterConfig) -> (Self, Feeder) {
+        let (desired, view) = (watch::Sender::default(), watch::Sender::default());
+        let cluster = Self { desired: desired.subscribe(), view: view.subscribe() };
+        let scope =
+            Scope { stores: config.stores, own_buckets: true, cluster_domain: Some(config.cluster_domain) };
+        let snapshot = config.snapshot.map(|(path, max_age)| SnapshotFile::new(path, max_age));
+        (cluster, Feeder { scope, snapshot, desired, view })
+    }
+
     /// What the servers have to enforce, now and after each change.
     #[must_use]
     pub fn desired(&self) -> watch::Receiver<Arc<DesiredState>> {
@@ -104,6 +115,47 @@ impl Cluster {
         let mut view = self.view.clone();
         // The sender lives as long as the task does; when that ends the process is ending.
         let _ended = view.wait_for(|view| view.is_known).await;
+    }
+}
+
+/// Publishes what it is fed.
+pub struct Feeder {
+    scope: Scope,
+    snapshot: Option<SnapshotFile>,
+    desired: watch::Sender<Arc<DesiredState>>,
+    view: watch::Sender<Arc<View>>,
+}
+
+impl Feeder {
+    /// Publishes a list, and keeps it for the next start.
+    pub async fn feed(&mut self, documents: Vec<serde_json::Value>) {
+        let kept: Vec<Arc<serde_json::Value>> = documents.iter().cloned().map(Arc::new).collect();
+        self.publish(documents, false);
+        if let Some(snapshot) = &mut self.snapshot
+            && let Err(error) = snapshot.save(kept).await
+        {
+            tracing::warn!(%error, "failed to write the snapshot; a restart will need the pool");
+        }
+    }
+
+    /// Publishes the last snapshot, if there is one that is fresh enough.
+    pub async fn restore(&mut self) {
+        let Some(snapshot) = &self.snapshot else { return };
+        match snapshot.load().await {
+            Ok(documents) => {
+                tracing::warn!("the pool does not answer; starting from the last snapshot");
+                self.publish(documents, true);
+            }
+            Err(error) => tracing::warn!(%error, "the pool does not answer, and there is no snapshot to start from"),
+        }
+    }
+
+    fn publish(&self, documents: Vec<serde_json::Value>, is_stale: bool) {
+        let mut objects = Objects::default();
+        objects.restore(documents);
+        let view = Arc::new(objects.view(&self.scope, is_stale));
+        self.desired.send_replace(Arc::clone(&view.desired));
+        self.view.send_replace(view);
     }
 }
 

@@ -200,9 +200,7 @@ fn read_ours(schema: &'static Schema, value: &Value) -> (Option<Good>, Vec<Findi
                 Resource::Repository(Arc::new(config))
             }
             "AccessPolicy" => {
-                let (policy, more) = access_policy::policy(&typed(&document)?, &id.namespace)?;
-                findings.extend(more);
-                Resource::AccessPolicy(policy)
+                Resource::AccessPolicy(access_policy::policy(&typed(&document)?, &id.namespace)?)
             }
             _ => Resource::NotificationRule(Box::new(typed(&document)?)),
         };

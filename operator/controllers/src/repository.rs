@@ -4,6 +4,8 @@ pub(crate) mod reconcile;
 mod serving;
 mod status;
 
+pub use serving::workload_name;
+
 use model::desired::{Deletion, RepositoryConfig};
 use model::limits::Limits;
 use model::quantity::parse_bytes;

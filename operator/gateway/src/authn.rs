@@ -1,7 +1,9 @@
-//! Who asks: HTTP Basic with a git credential.
+//! Who asks: HTTP Basic with a git credential, or a token that the API server reviews, as password or bearer.
 //!
 //! Hashes are checked off the async threads, a few at a time, and a check that succeeded is remembered under a key that lives
 //! only in this process. Every check that fails costs one hash, whether the user exists or not.
+
+pub(crate) mod token;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +21,8 @@ use model::secret::SecretString;
 use model::{AccountId, Namespace};
 use tokio::sync::Semaphore;
 
+use token::{ReviewUnavailable, Tokens};
+
 /// Hashes that are computed at once; each takes some 19 MiB.
 const HASHES: usize = 4;
 /// Successful checks that are remembered.
@@ -27,9 +31,16 @@ const REMEMBERED: usize = 10_000;
 const MAX_HEADER: usize = 4_096;
 
 /// What a client says of itself.
-pub(crate) struct Claim {
-    username: String,
-    password: SecretString,
+pub(crate) enum Claim {
+    /// A user name and a password.
+    Password {
+        /// What the person typed.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// A token that says by itself who it is.
+    Token(SecretString),
 }
 
 /// The answer to a claim.
@@ -41,6 +52,8 @@ pub(crate) enum Identity {
     Known(Principal),
     /// The claim does not hold.
     Refused,
+    /// Whether the claim holds cannot be told now.
+    Unavailable,
 }
 
 /// Checks claims.
@@ -50,6 +63,7 @@ pub(crate) struct Authenticator {
     hashes: Arc<Semaphore>,
     /// A hash that no password has, for users that do not exist.
     decoy: Option<Arc<str>>,
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl Claim {
@@ -58,24 +72,31 @@ impl Claim {
         let Some(header) = header else { return Ok(None) };
         let text = header.to_str().ok().filter(|text| text.len() <= MAX_HEADER).ok_or(())?;
         let (scheme, encoded) = text.split_once(' ').ok_or(())?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Ok(Some(Self::Token(SecretString::new(encoded.trim().to_owned()))));
+        }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(());
         }
         let decoded = STANDARD.decode(encoded.trim()).map_err(|_| ())?;
         let decoded = String::from_utf8(decoded).map_err(|_| ())?;
         let (username, password) = decoded.split_once(':').ok_or(())?;
-        Ok(Some(Self { username: username.to_owned(), password: SecretString::new(password.to_owned()) }))
+        let password = SecretString::new(password.to_owned());
+        if token::is_token(password.expose()) {
+            return Ok(Some(Self::Token(password)));
+        }
+        Ok(Some(Self::Password { username: username.to_owned(), password }))
     }
 }
 
 impl Authenticator {
-    pub(crate) fn new(random: &dyn Random) -> Self {
+    pub(crate) fn new(random: &dyn Random, tokens: Option<Arc<Tokens>>) -> Self {
         let (mut key, mut decoy) = ([0; 32], [0; 32]);
         random.fill(&mut key);
         random.fill(&mut decoy);
         let decoy = Argon2::default().hash_password(&decoy).ok().map(|hash| Arc::from(hash.to_string()));
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Self { key, remembered: Mutex::default(), hashes: Arc::new(Semaphore::new(HASHES)), decoy }
+        Self { key, remembered: Mutex::default(), hashes: Arc::new(Semaphore::new(HASHES)), decoy, tokens }
     }
 
     /// Checks a claim against the credentials of the namespace that the request is about, if that is known.
@@ -85,16 +106,29 @@ impl Authenticator {
         about: Option<&Namespace>,
         desired: &DesiredState,
     ) -> Identity {
-        let Some(claim) = claim else { return Identity::Anonymous };
-        let Some(credential) = find(&claim.username, about, &desired.credentials) else {
-            self.spend_one_hash(&claim.password).await;
+        let (username, password) = match claim {
+            None => return Identity::Anonymous,
+            Some(Claim::Token(token)) => return self.review(&token).await,
+            Some(Claim::Password { username, password }) => (username, password),
+        };
+        let Some(credential) = find(&username, about, &desired.credentials) else {
+            self.spend_one_hash(&password).await;
             return Identity::Refused;
         };
-        if self.holds(credential, &claim.password).await {
+        if self.holds(credential, &password).await {
             let Credential { namespace, user, .. } = credential;
             return Identity::Known(Principal::LocalUser { namespace: namespace.clone(), name: user.clone() });
         }
         Identity::Refused
+    }
+
+    async fn review(&self, token: &SecretString) -> Identity {
+        let Some(tokens) = &self.tokens else { return Identity::Refused };
+        match tokens.review(token).await {
+            Ok(Some(identity)) => Identity::Known(Principal::authenticated(&identity.username, identity.groups)),
+            Ok(None) => Identity::Refused,
+            Err(ReviewUnavailable) => Identity::Unavailable,
+        }
     }
 
     async fn holds(&self, credential: &Credential, password: &SecretString) -> bool {

@@ -18,6 +18,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) source: IpAddr,
     pub(crate) request_id: String,
+    /// Whether it may list references and nothing else: the operator, when it proves that a repository is served.
+    pub(crate) lists_only: bool,
 }
 
 /// Why a request may not go on.
@@ -57,6 +59,19 @@ pub(crate) fn repository(
         // Without labels, the decision is the same for a repository that exists and for one that does not.
         _ => Err(Denial::Hidden(hidden(action, path, caller, &decide(action, &no_labels)))),
     }
+}
+
+/// Lets the operator list references, whatever the policies say: what it does not need it is not given.
+pub(crate) fn operator(
+    path: &RepositoryPath,
+    caller: &Caller,
+    desired: &DesiredState,
+    metrics: &GatewayMetrics,
+) -> Result<Arc<RepositoryConfig>, Denial> {
+    let config = desired.repositories.get(path);
+    let decision = Decision::Allowed { policy: "(operator)".to_owned(), sid: "ls-refs".to_owned() };
+    record(Action::GitPull, path, caller, &decision, config.is_some(), metrics);
+    config.map(Arc::clone).ok_or_else(|| Denial::Hidden(format!("repository '{path}' was not found\n")))
 }
 
 /// Decides about each reference of a push; `Err` holds what the client reads for that reference.

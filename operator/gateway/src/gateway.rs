@@ -1,16 +1,19 @@
 //! What every request needs, put together once.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::clock::Random;
+use model::RepositoryPath;
 use model::desired::DesiredState;
+use model::policy::Principal;
 use prometheus::Registry;
 use store::Repositories;
 use tokio::sync::{Semaphore, watch};
 
 use crate::authn::Authenticator;
+use crate::authn::token::Tokens;
 use crate::metrics::GatewayMetrics;
 use crate::service::OpenPacks;
 
@@ -25,6 +28,8 @@ pub struct GatewayConfig {
     pub idle_timeout: Duration,
     /// Bytes of a request other than a pack, after decompression.
     pub max_request_bytes: u64,
+    /// The user of the operator, as the API server names it: it may list references of every repository.
+    pub operator_identity: Option<String>,
 }
 
 impl Default for GatewayConfig {
@@ -34,6 +39,7 @@ impl Default for GatewayConfig {
             queue_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             max_request_bytes: 32 << 20,
+            operator_identity: None,
         }
     }
 }
@@ -48,6 +54,29 @@ pub struct Gateway {
     pub(crate) operations: Arc<Semaphore>,
     pub(crate) open_packs: OpenPacks,
     pub(crate) random: Arc<dyn Random>,
+    pushes: Mutex<Pushes>,
+}
+
+/// The last pushes, for whoever shows what became of a repository.
+#[derive(Default)]
+struct Pushes {
+    /// Number of the push after the last one.
+    next: u64,
+    paths: VecDeque<RepositoryPath>,
+}
+
+/// Pushes that are remembered.
+const MAX_PUSHES: usize = 1_024;
+
+/// Repositories that were pushed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentPushes {
+    /// What to ask for next.
+    pub next: u64,
+    /// Whether some were forgotten.
+    pub missed: bool,
+    /// The repositories, each once.
+    pub paths: BTreeSet<RepositoryPath>,
 }
 
 impl Gateway {
@@ -61,10 +90,11 @@ impl Gateway {
         stores: BTreeMap<String, Arc<Repositories>>,
         registry: &Registry,
         random: Arc<dyn Random>,
+        tokens: Option<Arc<Tokens>>,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let operations = Arc::new(Semaphore::new(config.max_operations));
         Ok(Arc::new(Self {
-            authenticator: Authenticator::new(&*random),
+            authenticator: Authenticator::new(&*random, tokens),
             metrics: GatewayMetrics::new(registry)?,
             config,
             desired,
@@ -72,7 +102,36 @@ impl Gateway {
             operations,
             open_packs: OpenPacks::default(),
             random,
+            pushes: Mutex::default(),
         }))
+    }
+
+    /// Whether this is the operator.
+    pub(crate) fn is_operator(&self, principal: &Principal) -> bool {
+        self.config.operator_identity.as_ref().is_some_and(|operator| *operator == principal.kubernetes_user())
+    }
+
+    /// Takes note of a push.
+    pub(crate) fn pushed(&self, path: &RepositoryPath) {
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        pushes.next += 1;
+        pushes.paths.push_back(path.clone());
+        if pushes.paths.len() > MAX_PUSHES {
+            pushes.paths.pop_front();
+        }
+    }
+
+    /// What was pushed to since the answer that said `next` was this number.
+    pub fn recent_pushes(&self, after: u64) -> RecentPushes {
+        let pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = pushes.next - pushes.paths.len() as u64;
+        let skip = usize::try_from(after.saturating_sub(first)).unwrap_or(usize::MAX);
+        RecentPushes {
+            next: pushes.next,
+            // A number from another life of this server counts as one too.
+            missed: after < first || after > pushes.next,
+            paths: pushes.paths.iter().skip(skip).cloned().collect(),
+        }
     }
 
     /// The newest desired state.

@@ -15,7 +15,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use git::advertise::{Service, Version};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
@@ -34,7 +34,7 @@ use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::service::{self, Work};
 use path::{Address, Endpoint};
-pub use tls::TlsFiles;
+pub use tls::{ServiceName, Tls, TlsConfig, TlsFiles, TlsPair};
 
 /// How long a client may take for its request's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ pub enum ServeError {
 /// When the socket or the certificate cannot be used.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsFiles>,
+    tls: Option<Tls>,
     gateway: Arc<Gateway>,
     grace: Duration,
     stop: CancellationToken,
@@ -87,10 +87,8 @@ pub async fn serve(
             configure(server.http_builder());
             server.serve(service).await
         }
-        Some(files) => {
-            let config = tls::load(&files).await?;
-            tls::reload_when_changed(files, config.clone(), stop);
-            let acceptor = RustlsAcceptor::new(config).acceptor(no_delay);
+        Some(tls) => {
+            let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls.server_config())).acceptor(no_delay);
             let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
             configure(server.http_builder());
             server.serve(service).await
@@ -200,11 +198,12 @@ async fn prepare(
         Identity::Known(principal) => principal,
         Identity::Anonymous => Principal::Anonymous,
         Identity::Refused => return Err(respond::unauthorized().into()),
+        Identity::Unavailable => {
+            let text = "who you are cannot be told while the Kubernetes API server does not answer; try again in a minute\n";
+            return Err(respond::text(StatusCode::SERVICE_UNAVAILABLE, text.to_owned()).into());
+        }
     };
-    let namespace = about.or_else(|| match &principal {
-        Principal::LocalUser { namespace, .. } => Some(namespace.clone()),
-        Principal::Anonymous => None,
-    });
+    let namespace = about.or_else(|| principal.namespace().cloned());
     let service = match address.endpoint {
         Endpoint::Advertisement(service) | Endpoint::Rpc(service) => service,
         Endpoint::Dumb | Endpoint::UnknownService => Service::UploadPack,
@@ -218,8 +217,14 @@ async fn prepare(
         return Err(if anonymous { respond::unauthorized() } else { respond::no_such_name() }.into());
     };
     let path = RepositoryPath { namespace, name };
-    let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned() };
-    let config = match authorize::repository(action, &path, &caller, &desired, &gateway.metrics) {
+    let lists_only = gateway.is_operator(&principal);
+    let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
+    let decided = if lists_only && action == Action::GitPull {
+        authorize::operator(&path, &caller, &desired, &gateway.metrics)
+    } else {
+        authorize::repository(action, &path, &caller, &desired, &gateway.metrics)
+    };
+    let config = match decided {
         Ok(config) => config,
         // Nobody that we know: the answer is the same whether the repository exists or not.
         Err(_) if anonymous => return Err(respond::unauthorized().into()),

@@ -59,6 +59,65 @@ pub enum Principal {
         /// The credential's `user`.
         name: String,
     },
+    /// A `ServiceAccount`, as the API server authenticated it.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: Namespace,
+        /// Its name.
+        name: String,
+        /// Its groups.
+        groups: Arc<[String]>,
+    },
+    /// Anybody else whom the API server authenticated.
+    User {
+        /// The user name.
+        name: String,
+        /// The groups.
+        groups: Arc<[String]>,
+    },
+}
+
+/// How the API server writes the user of a `ServiceAccount`: `system:serviceaccount:NAMESPACE:NAME`.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+impl Principal {
+    /// The principal of a user that the API server authenticated.
+    #[must_use]
+    pub fn authenticated(username: &str, groups: Vec<String>) -> Self {
+        let groups: Arc<[String]> = groups.into();
+        let account = username.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':'));
+        match account.and_then(|(namespace, name)| Some((namespace.parse().ok()?, name))) {
+            Some((namespace, name)) => Self::ServiceAccount { namespace, name: name.to_owned(), groups },
+            None => Self::User { name: username.to_owned(), groups },
+        }
+    }
+
+    /// The namespace that the principal is of, if it is of one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::LocalUser { namespace, .. } | Self::ServiceAccount { namespace, .. } => Some(namespace),
+            Self::Anonymous | Self::User { .. } => None,
+        }
+    }
+
+    /// The user name that the API server gives; empty for others.
+    #[must_use]
+    pub fn kubernetes_user(&self) -> String {
+        match self {
+            Self::Anonymous | Self::LocalUser { .. } => String::new(),
+            Self::ServiceAccount { namespace, name, .. } => format!("{SERVICE_ACCOUNT}{namespace}:{name}"),
+            Self::User { name, .. } => name.clone(),
+        }
+    }
+
+    /// The groups that the API server gives.
+    fn groups(&self) -> &[String] {
+        match self {
+            Self::Anonymous | Self::LocalUser { .. } => &[],
+            Self::ServiceAccount { groups, .. } | Self::User { groups, .. } => groups,
+        }
+    }
 }
 
 impl fmt::Display for Principal {
@@ -66,6 +125,8 @@ impl fmt::Display for Principal {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::LocalUser { namespace, name } => write!(f, "{namespace}/{name}"),
+            // The name of an identity provider's choice: nothing in it may break a line of a log or of an answer.
+            Self::ServiceAccount { .. } | Self::User { .. } => write!(f, "{}", self.kubernetes_user().escape_debug()),
         }
     }
 }
@@ -77,6 +138,12 @@ pub enum Subject {
     Anonymous,
     /// A user of a credential in the policy's namespace.
     LocalUser(String),
+    /// A `ServiceAccount` of the policy's namespace.
+    ServiceAccount(String),
+    /// A user, as the API server authenticates them.
+    User(String),
+    /// A group, as the API server authenticates its members.
+    Group(String),
 }
 
 /// The effect of a statement.

@@ -1,14 +1,13 @@
-//! `codekeep serve`: manifests of a folder, repositories of a store, git clients.
+//! `codekeep serve`: what a folder or a cluster wants, repositories of a store, git clients.
 
 mod banner;
+mod source;
 
-use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use controllers::{Folder, Watched};
-use gateway::{Gateway, GatewayConfig, TlsFiles};
+use gateway::{Gateway, GatewayConfig, Tls, TlsConfig, TlsFiles, Tokens};
 use model::clock::{SystemClock, SystemRandom};
 use notify::{Networks, Notifier};
 use prometheus::Registry;
@@ -17,34 +16,46 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::args::ServeArgs;
+use crate::control::{self, Control};
 use crate::stores::{self, Stores};
+use source::{InCluster, Source};
 
 /// Serves until SIGTERM or SIGINT, then lets requests under way end within the grace period.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let registry = Registry::new();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let watched = watch_manifests(&args)?;
-    let (listener, admin) = (bind(args.listen)?, Admin::new(registry.clone(), watched.problems()));
-    let metrics_listener = tokio::net::TcpListener::from_std(bind(args.metrics_listen)?)?;
+    let source = Source::open(&args, &tasks, &stop).await?;
+    let (listener, admin) = (super::bind(args.listen)?, Admin::new(registry.clone(), source.problems()));
+    let metrics_listener = tokio::net::TcpListener::from_std(super::bind(args.metrics_listen)?)?;
     // Its own end: health is asked for until the last request has ended.
     let admin_stop = CancellationToken::new();
     tasks.spawn(admin::serve(metrics_listener, admin.clone(), admin_stop.clone()));
-    stop_on_signal(stop.clone(), admin.clone())?;
+    super::stop_on_signal(stop.clone(), admin.clone(), args.drain_delay)?;
 
-    let opening = Box::pin(stores::open(&args.stores, &registry, true));
-    let opening = stop.run_until_cancelled(opening).await;
-    let Some(stores) = opening.transpose()? else { return Ok(ExitCode::SUCCESS) };
-    let notifier = notifier(&args, &watched, &stores, &registry)?;
+    // In a cluster a store that does not answer is waited for: a restart would not help it, and takes ever longer.
+    let patient = matches!(source, Source::Cluster(_));
+    let opening = Box::pin(async {
+        let stores = stores::open(&args.stores, &registry, stores::Opening { prove: true, patient }).await?;
+        source.ready().await;
+        anyhow::Ok(stores)
+    });
+    let Some(stores) = stop.run_until_cancelled(opening).await.transpose()? else { return Ok(ExitCode::SUCCESS) };
+    let notifier = notifier(&args, &source, &stores, &registry)?;
     notifier.prime().await;
     tasks.spawn(Arc::clone(&notifier).run(stop.clone()));
-    tasks.spawn(watched.poll(stores.clone(), stop.clone()));
+    source.follow_deletions(&stores, &tasks, &stop);
 
-    let desired = watched.desired();
-    let external_url = banner::external_url(&args, listener.local_addr()?)?;
-    let gateway = Gateway::new(GatewayConfig::default(), desired.clone(), stores, &registry, Arc::new(SystemRandom))?;
-    banner::print(&args, &external_url, &desired.borrow())?;
-    admin.serves(notifier);
-    let tls = args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    let desired = source.desired();
+    let tls = tls(&args, &source, &stop).await?;
+    let tokens = tokens(&source, &registry)?;
+    let config = GatewayConfig { operator_identity: args.cluster.operator_identity.clone(), ..GatewayConfig::default() };
+    let random = Arc::new(SystemRandom);
+    let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
+    if let (Source::Cluster(followed), Some(tokens), Some(tls)) = (&source, tokens, &tls) {
+        spawn_control(&args, followed, (&gateway, &notifier, tokens, stores), tls, &tasks, &admin_stop)?;
+    }
+    banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
+    admin.serves(Some(notifier));
     let outcome = gateway::serve(listener, tls, gateway, args.grace_period, stop.clone()).await;
     stop.cancel();
     admin_stop.cancel();
@@ -57,42 +68,73 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The manifests, read once; their mistakes are in the log by now.
-fn watch_manifests(args: &ServeArgs) -> anyhow::Result<Watched> {
-    let stores = args.stores.store.iter().map(|store| store.name.clone()).collect();
-    Ok(Folder::new(&args.manifests, stores).watch()?)
-}
-
-fn notifier(
-    args: &ServeArgs,
-    watched: &Watched,
-    stores: &Stores,
-    registry: &Registry,
-) -> anyhow::Result<Arc<Notifier>> {
-    let (networks, desired) = (Networks { permitted: &args.webhook_allow_cidr, services: &[] }, watched.desired());
+fn notifier(args: &ServeArgs, source: &Source, stores: &Stores, registry: &Registry) -> anyhow::Result<Arc<Notifier>> {
+    let services: &[String] = match source {
+        Source::Folder(_) => &[],
+        Source::Cluster(followed) => &followed.service_cidrs,
+    };
+    let networks = Networks { permitted: &args.webhook_allow_cidr, services };
     let clock = Arc::new(SystemClock::new());
-    Notifier::new(networks, desired, stores.clone(), registry, clock, &SystemRandom)
+    Notifier::new(networks, source.desired(), stores.clone(), registry, clock, &SystemRandom)
         .context("failed to prepare notifications")
 }
 
-fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
-    listener.set_nonblocking(true).context("failed to prepare the listening socket")?;
-    Ok(listener)
+/// Certificates, if there is anything to take them from.
+async fn tls(args: &ServeArgs, source: &Source, stop: &CancellationToken) -> anyhow::Result<Option<Tls>> {
+    let given = args.tls_cert.clone().zip(args.tls_key.clone());
+    let signed = match source {
+        Source::Folder(_) => None,
+        Source::Cluster(followed) => followed.signed.clone(),
+    };
+    let cluster = &args.cluster;
+    let config = TlsConfig {
+        given: given.map(|(certificate, key)| TlsFiles { certificate, key }),
+        authority: cluster.tls_authority.clone(),
+        own: cluster.tls_authority.is_some().then(|| (cluster.service.clone(), cluster.namespace.clone())),
+        cluster_domain: cluster.cluster_domain.clone(),
+        signed,
+    };
+    if config.given.is_none() && config.authority.is_none() && config.signed.is_none() {
+        return Ok(None);
+    }
+    let clock = Arc::new(SystemClock::new());
+    Ok(Some(Tls::new(config, source.desired(), clock, stop.clone()).await?))
 }
 
-/// SIGTERM and SIGINT: first not ready, so that nobody sends more, then stop.
-fn stop_on_signal(stop: CancellationToken, admin: Admin) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+fn tokens(source: &Source, registry: &Registry) -> anyhow::Result<Option<Arc<Tokens>>> {
+    let Source::Cluster(InCluster { reviewer, .. }) = source else { return Ok(None) };
+    let clock = Arc::new(SystemClock::new());
+    Ok(Some(Tokens::new(Arc::clone(reviewer), clock, &SystemRandom, registry)?))
+}
+
+type Parts<'a> = (&'a Arc<Gateway>, &'a Arc<Notifier>, Arc<Tokens>, Stores);
+
+/// Serves the control port, if there is to be one.
+fn spawn_control(
+    args: &ServeArgs,
+    followed: &InCluster,
+    (gateway, notifier, tokens, stores): Parts<'_>,
+    tls: &Tls,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(address) = args.cluster.control_listen else { return Ok(()) };
+    let control = Control {
+        gateway: Arc::clone(gateway),
+        notifier: Arc::clone(notifier),
+        tokens,
+        view: followed.cluster.view(),
+        stores,
+        operator_identity: args.cluster.operator_identity.as_deref().map(Arc::from),
+        authority: source::authority(args),
+        cluster_domain: args.cluster.cluster_domain.as_str().into(),
+        service_cidrs: followed.service_cidrs.clone().into(),
+    };
+    let (listener, tls, stop) = (super::bind(address)?, tls.clone(), stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = control::serve(listener, tls, control, stop).await {
+            tracing::error!("{error:#}");
         }
-        tracing::info!("stopping: requests under way may end");
-        admin.stops();
-        stop.cancel();
     });
     Ok(())
 }

@@ -63,6 +63,16 @@ pub struct View {
 }
 
 impl View {
+    /// Everything that the pods of one Repository need: it, what governs it, and the Secrets of its namespace.
+    #[must_use]
+    pub fn documents_for(&self, namespace: &str, repository: &str) -> Vec<Arc<Value>> {
+        let own = self.resources.get(&ObjectKey::new("Repository", namespace, repository)).map(|own| &own.document);
+        let others = ["AccessPolicy", "NotificationRule"];
+        let others = others.iter().flat_map(|kind| self.of_namespace(kind, namespace)).map(|(_, found)| &found.document);
+        let secrets = self.secrets.iter().filter(|(key, _)| key.namespace == namespace).map(|(_, secret)| secret);
+        own.into_iter().chain(others).chain(secrets).cloned().collect()
+    }
+
     /// The resources of a kind in a namespace.
     pub fn of_namespace<'a>(
         &'a self,

@@ -114,8 +114,9 @@ fn dedicated<'a>(
     })
 }
 
-/// Name of the objects of a Repository's own pods. A Service's name has at most 63 characters, and so has a label.
-pub(crate) fn workload_name(repository: &str) -> String {
+/// Name of the objects of a Repository's own pods, from the resource's. A Service's name has at most 63 characters, and so has a label.
+#[must_use]
+pub fn workload_name(repository: &str) -> String {
     let cut: String = repository.chars().take(59).collect();
     format!("{}-git", cut.trim_end_matches('-'))
 }

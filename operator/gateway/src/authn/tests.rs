@@ -36,7 +36,7 @@ fn known(namespace: &str, name: &str) -> Identity {
 
 #[tokio::test]
 async fn a_user_is_looked_up_in_the_namespace_of_the_request_only() {
-    let (authenticator, desired) = (Authenticator::new(&SystemRandom), desired());
+    let (authenticator, desired) = (Authenticator::new(&SystemRandom, None), desired());
     let (a, b): (Namespace, Namespace) = ("team-a".parse().unwrap(), "team-b".parse().unwrap());
     assert_eq!(authenticator.check(claim("alice", "secret"), Some(&a), &desired).await, known("team-a", "alice"));
     assert_eq!(authenticator.check(claim("alice", "secret"), Some(&b), &desired).await, Identity::Refused);
@@ -48,7 +48,7 @@ async fn a_user_is_looked_up_in_the_namespace_of_the_request_only() {
 
 #[tokio::test]
 async fn an_account_id_names_the_namespace_by_itself() {
-    let (authenticator, desired) = (Authenticator::new(&SystemRandom), desired());
+    let (authenticator, desired) = (Authenticator::new(&SystemRandom, None), desired());
     let user = format!("alice-at-{}", AccountId::of(&"team-b".parse().unwrap()));
     assert_eq!(authenticator.check(claim(&user, "other"), None, &desired).await, known("team-b", "alice"));
     assert_eq!(authenticator.check(claim("alice", "other"), None, &desired).await, Identity::Refused);
@@ -57,7 +57,7 @@ async fn an_account_id_names_the_namespace_by_itself() {
 
 #[tokio::test]
 async fn a_hash_is_checked_once_and_again_when_it_changes() {
-    let (authenticator, mut desired) = (Authenticator::new(&SystemRandom), desired());
+    let (authenticator, mut desired) = (Authenticator::new(&SystemRandom, None), desired());
     let namespace: Namespace = "team-a".parse().unwrap();
     for _ in 0..2 {
         assert_eq!(

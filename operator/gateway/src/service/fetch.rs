@@ -65,6 +65,11 @@ fn answer(
             Err(error) => return refuse(&error, &note, out, work),
         }
     };
+    if work.caller.lists_only {
+        work.measure.settle("denied");
+        out.write_all(&pktline::error_line(&format!("the operator may list references only {note}")))?;
+        return Ok(());
+    }
     let outcome = upload_pack::respond(&request, view, out, &note, interrupt)?;
     if outcome.refused.is_some() {
         work.measure.settle("invalid");

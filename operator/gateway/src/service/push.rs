@@ -105,6 +105,7 @@ impl Push {
                     push.edits = committed.results.len(),
                     "push committed"
                 );
+                self.work.gateway.pushed(&self.work.config.path);
                 plan.settle(&committed);
             }
             Err(CommitError::Moved(moved)) => plan.moved(&moved),

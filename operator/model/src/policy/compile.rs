@@ -103,6 +103,8 @@ impl NamespacePolicies {
         let context = Context::from_pairs([
             ("names".to_owned(), string_set(names.map(Wildcard::as_str))),
             ("references".to_owned(), string_set(references)),
+            ("user".to_owned(), RestrictedExpression::new_string(request.principal.kubernetes_user())),
+            ("groups".to_owned(), string_set(request.principal.groups().iter().map(String::as_str))),
             ("source".to_owned(), RestrictedExpression::new_ip(request.source.to_canonical().to_string())),
         ])
         .map_err(|error| error.to_string())?;
@@ -114,11 +116,15 @@ impl NamespacePolicies {
         let entities = Entities::from_entities([entity], None).map_err(|error| error.to_string())?;
         let principal = match request.principal {
             Principal::Anonymous => uid("Anonymous", "")?,
-            // A user is known in the namespace of its credential only.
-            Principal::LocalUser { namespace, .. } if *namespace != request.repository.namespace => {
+            // A user is known in the namespace of its credential only, and a ServiceAccount by its short name in its own.
+            Principal::LocalUser { namespace, .. } | Principal::ServiceAccount { namespace, .. }
+                if *namespace != request.repository.namespace =>
+            {
                 uid("Foreigner", "")?
             }
             Principal::LocalUser { name, .. } => uid("LocalUser", name)?,
+            Principal::ServiceAccount { name, .. } => uid("ServiceAccount", name)?,
+            Principal::User { .. } => uid("Foreigner", "")?,
         };
         let action = uid("Action", request.action.as_str())?;
         let cedar = Request::new(principal, action, resource, context, None).map_err(|error| error.to_string())?;
@@ -180,11 +186,15 @@ fn is_subject(subjects: &[Subject]) -> Value {
     any_of(subjects.iter().map(|subject| match subject {
         // Everybody: whoever has a credential may do what nobody needs one for.
         Subject::Anonymous => json!({"Value": true}),
-        Subject::LocalUser(name) => json!({"==": {
-            "left": {"Var": "principal"},
-            "right": {"Value": {"__entity": {"type": "LocalUser", "id": name}}},
-        }}),
+        Subject::LocalUser(name) => is_principal("LocalUser", name),
+        Subject::ServiceAccount(name) => is_principal("ServiceAccount", name),
+        Subject::User(name) => json!({"==": {"left": context("user"), "right": {"Value": name}}}),
+        Subject::Group(name) => json!({"contains": {"left": context("groups"), "right": {"Value": name}}}),
     }))
+}
+
+fn is_principal(kind: &str, id: &str) -> Value {
+    json!({"==": {"left": {"Var": "principal"}, "right": {"Value": {"__entity": {"type": kind, "id": id}}}}})
 }
 
 fn context(attribute: &str) -> Value {

@@ -22,7 +22,7 @@ pub(crate) fn external_url(args: &ServeArgs, address: SocketAddr) -> anyhow::Res
     if let Some(url) = &args.external_url {
         Ok(url.clone())
     } else {
-        let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+        let scheme = if args.tls_cert.is_some() || args.cluster.tls_authority.is_some() { "https" } else { "http" };
         Url::parse(&format!("{scheme}://{address}")).context("failed to make a URL of the listening address")
     }
 }
@@ -38,7 +38,8 @@ pub(crate) fn print(args: &ServeArgs, external_url: &Url, desired: &DesiredState
         let _ = writeln!(text, "  … and {more} more");
     }
     if desired.repositories.is_empty() {
-        let _ = writeln!(text, "  nothing yet: {} holds no valid Repository", args.manifests.display());
+        let place = args.manifests.as_ref().map_or_else(|| "the cluster".to_owned(), |dir| dir.display().to_string());
+        let _ = writeln!(text, "  nothing yet: {place} holds no valid Repository");
     }
     if args.listen.ip().is_loopback()
         && let Some(line) = clone_line(external_url, desired)

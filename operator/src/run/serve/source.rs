@@ -1,0 +1,209 @@
+//! Where `codekeep serve` learns what to serve: a folder, the API server of the cluster around it, or the pool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use controllers::{Cluster, ClusterConfig, Folder, PoolClient, Problem, View, Watched};
+use gateway::{TlsPair, TokenReviewer};
+use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::api::Api;
+use model::desired::DesiredState;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::args::{ClusterArgs, ServeArgs};
+use crate::reviewer::{ApiReviewer, PoolReviewer};
+use crate::stores::Stores;
+
+/// When a certificate is asked for again that the pool did not give.
+const RETRY: Duration = Duration::from_secs(2);
+/// When a certificate is renewed that the pool signed for a day.
+const RENEW: Duration = Duration::from_secs(12 * 3_600);
+
+/// Where it learns it.
+pub(super) enum Source {
+    /// A folder of manifests.
+    Folder(Watched),
+    /// A cluster.
+    Cluster(InCluster),
+}
+
+/// A cluster, by its API server or by way of the pool.
+pub(super) struct InCluster {
+    pub(super) cluster: Cluster,
+    pub(super) reviewer: Arc<dyn TokenReviewer>,
+    /// Networks of the cluster's Services.
+    pub(super) service_cidrs: Vec<String>,
+    /// The certificate that the pool signs for a dedicated server.
+    pub(super) signed: Option<watch::Receiver<Option<TlsPair>>>,
+}
+
+impl Source {
+    /// Begins to follow it.
+    pub(super) async fn open(args: &ServeArgs, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Self> {
+        let stores: Vec<String> = args.stores.store.iter().map(|store| store.name.clone()).collect();
+        if let Some(folder) = &args.manifests {
+            return Ok(Self::Folder(Folder::new(folder, stores).watch()?));
+        }
+        let cluster = &args.cluster;
+        let config = ClusterConfig {
+            namespaces: cluster.watch_namespaces.clone(),
+            stores,
+            cluster_domain: cluster.cluster_domain.clone(),
+            secrets: true,
+            snapshot: cluster.snapshot.clone().map(|path| (path, cluster.snapshot_max_age)),
+        };
+        match pool_client(cluster) {
+            Some(pool) => Ok(Self::Cluster(follow_pool(Arc::new(pool), cluster, config, tasks, stop).await)),
+            None => Ok(Self::Cluster(follow_api(cluster, config, tasks, stop).await?)),
+        }
+    }
+
+    /// What has to be served.
+    pub(super) fn desired(&self) -> watch::Receiver<Arc<DesiredState>> {
+        match self {
+            Self::Folder(watched) => watched.desired(),
+            Self::Cluster(followed) => followed.cluster.desired(),
+        }
+    }
+
+    /// Tells what is wrong with resources, now and later.
+    pub(super) fn problems(&self) -> Box<dyn Fn() -> Vec<Problem> + Send + Sync> {
+        match self {
+            Self::Folder(watched) => {
+                let problems = watched.problems();
+                Box::new(move || problems.borrow().to_vec())
+            }
+            Self::Cluster(followed) => {
+                let view: watch::Receiver<Arc<View>> = followed.cluster.view();
+                Box::new(move || view.borrow().problems.clone())
+            }
+        }
+    }
+
+    /// Waits until it is known what has to be served.
+    pub(super) async fn ready(&self) {
+        if let Self::Cluster(followed) = self {
+            followed.cluster.ready().await;
+        }
+    }
+
+    /// A folder's manifests may give up data; in a cluster the controller says so.
+    pub(super) fn follow_deletions(&self, stores: &Stores, tasks: &TaskTracker, stop: &CancellationToken) {
+        if let Self::Folder(watched) = self {
+            tasks.spawn(watched.poll(stores.clone(), stop.clone()));
+        }
+    }
+}
+
+async fn follow_api(
+    args: &ClusterArgs,
+    config: ClusterConfig,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<InCluster> {
+    let client = kube::Client::try_default()
+        .await
+        .context("failed to find an API server: give --manifests DIR, or run in a cluster or with a kubeconfig")?;
+    let service_cidrs = service_cidrs(&client).await;
+    let (cluster, following) = Cluster::follow(client.clone(), config, stop.clone());
+    tasks.spawn(following);
+    let reviewer = ApiReviewer {
+        client,
+        audiences: args.token_audience.clone(),
+        accept_api_server: args.accept_api_server_audience,
+    };
+    Ok(InCluster { cluster, reviewer: Arc::new(reviewer), service_cidrs, signed: None })
+}
+
+/// The networks of the cluster's Services, which webhooks to a Service may reach.
+async fn service_cidrs(client: &kube::Client) -> Vec<String> {
+    let api: Api<ServiceCIDR> = Api::all(client.clone());
+    match tokio::time::timeout(RETRY, api.list(&kube::api::ListParams::default())).await {
+        Ok(Ok(list)) => list.items.into_iter().filter_map(|one| one.spec).flat_map(|spec| spec.cidrs.unwrap_or_default()).collect(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "failed to learn the networks of Services; webhooks to a Service will not be delivered");
+            vec![]
+        }
+        Err(_) => {
+            tracing::warn!("the API server does not say the networks of Services; webhooks to a Service will not be delivered");
+            vec![]
+        }
+    }
+}
+
+fn pool_client(args: &ClusterArgs) -> Option<PoolClient> {
+    Some(PoolClient {
+        url: args.control_url.as_ref()?.as_str().trim_end_matches('/').to_owned(),
+        authority: args.control_ca.clone()?,
+        token: args.control_token.clone()?,
+        repository: args.repository.clone()?,
+    })
+}
+
+async fn follow_pool(
+    pool: Arc<PoolClient>,
+    args: &ClusterArgs,
+    config: ClusterConfig,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> InCluster {
+    let (cluster, feeder) = Cluster::fed(config);
+    let service_cidrs = match pool.snapshot("").await {
+        Ok(answer) => answer.service_cidrs,
+        Err(error) => {
+            tracing::warn!(%error, "failed to ask the pool at the start");
+            vec![]
+        }
+    };
+    let following = Arc::clone(&pool);
+    let end = stop.clone();
+    tasks.spawn(async move { following.follow(feeder, end).await });
+    let (pairs, signed) = watch::channel(None);
+    let names = gateway::ServiceName {
+        service: args.repository.clone().unwrap_or_default(),
+        namespace: args.namespace.clone(),
+    };
+    tasks.spawn(keep_certificate(Arc::clone(&pool), names.forms(&args.cluster_domain), pairs, stop.clone()));
+    InCluster { cluster, reviewer: Arc::new(PoolReviewer(pool)), service_cidrs, signed: Some(signed) }
+}
+
+/// Has certificates signed until `stop`; the key never leaves this process.
+async fn keep_certificate(
+    pool: Arc<PoolClient>,
+    names: Vec<String>,
+    pairs: watch::Sender<Option<TlsPair>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let wait = match signed(&pool, &names).await {
+            Ok((certificate, key)) => {
+                let until = pki::not_after(&certificate).map(|end| end.duration_since(Timestamp::now()));
+                tracing::info!(valid_s = until.map_or(0, |left| left.as_secs()), "certificate signed by the pool");
+                pairs.send_replace(Some(Arc::new((certificate, key))));
+                RENEW
+            }
+            Err(error) => {
+                tracing::warn!("failed to have a certificate signed by the pool: {error:#}");
+                RETRY
+            }
+        };
+        if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn signed(pool: &PoolClient, names: &[String]) -> anyhow::Result<(String, String)> {
+    let (key, request) = pki::new_request(names)?;
+    Ok((pool.certificate(request).await?.certificate, key))
+}
+
+/// The folder of the authority, for the control port.
+pub(super) fn authority(args: &ServeArgs) -> Option<Arc<PathBuf>> {
+    args.cluster.tls_authority.clone().map(Arc::new)
+}
