@@ -25,10 +25,16 @@ start_s3() {
 stop_s3() { stop s3 0; }
 
 s3_healthy() { in_s3 curl -fsS --max-time 2 "$s3_endpoint/healthz"; }
+filer() { in_s3 curl -fsS --max-time 5 "$@"; }
 # A folder below /buckets of the filer is a bucket.
-make_bucket() { in_s3 curl -fsS --max-time 5 -X POST "http://127.0.0.1:8888/buckets/$s3_bucket/"; }
+bucket_is_there() {
+  filer "http://127.0.0.1:8888/buckets/$s3_bucket/" || filer -X POST "http://127.0.0.1:8888/buckets/$s3_bucket/"
+}
+# It answers before its own parts have found each other; a write by way of all of them tells. Not into the bucket.
+takes_data() { filer -F file=@"$state/s3/s3.json;filename=probe" http://127.0.0.1:8888/probe/; }
 
 wait_for_s3() {
   wait_for 60 "the S3 server" s3_healthy
-  wait_for 30 "the bucket" make_bucket
+  wait_for 30 "the bucket" bucket_is_there
+  wait_for 30 "the S3 server to take data" takes_data
 }
