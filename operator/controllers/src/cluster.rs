@@ -68,6 +68,7 @@ impl Cluster {
             stores: config.stores,
             own_buckets: false,
             cluster_domain: Some(config.cluster_domain),
+            secrets: config.secrets,
         };
         let (events, queue) = mpsc::channel(QUEUE);
         let follower = Follower {
@@ -92,8 +93,12 @@ impl Cluster {
     pub fn fed(config: ClusterConfig) -> (Self, Feeder) {
         let (desired, view) = (watch::Sender::default(), watch::Sender::default());
         let cluster = Self { desired: desired.subscribe(), view: view.subscribe() };
-        let scope =
-            Scope { stores: config.stores, own_buckets: true, cluster_domain: Some(config.cluster_domain) };
+        let scope = Scope {
+            stores: config.stores,
+            own_buckets: true,
+            cluster_domain: Some(config.cluster_domain),
+            secrets: true,
+        };
         let snapshot = config.snapshot.map(|(path, max_age)| SnapshotFile::new(path, max_age));
         (cluster, Feeder { scope, snapshot, desired, view })
     }

@@ -160,6 +160,7 @@ fn start(
         view: cluster.view(),
         servers: RwLock::default(),
         states: std::sync::Mutex::default(),
+        lingering: std::sync::Mutex::default(),
         namespace: config.namespace,
         pool: config.pool,
         region: config.region,

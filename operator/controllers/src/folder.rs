@@ -57,7 +57,7 @@ impl Loaded {
 impl Folder {
     /// The folder `dir`, whose Repositories may choose one of these stores.
     pub fn new(dir: impl Into<PathBuf>, stores: Vec<String>) -> Self {
-        Self { dir: dir.into(), scope: Scope { stores, own_buckets: false, cluster_domain: None } }
+        Self { dir: dir.into(), scope: Scope { stores, own_buckets: false, cluster_domain: None, secrets: true } }
     }
 
     /// Reads the folder once.

@@ -29,6 +29,8 @@ pub(crate) struct Scope {
     pub(crate) own_buckets: bool,
     /// The cluster's DNS domain; without a cluster there are no Services.
     pub(crate) cluster_domain: Option<String>,
+    /// Whether Secrets are among the resources; without them no rule can be complete.
+    pub(crate) secrets: bool,
 }
 
 /// Joins resources. Where two want the same thing the earlier one of the list has it.
@@ -145,6 +147,9 @@ impl Index<'_> {
     }
 
     fn add_rules(&mut self, manifests: &[&Arc<Manifest>]) {
+        if !self.scope.secrets {
+            return;
+        }
         let secrets: BTreeMap<(&str, &str), &Secret> = manifests
             .iter()
             .filter_map(|manifest| match &manifest.resource {

@@ -354,8 +354,9 @@ impl Workload<'_> {
     }
 }
 
-/// The Service of a Repository that the pool serves: an alias, without pods, endpoints or address of its own.
-pub(crate) fn alias_service(pool: &PoolConfig, pool_namespace: &str, namespace: &str, name: &str, owner: &Value) -> Value {
+/// The Service of a Repository: an alias of the Service of the pods that serve it, so that changing them is one write and nothing
+/// that a client connected to vanishes at once.
+pub(crate) fn alias_service(target: &str, namespace: &str, name: &str, owner: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner], "labels": {
@@ -363,7 +364,7 @@ pub(crate) fn alias_service(pool: &PoolConfig, pool_namespace: &str, namespace: 
             "app.kubernetes.io/part-of": "codekeep", MANAGED_BY.0: MANAGED_BY.1, REPOSITORY_LABEL: name}},
         "spec": {
             "type": "ExternalName",
-            "externalName": format!("{}.{pool_namespace}.svc.{}", pool.name, pool.cluster_domain),
+            "externalName": target,
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "appProtocol": "https"}],
         },
     })

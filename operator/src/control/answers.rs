@@ -30,11 +30,13 @@ pub(super) async fn repository(
         Ok::<_, store::Error>((id.clone(), store.open(&id).await?.snapshot().await?))
     };
     let (id, snapshot) = opened.await.map_err(|error| Refusal::of_store(&error))?;
+    let wanted = Some(&config.default_branch).filter(|branch| snapshot.refs.get(branch).is_some());
+    let head = wanted.or(snapshot.head.as_ref());
     Ok(Json(RepositorySummary {
         repository_id: id.to_string(),
         references: snapshot.refs.len() as u64,
         size_bytes: snapshot.bytes(),
-        default_branch: snapshot.head.as_ref().map(|head| head.short().to_string()),
+        default_branch: head.map(|head| head.short().to_string()),
         last_push_time: snapshot.last_push.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
     }))
 }

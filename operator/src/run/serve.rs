@@ -54,7 +54,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let (Source::Cluster(followed), Some(tokens), Some(tls)) = (&source, tokens, &tls) {
         spawn_control(&args, followed, (&gateway, &notifier, tokens, stores), tls, &tasks, &admin_stop)?;
     }
-    banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
+    if args.manifests.is_some() {
+        banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
+    }
     admin.serves(Some(notifier));
     let outcome = gateway::serve(listener, tls, gateway, args.grace_period, stop.clone()).await;
     stop.cancel();

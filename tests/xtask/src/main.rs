@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask test|demo|bench|tools`. Everything that they install goes to `target/tools`.
+//! Developer commands: `cargo xtask test|demo|bench|cluster|tools`. Everything that they install goes to `target/tools`.
 
 mod checks;
+mod cluster;
 mod command;
 mod suites;
 mod summary;
@@ -39,6 +40,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// A real Kubernetes with an S3 server and Codekeep in it, on this machine alone (needs root)
+    #[command(subcommand)]
+    Cluster(cluster::Task),
     /// Install what the tests need into target/tools
     Tools,
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test { tier } => test::run(tier),
         Task::Demo { arguments } => suites::program("demo", &arguments),
         Task::Bench { arguments } => suites::program("bench", &arguments),
+        Task::Cluster(task) => cluster::run(task),
         Task::Tools => tools::install_all().map(|()| true),
     };
     match outcome {

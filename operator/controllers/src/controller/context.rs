@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) servers: RwLock<PoolServers>,
     /// Answers of the pool's pods, for resources of one namespace that are reconciled together.
     pub(crate) states: Mutex<BTreeMap<String, (Duration, Arc<States>)>>,
+    /// Repositories with pods that they do not want any more, and since when.
+    pub(crate) lingering: Mutex<BTreeMap<(String, String), Duration>>,
 }
 
 /// The state of each pod of the pool; none from one that does not answer.
@@ -142,6 +144,17 @@ impl Context {
         let mut known = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (since, _)| now.saturating_sub(*since) < STATES_LAST);
         known.get(namespace).map(|(_, states)| Arc::clone(states))
+    }
+
+    /// Takes note of whether a Repository has pods that it does not want any more; tells for how long it has.
+    pub(crate) fn lingering(&self, namespace: &str, name: &str, lingers: bool) -> Option<Duration> {
+        let (key, now) = ((namespace.to_owned(), name.to_owned()), self.clock.monotonic());
+        let mut all = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lingers {
+            all.remove(&key);
+            return None;
+        }
+        Some(now.saturating_sub(*all.entry(key).or_insert(now)))
     }
 
     /// The last look at the cluster.

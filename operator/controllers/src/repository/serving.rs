@@ -1,7 +1,9 @@
 //! Puts a Repository's Service, and pods of its own, where the resource wants them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use crds::ServingMode;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -15,14 +17,19 @@ use crate::workload::{REPOSITORY_LABEL, Workload, WorkloadKind, alias_service};
 /// Who serves a Repository now.
 #[derive(Debug, Clone)]
 pub(crate) struct Served {
-    pub(crate) mode: crds::ServingMode,
+    pub(crate) mode: ServingMode,
     /// Where its Service leads; nowhere yet while dedicated pods start for the first time.
     pub(crate) place: Option<Place>,
     /// What is missing of what the resource wants.
     pub(crate) waiting_for: Option<String>,
+    /// Whether pods that it had go on for a while.
+    pub(crate) lingers: bool,
 }
 
-/// Applies everything; the Service turns to dedicated pods when one of them is ready, and not before.
+/// How long pods that a Repository does not want any more go on, for clients that still remember their address.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Applies everything; the Service turns to dedicated pods when they answer, and not before.
 pub(crate) async fn apply(
     object: &DynamicObject,
     repository: &crds::Repository,
@@ -32,31 +39,38 @@ pub(crate) async fn apply(
     publish_authority(&namespace, context).await?;
     let owner = owner(Kind::Repository, object);
     let host = context.host(&name, &namespace);
-    let alias = alias_service(&context.pool, &context.namespace, &namespace, &name, &owner);
-    let Some(workload) = dedicated(repository, &namespace, &name, owner, context) else {
-        context.children.apply(&alias).await?;
-        delete_workload(&namespace, &name, context).await?;
+    let pool = context.host(&context.pool.name, &context.namespace);
+    let Some(workload) = dedicated(repository, &namespace, &name, owner.clone(), context) else {
+        context.children.apply(&alias_service(&pool, &namespace, &name, &owner)).await?;
+        let lingers = !retire_workload(&namespace, &name, context).await?;
         let place = context.pool_place(host)?;
-        return Ok(Served { mode: crds::ServingMode::Shared, place: Some(place), waiting_for: None });
+        return Ok(Served { mode: ServingMode::Shared, place: Some(place), waiting_for: None, lingers });
     };
+    context.lingering(&namespace, &name, false);
+    let address = context.children.apply(&workload.service()).await?;
     for child in workload.objects() {
         context.children.apply(&child).await?;
     }
-    let (ready, waiting_for) = readiness(&workload, context).await?;
-    let served = object.data["status"]["servingMode"] == "Dedicated";
-    if ready || served {
-        let address = context.children.apply(&workload.service()).await?;
-        let address = address.and_then(|address| address.parse::<IpAddr>().ok());
-        let place = address.map(|address| Place { host, address });
-        return Ok(Served { mode: crds::ServingMode::Dedicated, place, waiting_for });
+    let (ready, mut waiting_for) = readiness(&workload, context).await?;
+    let place = address.and_then(|address| address.parse::<IpAddr>().ok()).map(|address| Place { host: host.clone(), address });
+    let mut turn = object.data["status"]["servingMode"] == "Dedicated" || super::own_bucket(&repository.spec.serving).is_some();
+    if let Some(place) = place.as_ref().filter(|_| ready && !turn) {
+        let path = format!("{namespace}/{}", repository.spec.repository_name.as_deref().unwrap_or(&name));
+        match context.git.ls_refs(place, &context.servers().authority, &path).await {
+            Ok(()) => turn = true,
+            Err(error) => waiting_for = Some(format!("they do not answer yet: {error}")),
+        }
     }
-    if super::own_bucket(&repository.spec.serving).is_some() {
-        return Ok(Served { mode: crds::ServingMode::Dedicated, place: None, waiting_for });
+    let target = if turn { context.host(&workload.service, &namespace) } else { pool };
+    context.children.apply(&alias_service(&target, &namespace, &name, &owner)).await?;
+    if turn {
+        let place = place.filter(|_| ready);
+        return Ok(Served { mode: ServingMode::Dedicated, place, waiting_for, lingers: false });
     }
     // Until then the pool serves it.
-    context.children.apply(&alias).await?;
     let place = context.pool_place(host)?;
-    Ok(Served { mode: crds::ServingMode::Shared, place: Some(place), waiting_for })
+    let waiting_for = waiting_for.or_else(|| Some("they are just starting".to_owned()));
+    Ok(Served { mode: ServingMode::Shared, place: Some(place), waiting_for, lingers: false })
 }
 
 /// Where a Repository that is being deleted is served.
@@ -82,7 +96,7 @@ fn dedicated<'a>(
     owner: Value,
     context: &'a Context,
 ) -> Option<Workload<'a>> {
-    if repository.spec.serving.mode != crds::ServingMode::Dedicated {
+    if repository.spec.serving.mode != ServingMode::Dedicated {
         return None;
     }
     let wanted = repository.spec.serving.dedicated.clone().unwrap_or_default();
@@ -99,7 +113,7 @@ fn dedicated<'a>(
         pool: &context.pool,
         namespace,
         name: workload_name(name),
-        service: name.to_owned(),
+        service: workload_name(name),
         replicas: wanted.replicas,
         resources,
         cache_size: wanted.cache_size,
@@ -121,20 +135,26 @@ pub fn workload_name(repository: &str) -> String {
     format!("{}-git", cut.trim_end_matches('-'))
 }
 
-async fn delete_workload(namespace: &str, name: &str, context: &Context) -> Result<(), ReconcileError> {
+/// Removes pods of its own that a Repository had, when their time is over; tells whether nothing is left.
+async fn retire_workload(namespace: &str, name: &str, context: &Context) -> Result<bool, ReconcileError> {
     let workload = workload_name(name);
-    for (version, kind) in [
+    let kinds = [
         ("apps/v1", "Deployment"),
         ("policy/v1", "PodDisruptionBudget"),
         ("networking.k8s.io/v1", "NetworkPolicy"),
         ("v1", "ServiceAccount"),
-    ] {
-        if context.children.is_for(&ObjectKey::new(kind, namespace, workload.as_str()), name) {
-            let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": workload, "namespace": namespace}});
-            context.children.delete(&object).await?;
-        }
+        ("v1", "Service"),
+    ];
+    let is_there = |kind: &str| context.children.is_for(&ObjectKey::new(kind, namespace, workload.as_str()), name);
+    let left: Vec<_> = kinds.into_iter().filter(|(_, kind)| is_there(kind)).collect();
+    if context.lingering(namespace, name, !left.is_empty()).is_some_and(|lingered| lingered < LINGER) {
+        return Ok(false);
     }
-    Ok(())
+    for (version, kind) in left {
+        let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": workload, "namespace": namespace}});
+        context.children.delete(&object).await?;
+    }
+    Ok(true)
 }
 
 /// Whether a pod is ready, and what the others wait for.

@@ -41,7 +41,7 @@ impl<'a> Found<'a> {
 
     /// Whether nothing is left to wait for.
     pub(crate) fn is_settled(&self, is_suspended: bool) -> bool {
-        let waits = self.served.as_ref().is_none_or(|served| served.waiting_for.is_some());
+        let waits = self.served.as_ref().is_none_or(|served| served.waiting_for.is_some() || served.lingers);
         let proven = matches!(self.answered, Some(Ok(()))) && matches!(self.summary, Some(Ok(_)));
         !waits && (proven || is_suspended)
     }
@@ -73,7 +73,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     storage_ready(&mut conditions, found);
     serving_ready(&mut conditions, found);
     if found.policies > 0 {
-        let message = format!("{} AccessPolicies speak of it", found.policies);
+        let message = format!("AccessPolicies that speak of it: {}", found.policies);
         conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
     } else {
         let message = "no AccessPolicy of this namespace speaks of it, so nobody may read or write it; apply one";

@@ -22,7 +22,7 @@ pub(crate) fn external_url(args: &ServeArgs, address: SocketAddr) -> anyhow::Res
     if let Some(url) = &args.external_url {
         Ok(url.clone())
     } else {
-        let scheme = if args.tls_cert.is_some() || args.cluster.tls_authority.is_some() { "https" } else { "http" };
+        let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
         Url::parse(&format!("{scheme}://{address}")).context("failed to make a URL of the listening address")
     }
 }
