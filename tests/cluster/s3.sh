@@ -13,11 +13,14 @@ write_s3_config() {
 END
 }
 
+# SeaweedFS's parts also talk by Unix sockets in /tmp that are named after the ports: each cluster has its own ports.
+filer_port() { echo $((8888 + id)); }
+
 # Only S3 itself listens where others reach it; master, volume and filer ask nobody for a password.
 start_s3() {
   start s3 nsenter --net="/run/netns/$(s3_ns)" env GOMEMLIMIT=300MiB WEED_MASTER_VOLUME_GROWTH_COPY_1=1 \
     "$tools/weed" server -dir="$state/s3/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.ip.bind="$s3_ip" \
-    -master.peers=none -master.telemetry=false -filer -s3 -s3.port=8333 -s3.config="$state/s3/s3.json" \
+    -master.peers=none -master.telemetry=false -master.port=$((9333 + id)) -volume.port=$((8100 + id)) -filer.port="$(filer_port)" -filer -s3 -s3.port=8333 -s3.config="$state/s3/s3.json" \
     -s3.port.iceberg=0 -s3.port.lance=0 -master.volumeSizeLimitMB=64 -volume.max=200
 }
 
@@ -28,10 +31,11 @@ s3_healthy() { in_s3 curl -fsS --max-time 2 "$s3_endpoint/healthz"; }
 filer() { in_s3 curl -fsS --max-time 5 "$@"; }
 # A folder below /buckets of the filer is a bucket.
 bucket_is_there() {
-  filer "http://127.0.0.1:8888/buckets/$s3_bucket/" || filer -X POST "http://127.0.0.1:8888/buckets/$s3_bucket/"
+  filer "http://127.0.0.1:$(filer_port)/buckets/$s3_bucket/" ||
+    filer -X POST "http://127.0.0.1:$(filer_port)/buckets/$s3_bucket/"
 }
 # It answers before its own parts have found each other; a write by way of all of them tells. Not into the bucket.
-takes_data() { filer -F file=@"$state/s3/s3.json;filename=probe" http://127.0.0.1:8888/probe/; }
+takes_data() { filer -F file=@"$state/s3/s3.json;filename=probe" "http://127.0.0.1:$(filer_port)/probe/"; }
 
 wait_for_s3() {
   wait_for 60 "the S3 server" s3_healthy
