@@ -16,9 +16,9 @@ suite=bookworm base=docker.io/library/debian:bookworm-slim
 base_folder=$cache/base-$suite-2
 
 install_packages() {
-  local package missing=()
-  for package in buildah debootstrap binutils; do
-    dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || missing+=($package)
+  local package missing=() tools_needed=(buildah debootstrap binutils)
+  for package in "${tools_needed[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} != 0 ] || return 0
   command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: ${missing[*]}"

@@ -1,4 +1,5 @@
-# Says in one line what a machine lacks before anything is changed on it. Sourced by up.sh.
+#!/bin/bash
+# Says in one line what a machine lacks before anything is changed on it. Sourced by up.sh; run by itself it only looks.
 
 preflight_root() {
   [ "$(id -u)" = 0 ] || die "not root: namespaces, mounts and cgroups need it (or use a cluster that you have: see README.md)"
@@ -24,3 +25,10 @@ preflight_kernel() {
       echo "nftables with address translation (nf_tables, nft_nat)"')
   [ -z "$missing" ] || die "the kernel has no $missing: the cluster's network needs it"
 }
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  source "$(dirname "$0")/lib.sh"
+  preflight_root
+  # What it looks with may be among the packages that up.sh installs.
+  if command -v nft >/dev/null && command -v ip >/dev/null; then preflight_kernel; fi
+fi
