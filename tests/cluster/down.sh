@@ -24,6 +24,7 @@ else
   nodes=2
 fi
 
+stop up 0 # if it is still at it
 # The S3 server first: it holds nobody up, and what pods cannot write any more nobody will read.
 stop_s3
 for ((n = 1; n <= nodes; n++)); do node_down "$n"; done

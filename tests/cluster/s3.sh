@@ -13,15 +13,28 @@ write_s3_config() {
 END
 }
 
-# SeaweedFS's parts also talk by Unix sockets in /tmp that are named after the ports: each cluster has its own ports.
+# Each cluster has its own ports, though nothing but S3's own is seen outside of its namespace.
 filer_port() { echo $((8888 + id)); }
 
-# Only S3 itself listens where others reach it; master, volume and filer ask nobody for a password.
+# SeaweedFS's parts also talk by Unix sockets, which it leaves in /tmp as it does its logs: it gets a /tmp of its own, in
+# a mount namespace that ends with it. Only S3 itself listens where others reach it; master, volume and filer ask nobody
+# for a password.
 start_s3() {
-  start s3 nsenter --net="/run/netns/$(s3_ns)" env GOMEMLIMIT=300MiB WEED_MASTER_VOLUME_GROWTH_COPY_1=1 \
-    "$tools/weed" server -dir="$state/s3/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.ip.bind="$s3_ip" \
-    -master.peers=none -master.telemetry=false -master.port=$((9333 + id)) -volume.port=$((8100 + id)) -filer.port="$(filer_port)" -filer -s3 -s3.port=8333 -s3.config="$state/s3/s3.json" \
-    -s3.port.iceberg=0 -s3.port.lance=0 -master.volumeSizeLimitMB=64 -volume.max=200
+  local dir=$state/s3
+  mkdir -p "$dir"/{bin,tmp}
+  # shellcheck disable=SC2016  # for the inner shell
+  start s3 nsenter --net="/run/netns/$(s3_ns)" unshare --mount --propagation slave \
+    env GOMEMLIMIT=300MiB WEED_MASTER_VOLUME_GROWTH_COPY_1=1 bash -c '
+      set -e
+      mount --bind "$0" "$1/bin"
+      mount --rbind "$1" /mnt
+      mount --bind /mnt/tmp /tmp
+      shift
+      exec /mnt/bin/weed server "$@"' "$tools" "$dir" \
+    -dir=/mnt/data -s3.config=/mnt/s3.json -ip=127.0.0.1 -ip.bind=127.0.0.1 -filer -s3 \
+    -s3.ip.bind="$s3_ip" -s3.port=8333 -s3.port.iceberg=0 -s3.port.lance=0 \
+    -master.port=$((9333 + id)) -volume.port=$((8100 + id)) -filer.port="$(filer_port)" \
+    -master.peers=none -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=200
 }
 
 # Asked to stop it takes half a minute; its data are safe when it is killed.

@@ -33,6 +33,8 @@ preflight_kernel
 
 began=$(now_ms)
 mkdir -p "$state"/{logs,run,etcd}
+# down.sh ends this script before it ends what the script has started.
+echo "$$ $(start_time $$) up" >"$state/run/up.pid"
 s3_key=$(openssl rand -hex 10) s3_secret=$(openssl rand -hex 20)
 write_cluster_env
 load_cluster "$state"
@@ -68,4 +70,5 @@ kubectl wait --for=condition=Ready node --all --timeout=60s >/dev/null
 wait_for 30 DNS coredns_ready
 wait_for 20 "the default service account" kubectl get serviceaccount default
 wait_for_s3
+rm "$state/run/up.pid"
 step "up: $state/cluster.env"
