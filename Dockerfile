@@ -2,6 +2,7 @@
 #
 # A binary that is there already is taken as it is, without compiling: put it into ./binary/codekeep and type
 #   docker build --build-arg BINARY_FROM=prebuilt .
+# buildah 1.28 and podman of its age overlook the stage of the default: give them --build-arg BINARY_FROM=build.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUNTIME_IMAGE=docker.io/library/debian:bookworm-slim
 ARG BINARY_FROM=build
