@@ -69,8 +69,8 @@ start_time() { awk '{sub(/.*\) /, ""); print $20}' "/proc/$1/stat" 2>/dev/null; 
 start() { # NAME COMMAND...   runs in the background, log and pid file under the state folder
   local name=$1
   shift
-  # Without the lock that up.sh and down.sh hold: they end, this goes on.
-  setsid "$@" >>"$state/logs/$name.log" 2>&1 </dev/null 9>&- &
+  # Without the lock and the output that up.sh and down.sh hold: they end, this goes on.
+  setsid "$@" >>"$state/logs/$name.log" 2>&1 </dev/null 8>&- 9>&- &
   echo "$! $(start_time $!) $name" >"$state/run/$name.pid"
 }
 

@@ -38,7 +38,9 @@ echo "$$ $(start_time $$) up" >"$state/run/up.pid"
 s3_key=$(openssl rand -hex 10) s3_secret=$(openssl rand -hex 20)
 write_cluster_env
 load_cluster "$state"
-trap '[ $? = 0 ] || say "failed; logs are in $state/logs; take it down by: $here/down.sh $state"' EXIT
+exec 8>&2 # where it is heard also while the output of a command is not
+trap '[ $? = 0 ] || say "failed; logs are in $state/logs; take it down by: $here/down.sh $state" 2>&8' EXIT
+trap 'exit 130' INT TERM # by way of the line above
 step() { say "[$((($(now_ms) - began) / 1000)) s] $*"; }
 
 step "network, certificates, S3 server, $nodes node(s)"
