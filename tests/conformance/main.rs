@@ -7,3 +7,4 @@ mod layering;
 mod names;
 mod protocol;
 mod samples;
+mod tokens;

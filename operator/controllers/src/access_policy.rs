@@ -9,10 +9,7 @@ use serde_json::Value;
 use crate::problem::Finding;
 
 /// The policy that a resource describes, or what its schema could not see.
-pub(crate) fn policy(
-    resource: &crds::AccessPolicy,
-    namespace: &Namespace,
-) -> Result<Policy, Vec<Finding>> {
+pub(crate) fn policy(resource: &crds::AccessPolicy, namespace: &Namespace) -> Result<Policy, Vec<Finding>> {
     let policy = Policy {
         namespace: namespace.clone(),
         name: resource.metadata.name.clone().unwrap_or_default(),

@@ -27,12 +27,14 @@ use token::{ReviewUnavailable, Tokens};
 const HASHES: usize = 4;
 /// Successful checks that are remembered.
 const REMEMBERED: usize = 10_000;
-/// Longest header that is looked at.
-const MAX_HEADER: usize = 4_096;
+/// Longest header that is looked at: a token with its user, in base64.
+const MAX_HEADER: usize = 24 << 10;
+/// Longest password that is hashed.
+const MAX_PASSWORD: usize = 3_072;
 
 /// What a client says of itself.
 pub(crate) enum Claim {
-    /// A user name and a password.
+    /// A user name and a password, which may be a token.
     Password {
         /// What the person typed.
         username: String,
@@ -40,7 +42,7 @@ pub(crate) enum Claim {
         password: SecretString,
     },
     /// A token that says by itself who it is.
-    Token(SecretString),
+    Bearer(SecretString),
 }
 
 /// The answer to a claim.
@@ -73,7 +75,7 @@ impl Claim {
         let text = header.to_str().ok().filter(|text| text.len() <= MAX_HEADER).ok_or(())?;
         let (scheme, encoded) = text.split_once(' ').ok_or(())?;
         if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(Some(Self::Token(SecretString::new(encoded.trim().to_owned()))));
+            return Ok(Some(Self::Bearer(SecretString::new(encoded.trim().to_owned()))));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(());
@@ -82,9 +84,6 @@ impl Claim {
         let decoded = String::from_utf8(decoded).map_err(|_| ())?;
         let (username, password) = decoded.split_once(':').ok_or(())?;
         let password = SecretString::new(password.to_owned());
-        if token::is_token(password.expose()) {
-            return Ok(Some(Self::Token(password)));
-        }
         Ok(Some(Self::Password { username: username.to_owned(), password }))
     }
 }
@@ -108,7 +107,14 @@ impl Authenticator {
     ) -> Identity {
         let (username, password) = match claim {
             None => return Identity::Anonymous,
-            Some(Claim::Token(token)) => return self.review(&token).await,
+            Some(Claim::Bearer(token)) => return self.review(&token).await,
+            // Whatever the user name: git asks for one, and the token says it better.
+            Some(Claim::Password { password, .. }) if self.tokens.is_some() && token::is_token(password.expose()) => {
+                return self.review(&password).await;
+            }
+            Some(Claim::Password { password, .. }) if password.expose().len() > MAX_PASSWORD => {
+                return Identity::Refused;
+            }
             Some(Claim::Password { username, password }) => (username, password),
         };
         let Some(credential) = find(&username, about, &desired.credentials) else {

@@ -63,15 +63,34 @@ pub(crate) fn repository(
 
 /// Lets the operator list references, whatever the policies say: what it does not need it is not given.
 pub(crate) fn operator(
+    action: Action,
     path: &RepositoryPath,
     caller: &Caller,
     desired: &DesiredState,
     metrics: &GatewayMetrics,
 ) -> Result<Arc<RepositoryConfig>, Denial> {
     let config = desired.repositories.get(path);
-    let decision = Decision::Allowed { policy: "(operator)".to_owned(), sid: "ls-refs".to_owned() };
-    record(Action::GitPull, path, caller, &decision, config.is_some(), metrics);
-    config.map(Arc::clone).ok_or_else(|| Denial::Hidden(format!("repository '{path}' was not found\n")))
+    let (policy, sid) = ("(operator)".to_owned(), "ls-refs".to_owned());
+    let decision = match action {
+        Action::GitPull => Decision::Allowed { policy, sid },
+        Action::GitPush => Decision::ExplicitlyDenied { policy, sid },
+    };
+    record(action, path, caller, &decision, config.is_some(), metrics);
+    let config = config.ok_or_else(|| Denial::Hidden(format!("repository '{path}' was not found\n")))?;
+    if decision.is_allowed() {
+        return Ok(Arc::clone(config));
+    }
+    Err(Denial::Forbidden(format!("{OPERATOR_LISTS}\n")))
+}
+
+/// What the operator reads when it asks for more.
+const OPERATOR_LISTS: &str = "the operator may list references and nothing else";
+
+/// Refuses the operator a fetch, which shows only in the request's body; gives what it reads.
+pub(crate) fn operator_fetch(path: &RepositoryPath, caller: &Caller, metrics: &GatewayMetrics) -> &'static str {
+    let decision = Decision::ExplicitlyDenied { policy: "(operator)".to_owned(), sid: "ls-refs".to_owned() };
+    record(Action::GitPull, path, caller, &decision, true, metrics);
+    OPERATOR_LISTS
 }
 
 /// Decides about each reference of a push; `Err` holds what the client reads for that reference.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::clock::Random;
 use model::RepositoryPath;
+use model::clock::Random;
 use model::desired::DesiredState;
 use model::policy::Principal;
 use prometheus::Registry;
@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::authn::Authenticator;
 use crate::authn::token::Tokens;
+use crate::http::ServiceName;
 use crate::metrics::GatewayMetrics;
 use crate::service::OpenPacks;
 
@@ -30,6 +31,10 @@ pub struct GatewayConfig {
     pub max_request_bytes: u64,
     /// The user of the operator, as the API server names it: it may list references of every repository.
     pub operator_identity: Option<String>,
+    /// The cluster's DNS domain, for host names that name a namespace.
+    pub cluster_domain: String,
+    /// The Service of a pool: a host name that names no Repository's namespace.
+    pub pool_service: Option<ServiceName>,
 }
 
 impl Default for GatewayConfig {
@@ -40,6 +45,8 @@ impl Default for GatewayConfig {
             idle_timeout: Duration::from_mins(1),
             max_request_bytes: 32 << 20,
             operator_identity: None,
+            cluster_domain: "cluster.local".to_owned(),
+            pool_service: None,
         }
     }
 }
@@ -58,9 +65,9 @@ pub struct Gateway {
 }
 
 /// The last pushes, for whoever shows what became of a repository.
-#[derive(Default)]
 struct Pushes {
-    /// Number of the push after the last one.
+    /// Number of the push after the last one. It begins anywhere, so that a number from another life of this server is not mistaken
+    /// for one of this life.
     next: u64,
     paths: VecDeque<RepositoryPath>,
 }
@@ -73,10 +80,34 @@ const MAX_PUSHES: usize = 1_024;
 pub struct RecentPushes {
     /// What to ask for next.
     pub next: u64,
-    /// Whether some were forgotten.
+    /// Whether some may be missing: they were forgotten, or the question's number is not one that this server gave.
     pub missed: bool,
-    /// The repositories, each once.
+    /// The repositories, each once; all that are remembered when some may be missing.
     pub paths: BTreeSet<RepositoryPath>,
+}
+
+impl Pushes {
+    fn new(random: &dyn Random) -> Self {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        // 48 bits, not 0: room to count, exact in every JSON reader, and 0 is what somebody asks who never asked.
+        Self { next: (u64::from_be_bytes(bytes) >> 16).max(1), paths: VecDeque::new() }
+    }
+
+    fn add(&mut self, path: &RepositoryPath) {
+        self.next += 1;
+        self.paths.push_back(path.clone());
+        if self.paths.len() > MAX_PUSHES {
+            self.paths.pop_front();
+        }
+    }
+
+    fn since(&self, after: u64) -> RecentPushes {
+        let first = self.next - self.paths.len() as u64;
+        let missed = after < first || after > self.next;
+        let skip = if missed { 0 } else { usize::try_from(after - first).unwrap_or(usize::MAX) };
+        RecentPushes { next: self.next, missed, paths: self.paths.iter().skip(skip).cloned().collect() }
+    }
 }
 
 impl Gateway {
@@ -93,6 +124,7 @@ impl Gateway {
         tokens: Option<Arc<Tokens>>,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let operations = Arc::new(Semaphore::new(config.max_operations));
+        let pushes = Pushes::new(&*random);
         Ok(Arc::new(Self {
             authenticator: Authenticator::new(&*random, tokens),
             metrics: GatewayMetrics::new(registry)?,
@@ -102,36 +134,24 @@ impl Gateway {
             operations,
             open_packs: OpenPacks::default(),
             random,
-            pushes: Mutex::default(),
+            pushes: Mutex::new(pushes),
         }))
     }
 
     /// Whether this is the operator.
     pub(crate) fn is_operator(&self, principal: &Principal) -> bool {
-        self.config.operator_identity.as_ref().is_some_and(|operator| *operator == principal.kubernetes_user())
+        let user = principal.kubernetes_user();
+        user.is_some() && user == self.config.operator_identity
     }
 
     /// Takes note of a push.
     pub(crate) fn pushed(&self, path: &RepositoryPath) {
-        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-        pushes.next += 1;
-        pushes.paths.push_back(path.clone());
-        if pushes.paths.len() > MAX_PUSHES {
-            pushes.paths.pop_front();
-        }
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner).add(path);
     }
 
     /// What was pushed to since the answer that said `next` was this number.
     pub fn recent_pushes(&self, after: u64) -> RecentPushes {
-        let pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = pushes.next - pushes.paths.len() as u64;
-        let skip = usize::try_from(after.saturating_sub(first)).unwrap_or(usize::MAX);
-        RecentPushes {
-            next: pushes.next,
-            // A number from another life of this server counts as one too.
-            missed: after < first || after > pushes.next,
-            paths: pushes.paths.iter().skip(skip).cloned().collect(),
-        }
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner).since(after)
     }
 
     /// The newest desired state.
@@ -139,3 +159,6 @@ impl Gateway {
         Arc::clone(&self.desired.borrow())
     }
 }
+
+#[cfg(test)]
+mod tests;

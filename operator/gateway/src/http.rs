@@ -40,6 +40,8 @@ pub use tls::{ServiceName, Tls, TlsConfig, TlsFiles, TlsPair};
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 64;
+/// Bytes of an HTTP/2 request's header: room for the longest token.
+const MAX_HEADERS: u32 = 32 << 10;
 
 /// Why the server stopped.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +102,11 @@ pub async fn serve(
 
 fn configure(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
     builder.http1().header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().max_concurrent_streams(MAX_STREAMS).keep_alive_interval(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(HEADER_TIMEOUT);
 }
 
 /// Every request comes here.
@@ -192,15 +198,16 @@ async fn prepare(
         .get(HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
-    let about = address.namespace.clone().or_else(|| host.and_then(path::namespace_of_host));
+    let about = address.namespace.clone().or_else(|| path::namespace_of_host(host?, &gateway.config));
     let claim = Claim::parse(headers.get(AUTHORIZATION)).map_err(|()| respond::unauthorized())?;
     let principal = match gateway.authenticator.check(claim, about.as_ref(), &desired).await {
         Identity::Known(principal) => principal,
         Identity::Anonymous => Principal::Anonymous,
         Identity::Refused => return Err(respond::unauthorized().into()),
         Identity::Unavailable => {
-            let text = "who you are cannot be told while the Kubernetes API server does not answer; try again in a minute\n";
-            return Err(respond::text(StatusCode::SERVICE_UNAVAILABLE, text.to_owned()).into());
+            let text =
+                "who you are cannot be told while the Kubernetes API server does not answer; try again in a minute\n";
+            return Err(respond::unavailable(text.to_owned()).into());
         }
     };
     let namespace = about.or_else(|| principal.namespace().cloned());
@@ -219,8 +226,8 @@ async fn prepare(
     let path = RepositoryPath { namespace, name };
     let lists_only = gateway.is_operator(&principal);
     let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
-    let decided = if lists_only && action == Action::GitPull {
-        authorize::operator(&path, &caller, &desired, &gateway.metrics)
+    let decided = if lists_only {
+        authorize::operator(action, &path, &caller, &desired, &gateway.metrics)
     } else {
         authorize::repository(action, &path, &caller, &desired, &gateway.metrics)
     };

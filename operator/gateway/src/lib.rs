@@ -9,6 +9,6 @@ mod http;
 mod metrics;
 mod service;
 
-pub use gateway::{Gateway, GatewayConfig, RecentPushes};
 pub use authn::token::{ReviewUnavailable, TokenIdentity, TokenReviewer, Tokens, claims};
+pub use gateway::{Gateway, GatewayConfig, RecentPushes};
 pub use http::{ServeError, ServiceName, Tls, TlsConfig, TlsFiles, TlsPair, serve};

@@ -87,8 +87,10 @@ impl Principal {
         let groups: Arc<[String]> = groups.into();
         let account = username.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':'));
         match account.and_then(|(namespace, name)| Some((namespace.parse().ok()?, name))) {
-            Some((namespace, name)) => Self::ServiceAccount { namespace, name: name.to_owned(), groups },
-            None => Self::User { name: username.to_owned(), groups },
+            Some((namespace, name)) if !name.is_empty() => {
+                Self::ServiceAccount { namespace, name: name.to_owned(), groups }
+            }
+            _ => Self::User { name: username.to_owned(), groups },
         }
     }
 
@@ -101,13 +103,13 @@ impl Principal {
         }
     }
 
-    /// The user name that the API server gives; empty for others.
+    /// The user name that the API server gives, if it is the API server that knows them.
     #[must_use]
-    pub fn kubernetes_user(&self) -> String {
+    pub fn kubernetes_user(&self) -> Option<String> {
         match self {
-            Self::Anonymous | Self::LocalUser { .. } => String::new(),
-            Self::ServiceAccount { namespace, name, .. } => format!("{SERVICE_ACCOUNT}{namespace}:{name}"),
-            Self::User { name, .. } => name.clone(),
+            Self::Anonymous | Self::LocalUser { .. } => None,
+            Self::ServiceAccount { namespace, name, .. } => Some(format!("{SERVICE_ACCOUNT}{namespace}:{name}")),
+            Self::User { name, .. } => Some(name.clone()),
         }
     }
 
@@ -125,8 +127,11 @@ impl fmt::Display for Principal {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::LocalUser { namespace, name } => write!(f, "{namespace}/{name}"),
+            Self::ServiceAccount { namespace, name, .. } => {
+                write!(f, "{SERVICE_ACCOUNT}{namespace}:{}", name.escape_debug())
+            }
             // The name of an identity provider's choice: nothing in it may break a line of a log or of an answer.
-            Self::ServiceAccount { .. } | Self::User { .. } => write!(f, "{}", self.kubernetes_user().escape_debug()),
+            Self::User { name, .. } => write!(f, "{}", name.escape_debug()),
         }
     }
 }

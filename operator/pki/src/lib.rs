@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
 };
 use time::OffsetDateTime;
 
@@ -195,7 +195,8 @@ fn facts(certificate_pem: &str) -> Result<(Timestamp, Vec<u8>), PkiError> {
         .map_err(|_| PkiError::Certificate(rcgen::Error::CouldNotParseCertificate))?;
     let (_, certificate) = X509Certificate::from_der(&pem.contents).map_err(unreadable)?;
     let seconds = certificate.validity().not_after.timestamp();
-    let end = Timestamp::from_second(seconds).map_err(|_| PkiError::Certificate(rcgen::Error::CouldNotParseCertificate))?;
+    let end =
+        Timestamp::from_second(seconds).map_err(|_| PkiError::Certificate(rcgen::Error::CouldNotParseCertificate))?;
     Ok((end, certificate.public_key().raw.to_vec()))
 }
 

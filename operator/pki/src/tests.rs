@@ -23,8 +23,7 @@ fn an_authority_survives_being_written_down() {
 
 #[test]
 fn certificate_and_key_of_different_authorities_are_refused() {
-    let (one, other) =
-        (Authority::generate(now(), DAY).unwrap(), Authority::generate(now(), DAY).unwrap());
+    let (one, other) = (Authority::generate(now(), DAY).unwrap(), Authority::generate(now(), DAY).unwrap());
     let mixed = Authority::load(one.certificate_pem(), other.key_pem());
     assert!(matches!(mixed, Err(PkiError::WrongKey)));
     assert!(Authority::load("", one.key_pem()).is_err());

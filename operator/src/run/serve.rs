@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gateway::{Gateway, GatewayConfig, Tls, TlsConfig, TlsFiles, Tokens};
+use gateway::{Gateway, GatewayConfig, ServiceName, Tls, TlsConfig, TlsFiles, Tokens};
 use model::clock::{SystemClock, SystemRandom};
 use notify::{Networks, Notifier};
 use prometheus::Registry;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
-use crate::args::ServeArgs;
+use crate::args::{ClusterArgs, ServeArgs};
 use crate::control::{self, Control};
 use crate::stores::{self, Stores};
 use source::{InCluster, Source};
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let desired = source.desired();
     let tls = tls(&args, &source, &stop).await?;
     let tokens = tokens(&source, &registry)?;
-    let config = GatewayConfig { operator_identity: args.cluster.operator_identity.clone(), ..GatewayConfig::default() };
+    let config = gateway_config(&args.cluster);
     let random = Arc::new(SystemRandom);
     let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
     if let (Source::Cluster(followed), Some(tokens), Some(tls)) = (&source, tokens, &tls) {
@@ -68,6 +68,17 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     outcome.context("failed to serve git clients")?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn gateway_config(args: &ClusterArgs) -> GatewayConfig {
+    // Only a pool has an authority; a dedicated server's Service is its Repository's, which does name the namespace.
+    let pool = ServiceName { service: args.service.clone(), namespace: args.namespace.clone() };
+    GatewayConfig {
+        operator_identity: args.operator_identity.clone(),
+        cluster_domain: args.cluster_domain.clone(),
+        pool_service: args.tls_authority.is_some().then_some(pool),
+        ..GatewayConfig::default()
+    }
 }
 
 fn notifier(args: &ServeArgs, source: &Source, stores: &Stores, registry: &Registry) -> anyhow::Result<Arc<Notifier>> {

@@ -71,9 +71,86 @@ async fn a_hash_is_checked_once_and_again_when_it_changes() {
     assert_eq!(authenticator.check(claim("bob", "hashed"), Some(&namespace), &desired).await, Identity::Refused);
 }
 
+fn bearer(token: &str) -> Option<Claim> {
+    Claim::parse(Some(&HeaderValue::from_str(&format!("Bearer {token}")).unwrap())).unwrap()
+}
+
+/// An API server that knows two tokens, one of them opaque, and is away for all that end in `away`.
+struct Api;
+
+const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.e30.c2ln";
+const OPAQUE: &str = "opaque";
+const AWAY: &str = "eyJhbGciOiJSUzI1NiJ9.e30.away";
+
+#[async_trait::async_trait]
+impl token::TokenReviewer for Api {
+    async fn review(&self, token: &SecretString) -> Result<Option<token::TokenIdentity>, ReviewUnavailable> {
+        let is = |username: &str| {
+            Ok(Some(token::TokenIdentity {
+                username: username.to_owned(),
+                groups: vec!["system:authenticated".to_owned()],
+            }))
+        };
+        match token.expose() {
+            TOKEN => is("system:serviceaccount:team-a:builder"),
+            OPAQUE => is("jane"),
+            AWAY => Err(ReviewUnavailable),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn in_a_cluster() -> Authenticator {
+    let registry = prometheus::Registry::new();
+    let clock = Arc::new(model::clock::SystemClock::new());
+    Authenticator::new(&SystemRandom, Some(Tokens::new(Arc::new(Api), clock, &SystemRandom, &registry).unwrap()))
+}
+
+#[tokio::test]
+async fn a_token_says_who_it_is_as_password_of_any_user_and_as_bearer() {
+    let (authenticator, desired) = (in_a_cluster(), desired());
+    let (a, b): (Namespace, Namespace) = ("team-a".parse().unwrap(), "team-b".parse().unwrap());
+    let groups = vec!["system:authenticated".to_owned()];
+    let builder = Identity::Known(Principal::authenticated("system:serviceaccount:team-a:builder", groups.clone()));
+    for claim in [claim("", TOKEN), claim("alice", TOKEN), claim("x-at-123456789012", TOKEN), bearer(TOKEN)] {
+        assert_eq!(authenticator.check(claim, Some(&b), &desired).await, builder);
+    }
+    let jane = Identity::Known(Principal::authenticated("jane", groups));
+    assert_eq!(authenticator.check(bearer(OPAQUE), None, &desired).await, jane);
+    // A password goes nowhere else, even one that the API server would know.
+    assert_eq!(authenticator.check(claim("alice", OPAQUE), Some(&a), &desired).await, Identity::Refused);
+    assert_eq!(authenticator.check(claim("alice", "secret"), Some(&a), &desired).await, known("team-a", "alice"));
+    let forged = format!("{TOKEN}x");
+    for claim in [claim("alice", &forged), bearer(&forged), bearer("")] {
+        assert_eq!(authenticator.check(claim, Some(&a), &desired).await, Identity::Refused);
+    }
+    for claim in [claim("alice", AWAY), bearer(AWAY)] {
+        assert_eq!(authenticator.check(claim, Some(&a), &desired).await, Identity::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn without_an_api_server_bearers_are_refused_and_passwords_may_look_like_tokens() {
+    let (authenticator, mut desired) = (Authenticator::new(&SystemRandom, None), desired());
+    let namespace: Namespace = "team-a".parse().unwrap();
+    desired.credentials.insert(namespace.clone(), vec![credential("team-a", "alice", plain(TOKEN))]);
+    assert_eq!(authenticator.check(claim("alice", TOKEN), Some(&namespace), &desired).await, known("team-a", "alice"));
+    assert_eq!(authenticator.check(bearer(TOKEN), Some(&namespace), &desired).await, Identity::Refused);
+}
+
+#[tokio::test]
+async fn long_tokens_are_read_and_long_passwords_are_not_hashed() {
+    let authenticator = in_a_cluster();
+    assert!(matches!(claim("x", &"p".repeat(16 << 10)), Some(Claim::Password { .. })));
+    let long = claim("alice", &"p".repeat(MAX_PASSWORD + 1));
+    assert_eq!(authenticator.check(long, Some(&"team-a".parse().unwrap()), &desired()).await, Identity::Refused);
+    let header = HeaderValue::from_str(&format!("Bearer {}", "x".repeat(MAX_HEADER))).unwrap();
+    assert!(Claim::parse(Some(&header)).is_err());
+}
+
 #[test]
-fn headers_that_are_not_basic_are_refused() {
-    for header in ["Bearer x", "Basic", "Basic !!!", "Basic YWxpY2U=", "basic"] {
+fn headers_that_say_nothing_are_refused() {
+    for header in ["Digest x", "Bearer", "Basic", "Basic !!!", "Basic YWxpY2U=", "basic", ""] {
         assert!(Claim::parse(Some(&HeaderValue::from_str(header).unwrap())).is_err(), "{header}");
     }
     assert!(Claim::parse(None).unwrap().is_none());

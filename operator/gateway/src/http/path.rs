@@ -3,6 +3,9 @@
 use git::advertise::Service;
 use model::{Namespace, RepositoryName};
 
+use super::ServiceName;
+use crate::gateway::GatewayConfig;
+
 /// What is asked of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -67,11 +70,16 @@ fn advertisement(query: Option<&str>) -> Endpoint {
     Service::from_name(service).map_or(Endpoint::UnknownService, Endpoint::Advertisement)
 }
 
-/// The namespace of a host name `<service>.<namespace>.svc…`, if it is one.
-pub(crate) fn namespace_of_host(host: &str) -> Option<Namespace> {
-    let mut labels = host.split(':').next()?.split('.');
-    let (_service, namespace, kind) = (labels.next()?, labels.next()?, labels.next()?);
-    (kind == "svc").then(|| namespace.parse().ok()).flatten()
+/// The namespace that a host name `<service>.<namespace>.svc[.<domain>]` names, if it is one and not that of a pool.
+///
+/// The form without `svc` is left to certificates: outside of a cluster it is anybody's host name.
+pub(crate) fn namespace_of_host(host: &str, config: &GatewayConfig) -> Option<Namespace> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    let service = ServiceName::parse_full(name, &config.cluster_domain)?;
+    if config.pool_service.as_ref() == Some(&service) {
+        return None;
+    }
+    service.namespace.parse().ok()
 }
 
 #[cfg(test)]

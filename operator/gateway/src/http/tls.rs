@@ -76,11 +76,14 @@ impl Tls {
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Result<Self, ServeError> {
+        let files = config.files();
+        // Before they are read: a change between the two is seen later.
+        let seen = changed_at(&files).await;
         let loaded = Loaded::load(&config).await?;
         let resolver = Arc::new(Resolver {
             loaded: ArcSwap::from_pointee(loaded),
             minted: Mutex::default(),
-            signed: config.signed.clone(),
+            signed: config.signed.clone().map(Signed::new),
             own: config.own.clone().map(|(service, namespace)| ServiceName { service, namespace }),
             cluster_domain: config.cluster_domain.clone(),
             desired,
@@ -90,7 +93,9 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        tokio::spawn(reload_when_changed(config, resolver, stop));
+        if !files.is_empty() {
+            tokio::spawn(reload_when_changed(config, files, seen, resolver, stop));
+        }
         Ok(Self { config: Arc::new(server) })
     }
 
@@ -98,6 +103,15 @@ impl Tls {
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+}
+
+impl TlsConfig {
+    fn files(&self) -> Vec<PathBuf> {
+        let given = self.given.iter().flat_map(|files| [files.certificate.clone(), files.key.clone()]);
+        given
+            .chain(self.authority.iter().flat_map(|folder| ["tls.crt", "tls.key"].map(|name| folder.join(name))))
+            .collect()
     }
 }
 
@@ -137,8 +151,8 @@ fn certified_key(certificate: &str, key: &str) -> Result<Arc<CertifiedKey>, Stri
     if chain.is_empty() {
         return Err("the file holds no certificate".to_owned());
     }
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| format!("the key cannot be read: {error}"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key cannot be read: {error}"))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     CertifiedKey::from_der(chain, key, &provider).map(Arc::new).map_err(|error| error.to_string())
 }
@@ -150,24 +164,25 @@ fn load_authority(folder: &Path) -> Result<Authority, ServeError> {
 }
 
 /// Looks at the files until `stop`; what cannot be used leaves what was there in place.
-async fn reload_when_changed(config: TlsConfig, resolver: Arc<Resolver>, stop: CancellationToken) {
-    let mut files: Vec<PathBuf> = config.given.iter().flat_map(|files| [&files.certificate, &files.key]).cloned().collect();
-    files.extend(config.authority.iter().flat_map(|folder| [folder.join("tls.crt"), folder.join("tls.key")]));
-    if files.is_empty() {
-        return;
-    }
-    let mut seen = changed_at(&files).await;
+async fn reload_when_changed(
+    config: TlsConfig,
+    files: Vec<PathBuf>,
+    mut seen: Vec<Option<SystemTime>>,
+    resolver: Arc<Resolver>,
+    stop: CancellationToken,
+) {
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         let now = changed_at(&files).await;
         if now == seen {
             continue;
         }
+        // Also when they cannot be used: that is said once, and they are read again when they change again.
+        seen = now;
         match Loaded::load(&config).await {
             Ok(loaded) => {
                 tracing::info!(file = %files[0].display(), "certificate reloaded");
                 resolver.loaded.store(Arc::new(loaded));
                 resolver.minted.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                seen = now;
             }
             Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
         }
@@ -182,12 +197,44 @@ async fn changed_at(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
 /// Chooses by name.
 struct Resolver {
     loaded: ArcSwap<Loaded>,
-    minted: Mutex<HashMap<ServiceName, (Arc<CertifiedKey>, Timestamp)>>,
-    signed: Option<watch::Receiver<Option<TlsPair>>>,
+    minted: Mutex<HashMap<ServiceName, Minted>>,
+    signed: Option<Signed>,
     own: Option<ServiceName>,
     cluster_domain: String,
     desired: watch::Receiver<Arc<DesiredState>>,
     clock: Arc<dyn Clock>,
+}
+
+/// A certificate of our own authority.
+struct Minted {
+    key: Arc<CertifiedKey>,
+    renew_at: Timestamp,
+    ends_at: Timestamp,
+}
+
+/// The certificate that somebody else keeps, read once each time that it changes.
+struct Signed {
+    pairs: watch::Receiver<Option<TlsPair>>,
+    read: Mutex<Option<(TlsPair, Arc<CertifiedKey>)>>,
+}
+
+impl Signed {
+    fn new(pairs: watch::Receiver<Option<TlsPair>>) -> Self {
+        Self { pairs, read: Mutex::default() }
+    }
+
+    fn newest(&self) -> Option<Arc<CertifiedKey>> {
+        let pair = self.pairs.borrow().clone();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_read = matches!((&pair, &*read), (Some(pair), Some((known, _))) if Arc::ptr_eq(pair, known));
+        if let Some(pair) = pair.filter(|_| !is_read) {
+            match certified_key(&pair.0, &pair.1) {
+                Ok(key) => *read = Some((pair, key)),
+                Err(error) => tracing::error!(error, "the signed certificate cannot be used; the old one stays"),
+            }
+        }
+        read.as_ref().map(|(_, key)| Arc::clone(key))
+    }
 }
 
 impl fmt::Debug for Resolver {
@@ -209,8 +256,7 @@ impl Resolver {
             return Some(Arc::clone(given));
         }
         if let Some(signed) = &self.signed {
-            let pair = signed.borrow().clone();
-            return pair.and_then(|pair| certified_key(&pair.0, &pair.1).ok()).or_else(|| loaded.given.clone());
+            return signed.newest().or_else(|| loaded.given.clone());
         }
         let service = match name {
             Some(name) => ServiceName::parse(name, &self.cluster_domain).filter(|service| self.is_ours(service)),
@@ -227,31 +273,36 @@ impl Resolver {
     fn is_ours(&self, name: &ServiceName) -> bool {
         self.own.as_ref() == Some(name) || {
             let desired = Arc::clone(&self.desired.borrow());
-            desired.repositories.values().any(|config| {
-                config.resource_name == name.service && config.path.namespace.as_str() == name.namespace
-            })
+            desired
+                .repositories
+                .values()
+                .any(|config| config.resource_name == name.service && config.path.namespace.as_str() == name.namespace)
         }
     }
 
     fn mint(&self, service: &ServiceName, authority: &Authority) -> Option<Arc<CertifiedKey>> {
         let now = self.clock.now();
         let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, _)) = minted.get(service).filter(|(_, renew_at)| now < *renew_at) {
-            return Some(Arc::clone(key));
+        let kept = minted.get(service);
+        if let Some(kept) = kept.filter(|kept| now < kept.renew_at) {
+            return Some(Arc::clone(&kept.key));
         }
         let leaf = authority.issue(&service.forms(&self.cluster_domain), now, VALIDITY);
-        let made = leaf.map_err(|error| error.to_string()).and_then(|leaf| certified_key(&leaf.certificate_pem, &leaf.key_pem));
+        let made = leaf
+            .map_err(|error| error.to_string())
+            .and_then(|leaf| certified_key(&leaf.certificate_pem, &leaf.key_pem));
         match made {
             Ok(key) => {
                 if minted.len() >= MAX_MINTED {
                     minted.clear();
                 }
-                minted.insert(service.clone(), (Arc::clone(&key), now + VALIDITY / 2));
+                let kept = Minted { key: Arc::clone(&key), renew_at: now + VALIDITY / 2, ends_at: now + VALIDITY };
+                minted.insert(service.clone(), kept);
                 Some(key)
             }
             Err(error) => {
                 tracing::error!(%error, "failed to make a certificate");
-                None
+                kept.filter(|kept| now < kept.ends_at).map(|kept| Arc::clone(&kept.key))
             }
         }
     }

@@ -10,6 +10,8 @@ use git::upload_pack::{self, Command, RequestError};
 use git::view::RepositoryView;
 use git::{ls_refs, pktline};
 
+use crate::authorize;
+
 use super::{Trouble, Work, chain, refs, stream};
 
 /// Answers a fetch.
@@ -67,7 +69,8 @@ fn answer(
     };
     if work.caller.lists_only {
         work.measure.settle("denied");
-        out.write_all(&pktline::error_line(&format!("the operator may list references only {note}")))?;
+        let line = authorize::operator_fetch(&work.config.path, &work.caller, &work.gateway.metrics);
+        out.write_all(&pktline::error_line(&format!("{line} {note}")))?;
         return Ok(());
     }
     let outcome = upload_pack::respond(&request, view, out, &note, interrupt)?;

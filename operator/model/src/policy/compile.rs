@@ -103,7 +103,8 @@ impl NamespacePolicies {
         let context = Context::from_pairs([
             ("names".to_owned(), string_set(names.map(Wildcard::as_str))),
             ("references".to_owned(), string_set(references)),
-            ("user".to_owned(), RestrictedExpression::new_string(request.principal.kubernetes_user())),
+            // A set, so that whoever has no such name has none that a policy could spell.
+            ("users".to_owned(), string_set(request.principal.kubernetes_user().as_deref())),
             ("groups".to_owned(), string_set(request.principal.groups().iter().map(String::as_str))),
             ("source".to_owned(), RestrictedExpression::new_ip(request.source.to_canonical().to_string())),
         ])
@@ -188,7 +189,7 @@ fn is_subject(subjects: &[Subject]) -> Value {
         Subject::Anonymous => json!({"Value": true}),
         Subject::LocalUser(name) => is_principal("LocalUser", name),
         Subject::ServiceAccount(name) => is_principal("ServiceAccount", name),
-        Subject::User(name) => json!({"==": {"left": context("user"), "right": {"Value": name}}}),
+        Subject::User(name) => json!({"contains": {"left": context("users"), "right": {"Value": name}}}),
         Subject::Group(name) => json!({"contains": {"left": context("groups"), "right": {"Value": name}}}),
     }))
 }

@@ -215,6 +215,152 @@ fn many_references_are_decided_like_each_of_them() {
     }
 }
 
+fn pull(set: &PolicySet, principal: &Principal, repository: &str) -> bool {
+    ask(set, principal, Action::GitPull, repository, &Labels::new(), ReferenceScope::Whole).is_allowed()
+}
+
+fn readable_by(subject: Subject) -> PolicySet {
+    let read = statement("read", Effect::Allow, &[Action::GitPull], &["*"], &[]);
+    PolicySet::compile(&[Policy { subjects: vec![subject], ..policy(vec![read]) }]).unwrap()
+}
+
+fn from_token(username: &str, groups: &[&str]) -> Principal {
+    Principal::authenticated(username, groups.iter().map(|group| (*group).to_owned()).collect())
+}
+
+fn builder(namespace: &str) -> Principal {
+    let own = format!("system:serviceaccounts:{namespace}");
+    from_token(
+        &format!("system:serviceaccount:{namespace}:builder"),
+        &["system:serviceaccounts", &own, "system:authenticated"],
+    )
+}
+
+#[test]
+fn a_service_account_is_known_by_its_short_name_in_its_own_namespace_only() {
+    let set = readable_by(Subject::ServiceAccount("builder".to_owned()));
+    assert!(pull(&set, &builder("team-a"), "team-a/x"));
+    assert!(!pull(&set, &builder("team-b"), "team-a/x"));
+    assert!(!pull(&set, &builder("team-a"), "team-b/x"), "the policy is about its own namespace");
+    assert!(!pull(&set, &user("builder"), "team-a/x"), "a credential of that name is somebody else");
+    assert!(!pull(&set, &from_token("builder", &[]), "team-a/x"), "and so is a user of that name");
+    let local = readable_by(Subject::LocalUser("builder".to_owned()));
+    assert!(!pull(&local, &builder("team-a"), "team-a/x"));
+}
+
+#[test]
+fn users_and_groups_are_those_of_the_api_server() {
+    let jane = from_token("jane@example.com", &["developers", "system:authenticated"]);
+    assert!(pull(&readable_by(Subject::User("jane@example.com".to_owned())), &jane, "team-a/x"));
+    assert!(pull(&readable_by(Subject::Group("developers".to_owned())), &jane, "team-a/x"));
+    for other in ["jane", "JANE@example.com", "developers", "*", ""] {
+        assert!(!pull(&readable_by(Subject::User(other.to_owned())), &jane, "team-a/x"), "{other}");
+    }
+    for other in ["jane@example.com", "dev", "*", ""] {
+        assert!(!pull(&readable_by(Subject::Group(other.to_owned())), &jane, "team-a/x"), "{other}");
+    }
+    let foreign = readable_by(Subject::User("system:serviceaccount:team-b:builder".to_owned()));
+    assert!(pull(&foreign, &builder("team-b"), "team-a/x"), "how a policy names an account of another namespace");
+    assert!(!pull(&foreign, &builder("team-a"), "team-a/x"));
+    let all_of_b = readable_by(Subject::Group("system:serviceaccounts:team-b".to_owned()));
+    assert!(pull(&all_of_b, &builder("team-b"), "team-a/x"));
+    assert!(!pull(&all_of_b, &builder("team-a"), "team-a/x"));
+}
+
+#[test]
+fn a_subject_without_a_name_is_nobody() {
+    let everybody = [Principal::Anonymous, user("alice"), builder("team-a"), from_token("jane", &["developers"])];
+    for subject in [Subject::User(String::new()), Subject::Group(String::new()), Subject::ServiceAccount(String::new())]
+    {
+        let set = readable_by(subject.clone());
+        for principal in &everybody {
+            assert!(!pull(&set, principal, "team-a/x"), "{subject:?} {principal}");
+        }
+    }
+}
+
+#[test]
+fn a_deny_of_a_group_wins_over_an_allow_of_its_member() {
+    let allow = statement("a", Effect::Allow, &Action::ALL, &["*"], &[]);
+    let deny = statement("d", Effect::Deny, &Action::ALL, &["*"], &[]);
+    let of = |name: &str, subject, statement| Policy {
+        name: name.to_owned(),
+        subjects: vec![subject],
+        ..policy(vec![statement])
+    };
+    let set = PolicySet::compile(&[
+        of("in", Subject::User("jane".to_owned()), allow),
+        of("out", Subject::Group("leavers".to_owned()), deny),
+    ])
+    .unwrap();
+    assert!(pull(&set, &from_token("jane", &["developers"]), "team-a/x"));
+    assert!(!pull(&set, &from_token("jane", &["developers", "leavers"]), "team-a/x"));
+}
+
+#[test]
+fn who_is_a_service_account_is_read_strictly_and_shown_in_one_line() {
+    let shown = |name: &str| {
+        let principal = from_token(name, &[]);
+        (principal.namespace().map(ToString::to_string), principal.to_string())
+    };
+    let account = "system:serviceaccount:team-a:builder";
+    assert_eq!(shown(account), (Some("team-a".to_owned()), account.to_owned()));
+    for name in
+        ["system:serviceaccount:Team A:x", "system:serviceaccount:team-a", "system:serviceaccount:team-a:", "jane"]
+    {
+        assert_eq!(shown(name), (None, name.to_owned()));
+    }
+    assert_eq!(shown("jane\nX-Audit: allow\u{1b}[31m").1, "jane\\nX-Audit: allow\\u{1b}[31m");
+    assert!(!from_token("a\u{202e}b", &[]).to_string().contains('\u{202e}'), "text that runs backwards");
+}
+
+/// The obvious meaning of a subject of a policy in `team-a`.
+fn is_meant(subject: &Subject, principal: &Principal) -> bool {
+    let here = principal.namespace().is_some_and(|namespace| *namespace == self::namespace());
+    match (subject, principal) {
+        (Subject::Anonymous, _) => true,
+        (Subject::LocalUser(wanted), Principal::LocalUser { name, .. })
+        | (Subject::ServiceAccount(wanted), Principal::ServiceAccount { name, .. }) => here && wanted == name,
+        (Subject::User(wanted), Principal::ServiceAccount { namespace, name, .. }) => {
+            *wanted == format!("system:serviceaccount:{namespace}:{name}")
+        }
+        (Subject::User(wanted), Principal::User { name, .. }) => wanted == name,
+        (Subject::Group(wanted), Principal::ServiceAccount { groups, .. } | Principal::User { groups, .. }) => {
+            groups.contains(wanted)
+        }
+        _ => false,
+    }
+}
+
+/// Few names, so that they meet.
+fn any_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ab]",
+        Just("system:serviceaccount:team-a:a".to_owned()),
+        Just("system:serviceaccount:team-b:a".to_owned())
+    ]
+}
+
+fn any_subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        1 => Just(Subject::Anonymous),
+        4 => any_name().prop_map(Subject::LocalUser),
+        4 => any_name().prop_map(Subject::ServiceAccount),
+        4 => any_name().prop_map(Subject::User),
+        4 => any_name().prop_map(Subject::Group),
+    ]
+}
+
+fn any_principal() -> impl Strategy<Value = Principal> {
+    let namespace = || "team-[ab]".prop_map(|text| text.parse::<Namespace>().unwrap());
+    prop_oneof![
+        Just(Principal::Anonymous),
+        (namespace(), "[ab]").prop_map(|(namespace, name)| Principal::LocalUser { namespace, name }),
+        (any_name(), prop::collection::vec(any_name(), 0..3))
+            .prop_map(|(name, groups)| Principal::authenticated(&name, groups)),
+    ]
+}
+
 /// The obvious matcher, exponential but plain.
 fn naive(pattern: &[u8], text: &[u8]) -> bool {
     match pattern.first() {
@@ -243,5 +389,20 @@ proptest! {
             ask(&set, &user("alice"), Action::GitPull, &path, &Labels::new(), ReferenceScope::Whole).is_allowed()
         };
         prop_assert!(decide(allows) || !decide(with_deny));
+    }
+
+    #[test]
+    fn a_policy_allows_whom_it_means_and_nobody_else(subjects in prop::collection::vec(any_subject(), 1..4), principal in any_principal()) {
+        let read = statement("read", Effect::Allow, &[Action::GitPull], &["*"], &[]);
+        let set = PolicySet::compile(&[Policy { subjects: subjects.clone(), ..policy(vec![read]) }]).unwrap();
+        let meant = subjects.iter().any(|subject| is_meant(subject, &principal));
+        prop_assert_eq!(pull(&set, &principal, "team-a/x"), meant);
+        prop_assert!(!pull(&set, &principal, "team-b/x"));
+    }
+
+    #[test]
+    fn nobody_is_shown_in_more_than_one_line(name in "\\PC{0,20}[\\x00-\\x20]{0,5}\\PC{0,20}") {
+        let shown = Principal::authenticated(&name, vec![]).to_string();
+        prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
     }
 }

@@ -52,9 +52,48 @@ fn the_old_protocol_is_told_apart() {
 
 #[test]
 fn a_service_host_names_its_namespace() {
-    assert_eq!(namespace_of_host("hello.team-a.svc.cluster.local:8080").unwrap().as_str(), "team-a");
-    assert_eq!(namespace_of_host("hello.team-a.example.com"), None);
-    assert_eq!(namespace_of_host("localhost:8080"), None);
+    let mut config = GatewayConfig::default();
+    let of = |host: &str, config: &GatewayConfig| namespace_of_host(host, config).map(String::from);
+    for host in [
+        "hello.team-a.svc.cluster.local:8080",
+        "hello.team-a.svc.cluster.local",
+        "hello.team-a.svc.cluster.local.",
+        "hello.team-a.svc.cluster.local.:443",
+        "hello.team-a.svc",
+        "hello.team-a.svc.",
+        "hello.team-a.svc:443",
+        "Hello.TEAM-A.Svc.Cluster.LOCAL:443",
+    ] {
+        assert_eq!(of(host, &config).as_deref(), Some("team-a"), "{host}");
+    }
+    for host in [
+        "hello.team-a.example.com",
+        "hello.team-a",
+        "localhost:8080",
+        "hello.team-a.svc.example.com",
+        "a.hello.team-a.svc",
+        ".team-a.svc",
+        "hello..svc",
+        "hello.-team.svc",
+        "[::1]:8080",
+        "10.0.0.1:443",
+        "",
+        ":",
+        "...",
+    ] {
+        assert_eq!(of(host, &config), None, "{host}");
+    }
+    config.cluster_domain = "corp.example.com".to_owned();
+    assert_eq!(of("hello.team-a.svc.corp.example.com", &config).as_deref(), Some("team-a"));
+    assert_eq!(of("hello.team-a.svc.cluster.local", &config), None);
+}
+
+#[test]
+fn the_pool_is_nobodys_namespace() {
+    let pool = ServiceName { service: "codekeep-git".to_owned(), namespace: "codekeep-system".to_owned() };
+    let config = GatewayConfig { pool_service: Some(pool), ..GatewayConfig::default() };
+    assert_eq!(namespace_of_host("codekeep-git.codekeep-system.svc.cluster.local", &config), None);
+    assert_eq!(namespace_of_host("own.codekeep-system.svc", &config).unwrap().as_str(), "codekeep-system");
 }
 
 proptest! {
@@ -63,6 +102,14 @@ proptest! {
         if let Some(Address { name: Some(name), .. }) = parse(&path, query.as_deref()) {
             prop_assert!(!name.as_str().contains(".."));
             prop_assert!(path.contains(name.as_str()));
+        }
+    }
+
+    #[test]
+    fn no_host_panics_and_a_namespace_is_in_the_host(host in "[a-zA-Z0-9.:\\[\\]-]{0,20}(\\.svc)?(\\.cluster\\.local)?\\.?(:443)?") {
+        if let Some(namespace) = namespace_of_host(&host, &GatewayConfig::default()) {
+            let named = format!(".{namespace}.svc");
+            prop_assert!(host.to_ascii_lowercase().contains(&named));
         }
     }
 }
