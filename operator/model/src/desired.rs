@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::limits::Limits;
-use crate::name::{Namespace, RepositoryPath};
+use crate::name::{Namespace, RepositoryName, RepositoryPath};
 use crate::notification::Rule;
 use crate::policy::{Labels, PolicySet};
 use crate::ref_name::RefName;
@@ -21,6 +21,15 @@ pub struct DesiredState {
     pub credentials: BTreeMap<Namespace, Vec<Arc<Credential>>>,
     /// Notification rules.
     pub rules: Vec<Arc<Rule>>,
+}
+
+impl DesiredState {
+    /// The repositories of a namespace, found without looking at those of others.
+    pub fn in_namespace(&self, namespace: &Namespace) -> impl Iterator<Item = &Arc<RepositoryConfig>> {
+        let begin = RepositoryPath { namespace: namespace.clone(), name: RepositoryName::least() };
+        let from_there = self.repositories.range(begin..).map(|(_, config)| config);
+        from_there.take_while(move |config| config.path.namespace == *namespace)
+    }
 }
 
 /// A checked `Repository`.

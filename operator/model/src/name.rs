@@ -141,6 +141,15 @@ impl FromStr for AccountId {
     }
 }
 
+impl RepositoryName {
+    /// The name that no other one sorts before: where those of a namespace begin in a sorted list of paths.
+    #[must_use]
+    pub(crate) fn least() -> Self {
+        // A name begins with '.' at the least, goes on then, and nothing in it sorts before '-'.
+        Self(".-".to_owned())
+    }
+}
+
 impl RepositoryId {
     /// A new id.
     #[must_use]

@@ -14,9 +14,9 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::{OnceCell, Semaphore};
 
 /// How long a token that holds is believed without asking again: a revoked one works this much longer.
-const BELIEVED: Duration = Duration::from_secs(60);
-/// How much longer while the API server does not answer.
-const BELIEVED_ALONE: Duration = Duration::from_secs(600);
+const BELIEVED: Duration = Duration::from_mins(1);
+/// How long in all while the API server does not answer.
+const BELIEVED_ALONE: Duration = Duration::from_mins(10);
 /// How long after an answer that did not come nobody asks again about a token that was good: no request waits for each of them.
 const IN_VAIN: Duration = Duration::from_secs(5);
 /// How long a token that does not hold is refused without asking again.
@@ -127,7 +127,7 @@ impl Tokens {
         let tag = self.tag(token);
         if let Some(known) = self.recall(&tag) {
             self.count("remembered");
-            return Ok(known);
+            return Ok(known.identity);
         }
         let question = Question::join(self, tag);
         let answer = question.answer.get_or_init(|| self.ask_and_remember(token, tag)).await.clone();
@@ -137,7 +137,7 @@ impl Tokens {
             Err(ReviewUnavailable) => "unavailable",
         });
         // Nobody answers: what was said last holds a while longer.
-        answer.or_else(|error| self.recall(&tag).ok_or(error))
+        answer.or_else(|error| self.recall(&tag).map(|known| known.identity).ok_or(error))
     }
 
     async fn ask_and_remember(&self, token: &SecretString, tag: Tag) -> Answer {
@@ -166,7 +166,7 @@ impl Tokens {
     }
 
     /// What is remembered of a token, if that is to be believed still.
-    fn recall(&self, tag: &Tag) -> Option<Option<TokenIdentity>> {
+    fn recall(&self, tag: &Tag) -> Option<Known> {
         let known = locked(&self.known).get(tag).cloned()?;
         let now = self.clock.monotonic();
         let is_alone = known.in_vain_at.is_some_and(|at| now.saturating_sub(at) < IN_VAIN);
@@ -176,7 +176,7 @@ impl Tokens {
             (Some(_), true) => BELIEVED_ALONE,
         };
         let has_ended = known.expires.is_some_and(|end| end <= self.clock.now().as_second());
-        (known.is_younger(believed, now) && !has_ended).then_some(known.identity)
+        (known.is_younger(believed, now) && !has_ended).then_some(known)
     }
 
     fn remember(&self, tag: Tag, identity: Option<TokenIdentity>, expires: Option<i64>) {

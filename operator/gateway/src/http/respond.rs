@@ -18,7 +18,7 @@ pub(crate) fn text(status: StatusCode, line: String) -> Response {
 
 /// The same for everybody and every address.
 pub(crate) fn unauthorized() -> Response {
-    let line = "authentication is needed: use a git credential of the repository's namespace\n".to_owned();
+    let line = "authentication is needed: use a git credential of the repository's namespace or, in a cluster, a token as the password\n".to_owned();
     let mut response = text(StatusCode::UNAUTHORIZED, line);
     response
         .headers_mut()

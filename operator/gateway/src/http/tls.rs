@@ -271,13 +271,12 @@ impl Resolver {
     }
 
     fn is_ours(&self, name: &ServiceName) -> bool {
-        self.own.as_ref() == Some(name) || {
-            let desired = Arc::clone(&self.desired.borrow());
-            desired
-                .repositories
-                .values()
-                .any(|config| config.resource_name == name.service && config.path.namespace.as_str() == name.namespace)
+        if self.own.as_ref() == Some(name) {
+            return true;
         }
+        let Ok(namespace) = name.namespace.parse() else { return false };
+        let desired = Arc::clone(&self.desired.borrow());
+        desired.in_namespace(&namespace).any(|config| config.resource_name == name.service)
     }
 
     fn mint(&self, service: &ServiceName, authority: &Authority) -> Option<Arc<CertifiedKey>> {

@@ -52,4 +52,12 @@ proptest! {
             prop_assert_eq!(path.to_string(), text);
         }
     }
+
+    #[test]
+    fn no_name_sorts_before_the_least_one(text in "[.\\-/_0A]{1,4}") {
+        prop_assert!(RepositoryName::least().as_str().parse::<RepositoryName>().is_ok());
+        if let Ok(name) = text.parse::<RepositoryName>() {
+            prop_assert!(RepositoryName::least() <= name);
+        }
+    }
 }

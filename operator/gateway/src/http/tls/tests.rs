@@ -158,7 +158,6 @@ fn a_signed_certificate_is_for_all_names_and_may_be_replaced_but_not_by_rubbish(
 
 #[test]
 #[ignore = "measures; run it with --release -- --ignored --nocapture"]
-#[expect(clippy::print_stdout, reason = "a measurement is for whoever runs it")]
 fn minting_is_measured() {
     let mut resolver = resolver(None, true);
     let all = (0..10_000).map(|number| repository(&format!("team-{}/r{number}", number % 100), &format!("r{number}")));
