@@ -1,7 +1,9 @@
 //! What people do all day with stock git.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
-use tests::fixture;
+use tests::{Git, Manifests, Server, ServerOptions, fixture, process, raw_http, wait};
 
 use crate::bed::{Bed, REPOSITORY};
 
@@ -214,10 +216,29 @@ fn a_restarted_server_with_an_empty_cache_serves_all_that_was_acknowledged() -> 
 }
 
 #[test]
+fn a_server_that_drains_is_not_ready_and_serves_on_until_the_delay_is_over() -> Result<()> {
+    let (git, manifests, store) = (Git::new()?, Manifests::standard()?, tempfile::TempDir::new()?);
+    let options = ServerOptions::new(manifests.path(), format!("file:{}", store.path().display()));
+    let mut server = Server::start(options.with(&["--drain-delay", "3"]))?;
+    let asked = Instant::now();
+    process::signal(server.pid(), "TERM")?;
+    let unready = || Ok((raw_http::get(server.admin_address(), "/readyz")?.status == 503).then_some(()));
+    wait::until("not ready", Duration::from_secs(2), unready)?;
+    assert_eq!(raw_http::get(server.admin_address(), "/healthz")?.status, 200, "a drain is no reason to be killed");
+    let clone = git.clone(&server.url("alice", REPOSITORY), "clone")?;
+    git.commit(&clone, "README", "hello\n")?;
+    git.ok(&clone, &["push", "--quiet", "origin", "HEAD"])?;
+    // Asking again does not cut it short.
+    assert!(server.terminate(Duration::from_secs(40))?, "{}", server.log());
+    assert!(asked.elapsed() >= Duration::from_secs(3));
+    Ok(())
+}
+
+#[test]
 fn a_stop_lets_a_clone_end_and_leaves_with_success() -> Result<()> {
     let mut bed = Bed::new()?;
     bed.started()?;
-    assert!(bed.server.terminate(std::time::Duration::from_secs(40))?, "{}", bed.server.log());
+    assert!(bed.server.terminate(Duration::from_secs(40))?, "{}", bed.server.log());
     assert!(bed.server.log().contains("stopped"), "{}", bed.server.log());
     Ok(())
 }
@@ -229,13 +250,13 @@ fn a_suspended_repository_is_refused_in_words_and_keeps_its_data() -> Result<()>
     let file = "repository-team-a-hello.yaml";
     let manifest = "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {name: hello, namespace: team-a}\n";
     bed.manifests.write(file, &format!("{manifest}spec: {{suspend: true}}\n"))?;
-    let refusal = tests::wait::until("the suspension", std::time::Duration::from_secs(5), || {
+    let refusal = wait::until("the suspension", Duration::from_secs(5), || {
         let answer = bed.git.run(&bed.git.path(""), &["ls-remote", &bed.url()])?;
         Ok((!answer.ok).then_some(answer.stderr))
     })?;
     assert!(refusal.contains("403") || refusal.contains("suspended"), "{refusal}");
     bed.manifests.repository("team-a", "hello")?;
-    tests::wait::until("the end of the suspension", std::time::Duration::from_secs(5), || {
+    wait::until("the end of the suspension", Duration::from_secs(5), || {
         Ok(bed.git.run(&bed.git.path(""), &["ls-remote", &bed.url()])?.ok.then_some(()))
     })?;
     bed.clone_is_sound("clone")
