@@ -22,12 +22,12 @@ pub use access_policy::{
 pub use credential::GIT_CREDENTIAL;
 pub use definition::{Definition, definitions, manifests};
 pub use notification_rule::{
-    EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, Scheme, SecretKeyRef, ServiceTarget, Target,
-    Webhook,
+    EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, Scheme, SecretKeyRef, ServiceTarget,
+    Target, Webhook,
 };
 pub use repository::{
-    Dedicated, DedicatedStorage, DeletionPolicy, Limits, LocalSecretRef, Repository, RepositorySpec, RepositoryStatus, Resources,
-    Serving, ServingMode,
+    Dedicated, DedicatedStorage, DeletionPolicy, Limits, LocalSecretRef, Repository, RepositorySpec, RepositoryStatus,
+    Resources, Serving, ServingMode,
 };
 pub use repository_selector::{LabelSelector, RepositorySelector};
 

@@ -213,12 +213,7 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "CODEKEEP_OWNER_DEPLOYMENT", value_name = "NAME", default_value = "codekeep-controller")]
     pub(crate) owner_deployment: String,
     /// File with a token that git servers accept
-    #[arg(
-        long,
-        env = "CODEKEEP_GIT_TOKEN",
-        value_name = "FILE",
-        default_value = "/var/run/secrets/codekeep/token"
-    )]
+    #[arg(long, env = "CODEKEEP_GIT_TOKEN", value_name = "FILE", default_value = "/var/run/secrets/codekeep/token")]
     pub(crate) git_token: PathBuf,
     /// Reconciles of each kind that run at once
     #[arg(long, env = "CODEKEEP_CONCURRENCY", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]

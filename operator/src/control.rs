@@ -45,7 +45,12 @@ pub(crate) struct Control {
 }
 
 /// Serves the control port until `stop`.
-pub(crate) async fn serve(listener: TcpListener, tls: Tls, control: Control, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Tls,
+    control: Control,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let router = Router::new()
         .route("/repositories/{namespace}/{name}", get(answers::repository))
         .route("/deletions", post(answers::delete))

@@ -50,9 +50,7 @@ pub(crate) struct PoolReviewer(pub(crate) std::sync::Arc<controllers::PoolClient
 impl TokenReviewer for PoolReviewer {
     async fn review(&self, token: &SecretString) -> Result<Option<TokenIdentity>, ReviewUnavailable> {
         match self.0.review(token).await {
-            Ok(answer) => {
-                Ok(answer.username.map(|username| TokenIdentity { username, groups: answer.groups }))
-            }
+            Ok(answer) => Ok(answer.username.map(|username| TokenIdentity { username, groups: answer.groups })),
             Err(error) => {
                 tracing::warn!(%error, "failed to have a token reviewed by the pool");
                 Err(ReviewUnavailable)

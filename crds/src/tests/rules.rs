@@ -125,7 +125,9 @@ fn bad() -> Vec<(Value, &'static str)> {
         (webhook("https://example.com/#part"), "fragment"),
         (branch("a^b"), "git check-ref-format"),
         (
-            notification(&json!({"targets": [{"name": "ci", "webhook": {"url": "https://a.example", "service": {"name": "ci"}}}]})),
+            notification(
+                &json!({"targets": [{"name": "ci", "webhook": {"url": "https://a.example", "service": {"name": "ci"}}}]}),
+            ),
             "exactly one of url and service",
         ),
         (notification(&json!({"targets": [{"name": "ci", "webhook": {}}]})), "exactly one of url and service"),

@@ -27,7 +27,8 @@ pub(crate) struct AuthorityData {
 impl AuthorityData {
     /// Reads the entries of the Secret; nothing when they are not there or not text.
     pub(crate) fn read(entry: impl Fn(&str) -> Option<Vec<u8>>) -> Option<Self> {
-        let text = |key: &str| entry(key).and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.is_empty());
+        let text =
+            |key: &str| entry(key).and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.is_empty());
         Some(Self {
             current: (text("tls.crt")?, text("tls.key")?),
             next: text("next.crt").zip(text("next.key")),

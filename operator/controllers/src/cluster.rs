@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::index::Scope;
 use feed::{Change, FeedEvent, FeedId, Watch};
-pub use objects::{ObjectKey, Observed, View};
 use objects::Objects;
+pub use objects::{ObjectKey, Observed, View};
 use snapshot::SnapshotFile;
 
 /// Changes that come together are published together.

@@ -36,8 +36,8 @@ use crate::{access_policy, notification_rule, repository};
 use children::{Children, Touched};
 pub(crate) use condition::{Conditions, Status, Summary};
 pub(crate) use context::{Context, Kind, ReconcileError, about, owner};
-pub(crate) use git_servers::{GitServerError, Place};
 use git_servers::GitServers;
+pub(crate) use git_servers::{GitServerError, Place};
 use metrics::ControllerMetrics;
 use pool::PoolKeeper;
 
@@ -204,11 +204,7 @@ struct Triggers {
 
 impl Default for Triggers {
     fn default() -> Self {
-        Self {
-            resources: broadcast::Sender::new(QUEUE),
-            pool_touched: Arc::default(),
-            pool_changed: Arc::default(),
-        }
+        Self { resources: broadcast::Sender::new(QUEUE), pool_touched: Arc::default(), pool_changed: Arc::default() }
     }
 }
 

@@ -36,7 +36,11 @@ impl Origin {
 
     /// For people: `file:line`; an object of a cluster has no lines.
     pub(crate) fn place(&self) -> String {
-        if self.lines.is_empty() { self.file.display().to_string() } else { format!("{}:{}", self.file.display(), self.line("")) }
+        if self.lines.is_empty() {
+            self.file.display().to_string()
+        } else {
+            format!("{}:{}", self.file.display(), self.line(""))
+        }
     }
 
     pub(crate) fn problem(&self, finding: Finding) -> Problem {
@@ -199,9 +203,7 @@ fn read_ours(schema: &'static Schema, value: &Value) -> (Option<Good>, Vec<Findi
                 findings.extend(more);
                 Resource::Repository(Arc::new(config))
             }
-            "AccessPolicy" => {
-                Resource::AccessPolicy(access_policy::policy(&typed(&document)?, &id.namespace)?)
-            }
+            "AccessPolicy" => Resource::AccessPolicy(access_policy::policy(&typed(&document)?, &id.namespace)?),
             _ => Resource::NotificationRule(Box::new(typed(&document)?)),
         };
         Ok((id, resource))

@@ -51,15 +51,17 @@ fn target<'a>(
     let Some(webhook) = &target.webhook else { return Err(Finding::error(path, "is missing and must be there")) };
     let address = match (&webhook.url, &webhook.service) {
         (Some(url), _) => url.clone(),
-        (None, Some(service)) => service_address(service, namespace, cluster_domain)
-            .ok_or_else(|| Finding::error(format!("{path}.service"), "there are Services in a cluster only; write url"))?,
+        (None, Some(service)) => service_address(service, namespace, cluster_domain).ok_or_else(|| {
+            Finding::error(format!("{path}.service"), "there are Services in a cluster only; write url")
+        })?,
         (None, None) => return Err(Finding::error(path, "needs url or service")),
     };
     let url = Url::parse(&address)
         .map_err(|error| Finding::error(format!("{path}.url"), format!("is not a valid address: {error}")))?;
     let signing_key = webhook.signing_secret_ref.as_ref().map(|reference| {
-        signing_key(reference, secrets(&reference.name))
-            .map_err(|(field, message)| Finding::error(format!("{path}.signingSecretRef.{field}"), message).because("SecretNotFound"))
+        signing_key(reference, secrets(&reference.name)).map_err(|(field, message)| {
+            Finding::error(format!("{path}.signingSecretRef.{field}"), message).because("SecretNotFound")
+        })
     });
     let in_cluster = webhook.url.is_none();
     Ok(Target { name: target.name.clone(), url, in_cluster, signing_key: signing_key.transpose()? })

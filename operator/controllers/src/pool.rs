@@ -152,8 +152,7 @@ impl PoolConfig {
     /// # Errors
     /// When it cannot be read, or holds a key that is not one of ours.
     pub fn load(path: &Path) -> Result<Self, PoolError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| PoolError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| PoolError::Read { path: path.to_owned(), source })?;
         Self::parse(&text).map_err(|reason| PoolError::Invalid { path: path.to_owned(), reason })
     }
 
@@ -165,7 +164,10 @@ impl PoolConfig {
         let document = documents.into_iter().next().ok_or("it is empty")?;
         let pool: Self = serde_json::from_value(document.value).map_err(|error| error.to_string())?;
         if pool.stores.is_empty() {
-            return Err("stores: at least one is needed, and the one named 'default' is for Repositories that name none".to_owned());
+            return Err(
+                "stores: at least one is needed, and the one named 'default' is for Repositories that name none"
+                    .to_owned(),
+            );
         }
         Ok(pool)
     }

@@ -18,8 +18,7 @@ pub async fn review_token(
     let review = TokenReview { spec, ..TokenReview::default() };
     let api: Api<TokenReview> = Api::all(client.clone());
     let status = api.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
-    let for_us = audiences.is_empty()
-        || status.audiences.iter().flatten().any(|audience| audiences.contains(audience));
+    let for_us = audiences.is_empty() || status.audiences.iter().flatten().any(|audience| audiences.contains(audience));
     let user = status.user.filter(|_| status.authenticated == Some(true) && for_us);
     Ok(user.and_then(|user| Some((user.username?, user.groups.unwrap_or_default()))))
 }

@@ -92,9 +92,11 @@ impl Workload<'_> {
                 "automountServiceAccountToken": false}));
         }
         objects.push(self.deployment());
-        objects.push(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": self.metadata(&self.name),
+        objects.push(
+            json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": self.metadata(&self.name),
             "spec": {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow",
-                "selector": {"matchLabels": self.component_labels()}}}));
+                "selector": {"matchLabels": self.component_labels()}}}),
+        );
         if self.pool.network_policy {
             objects.push(self.network_policy());
         }

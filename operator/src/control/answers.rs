@@ -78,7 +78,8 @@ pub(super) async fn state(
         in_effect: observed.in_effect,
         problems: observed.problems.iter().map(controllers::Problem::text).collect(),
     });
-    let of_namespace = |repository: &str| repository.strip_prefix(&*namespace).is_some_and(|rest| rest.starts_with('/'));
+    let of_namespace =
+        |repository: &str| repository.strip_prefix(&*namespace).is_some_and(|rest| rest.starts_with('/'));
     let targets = control.notifier.status().into_iter().filter(|status| of_namespace(&status.repository));
     let targets = targets.map(|status| TargetState {
         rule: status.rule,

@@ -60,7 +60,12 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
         _ if states.is_empty() => (Status::False, "NoPods"),
         _ => (Status::False, "SomePods"),
     };
-    conditions.set("Enforced", status, reason, format!("{enforcing} of {} git servers run generation {generation}", states.len()));
+    conditions.set(
+        "Enforced",
+        status,
+        reason,
+        format!("{enforcing} of {} git servers run generation {generation}", states.len()),
+    );
     let changed = conditions.old_reason("Ready") != Some(summary.reason());
     let status = json!({"observedGeneration": generation, "conditions": conditions.into_json(),
         "pods": states.len(), "podsEnforcing": enforcing});

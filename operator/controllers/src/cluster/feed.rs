@@ -100,11 +100,8 @@ pub(crate) async fn follow(client: kube::Client, feed: FeedId, events: mpsc::Sen
     if !feed.fields.is_empty() {
         config = config.fields(&feed.fields);
     }
-    let exponential = ExponentialBuilder::new()
-        .with_min_delay(BACKOFF.0)
-        .with_max_delay(BACKOFF.1)
-        .with_jitter()
-        .without_max_times();
+    let exponential =
+        ExponentialBuilder::new().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter().without_max_times();
     let backoff = ResetTimerBackoff::new(ExponentialBackoff::from(exponential), FORGIVEN);
     let mut stream = std::pin::pin!(watcher(api, config).backoff(backoff));
     while let Some(event) = stream.next().await {
@@ -125,7 +122,8 @@ pub(crate) async fn follow(client: kube::Client, feed: FeedId, events: mpsc::Sen
 /// The object as a manifest: items of a list do not say their kind, and who changed which field is nobody's business here.
 fn document(resource: &ApiResource, mut object: DynamicObject) -> Value {
     object.metadata.managed_fields = None;
-    object.types = Some(kube::core::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
+    object.types =
+        Some(kube::core::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
     let mut document = serde_json::to_value(object).unwrap_or_default();
     if let Some(fields) = document.as_object_mut() {
         fields.remove("status");

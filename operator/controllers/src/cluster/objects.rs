@@ -68,7 +68,8 @@ impl View {
     pub fn documents_for(&self, namespace: &str, repository: &str) -> Vec<Arc<Value>> {
         let own = self.resources.get(&ObjectKey::new("Repository", namespace, repository)).map(|own| &own.document);
         let others = ["AccessPolicy", "NotificationRule"];
-        let others = others.iter().flat_map(|kind| self.of_namespace(kind, namespace)).map(|(_, found)| &found.document);
+        let others =
+            others.iter().flat_map(|kind| self.of_namespace(kind, namespace)).map(|(_, found)| &found.document);
         let secrets = self.secrets.iter().filter(|(key, _)| key.namespace == namespace).map(|(_, secret)| secret);
         own.into_iter().chain(others).chain(secrets).cloned().collect()
     }

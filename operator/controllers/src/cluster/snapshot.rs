@@ -82,8 +82,7 @@ fn write(path: &Path, documents: Vec<Arc<Value>>) -> std::io::Result<()> {
     let documents: Vec<&Value> = documents.iter().map(|document| &**document).collect();
     let bytes = serde_json::to_vec(&Content { documents })?;
     let temporary = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&bytes)?;
     std::fs::rename(&temporary, path)
 }

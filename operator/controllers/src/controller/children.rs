@@ -152,8 +152,7 @@ impl Children {
 
     /// A whole list: what is not in it is gone.
     fn replace(&self, kind: Kind, namespace: &str, listed: Vec<PartialObjectMeta<DynamicObject>>) -> Vec<Touched> {
-        let keys: std::collections::HashSet<ObjectKey> =
-            listed.iter().map(|object| Self::key(kind, object)).collect();
+        let keys: std::collections::HashSet<ObjectKey> = listed.iter().map(|object| Self::key(kind, object)).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_gone = |key: &ObjectKey| {
             key.kind == kind.name && (namespace.is_empty() || key.namespace == namespace) && !keys.contains(key)

@@ -116,12 +116,7 @@ impl GitServers {
         self.get(place, authority, &format!("/pushes?after={after}")).await
     }
 
-    async fn get<T: DeserializeOwned>(
-        &self,
-        place: &Place,
-        authority: &[u8],
-        path: &str,
-    ) -> Result<T, GitServerError> {
+    async fn get<T: DeserializeOwned>(&self, place: &Place, authority: &[u8], path: &str) -> Result<T, GitServerError> {
         let client = client(place, CONTROL_PORT, authority)?;
         let answer = self.send(&place.host, client.get(control_url(place, path))).await?;
         let bytes = body(&place.host, answer).await?;

@@ -100,7 +100,8 @@ impl PoolKeeper {
 
     fn remember(&self, servers: PoolServers) {
         let mut known = self.context.servers.write().unwrap_or_else(PoisonError::into_inner);
-        let differs = (known.service, &known.pods, &known.authority) != (servers.service, &servers.pods, &servers.authority);
+        let differs =
+            (known.service, &known.pods, &known.authority) != (servers.service, &servers.pods, &servers.authority);
         *known = servers;
         drop(known);
         if differs {
@@ -148,7 +149,12 @@ impl PoolKeeper {
                 patch["metadata"]["resourceVersion"] = json!(version);
                 secrets.patch(AUTHORITY, &PatchParams::default(), &Patch::Merge(&patch)).await?;
             } else {
-                secrets.create(&kube::api::PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }, &wanted).await?;
+                secrets
+                    .create(
+                        &kube::api::PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() },
+                        &wanted,
+                    )
+                    .await?;
             }
             tracing::info!("made or renewed the certificate authority");
         }
@@ -156,11 +162,7 @@ impl PoolKeeper {
     }
 
     fn secret(&self, authority: &AuthorityData) -> Secret {
-        let labels = [
-            ("app.kubernetes.io/name", "codekeep"),
-            ("app.kubernetes.io/part-of", "codekeep"),
-            MANAGED_BY,
-        ];
+        let labels = [("app.kubernetes.io/name", "codekeep"), ("app.kubernetes.io/part-of", "codekeep"), MANAGED_BY];
         Secret {
             metadata: ObjectMeta {
                 name: Some(AUTHORITY.to_owned()),
@@ -180,7 +182,8 @@ impl PoolKeeper {
             return Ok(());
         }
         for namespace in self.context.children.namespaces_with("ConfigMap", AUTHORITY) {
-            let is_needed = namespace == self.context.namespace || view.of_namespace("Repository", &namespace).next().is_some();
+            let is_needed =
+                namespace == self.context.namespace || view.of_namespace("Repository", &namespace).next().is_some();
             if !is_needed {
                 self.context.children.delete(&authority_map(&namespace, "")).await?;
             }

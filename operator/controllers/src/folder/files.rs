@@ -107,7 +107,14 @@ impl Listing {
     }
 
     fn problem(&mut self, file: PathBuf, message: String) {
-        self.problems.push(Problem { file, line: 1, field: String::new(), severity: Severity::Error, reason: crate::problem::INVALID_SPEC, message });
+        self.problems.push(Problem {
+            file,
+            line: 1,
+            field: String::new(),
+            severity: Severity::Error,
+            reason: crate::problem::INVALID_SPEC,
+            message,
+        });
     }
 }
 

@@ -89,7 +89,9 @@ fn unresolved(states: &[ServerState], name: &str, namespace: &str) -> Option<(&'
     let grant = crds::CREDENTIALS_GRANT;
     Some((
         "CredentialsNotGranted",
-        format!("{problem} (Secrets of {namespace} cannot be read: create the RoleBinding {grant} to the ClusterRole {grant})"),
+        format!(
+            "{problem} (Secrets of {namespace} cannot be read: create the RoleBinding {grant} to the ClusterRole {grant})"
+        ),
     ))
 }
 
@@ -119,7 +121,9 @@ impl Deliveries {
             (0, _) if self.last_success.is_some() => "events are delivered".to_owned(),
             (0, _) => "no event yet".to_owned(),
             // No number here: it would be a write for each try.
-            (_, error) => format!("events are not delivered, and are tried again; {}", error.as_deref().unwrap_or_default()),
+            (_, error) => {
+                format!("events are not delivered, and are tried again; {}", error.as_deref().unwrap_or_default())
+            }
         }
     }
 }

@@ -82,9 +82,9 @@ async fn prove(found: &mut Found<'_>, repository: &crds::Repository, namespace: 
 
 async fn report(object: &DynamicObject, found: &Found<'_>, context: &Context) -> Result<(), ReconcileError> {
     let (status, summary) = status::status(object, found, context);
-    let before = object.data["status"]["conditions"].as_array().and_then(|all| {
-        all.iter().find(|condition| condition["type"] == "Ready")?["reason"].as_str()
-    });
+    let before = object.data["status"]["conditions"]
+        .as_array()
+        .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready")?["reason"].as_str());
     let changed = before != Some(summary.reason());
     context.write_status(Kind::Repository, object, &status).await?;
     if changed && (summary.is_ready() || !found.is_new()) {

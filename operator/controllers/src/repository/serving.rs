@@ -52,8 +52,10 @@ pub(crate) async fn apply(
         context.children.apply(&child).await?;
     }
     let (ready, mut waiting_for) = readiness(&workload, context).await?;
-    let place = address.and_then(|address| address.parse::<IpAddr>().ok()).map(|address| Place { host: host.clone(), address });
-    let mut turn = object.data["status"]["servingMode"] == "Dedicated" || super::own_bucket(&repository.spec.serving).is_some();
+    let place =
+        address.and_then(|address| address.parse::<IpAddr>().ok()).map(|address| Place { host: host.clone(), address });
+    let mut turn =
+        object.data["status"]["servingMode"] == "Dedicated" || super::own_bucket(&repository.spec.serving).is_some();
     if let Some(place) = place.as_ref().filter(|_| ready && !turn) {
         let path = format!("{namespace}/{}", repository.spec.repository_name.as_deref().unwrap_or(&name));
         match context.git.ls_refs(place, &context.servers().authority, &path).await {
@@ -151,7 +153,8 @@ async fn retire_workload(namespace: &str, name: &str, context: &Context) -> Resu
         return Ok(false);
     }
     for (version, kind) in left {
-        let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": workload, "namespace": namespace}});
+        let object =
+            json!({"apiVersion": version, "kind": kind, "metadata": {"name": workload, "namespace": namespace}});
         context.children.delete(&object).await?;
     }
     Ok(true)
@@ -182,7 +185,8 @@ async fn readiness(workload: &Workload<'_>, context: &Context) -> Result<(bool, 
 /// Why a pod does not start.
 fn trouble(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let unscheduled = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    let unscheduled =
+        status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
     if let Some(condition) = unscheduled {
         return condition.message.clone();
     }

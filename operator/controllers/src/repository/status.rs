@@ -120,13 +120,17 @@ fn summarize(object: &DynamicObject, found: &Found<'_>) -> Summary {
             let message = match (served.mode, &served.waiting_for) {
                 (crds::ServingMode::Shared, None) => "served by the shared pool".to_owned(),
                 (crds::ServingMode::Dedicated, None) => "served by pods of its own".to_owned(),
-                (crds::ServingMode::Shared, Some(waiting)) => format!("served by the shared pool until pods of its own are ready; {waiting}"),
+                (crds::ServingMode::Shared, Some(waiting)) => {
+                    format!("served by the shared pool until pods of its own are ready; {waiting}")
+                }
                 (crds::ServingMode::Dedicated, Some(waiting)) => format!("served by pods of its own; {waiting}"),
             };
             Summary::Ready { reason: "Serving", message }
         }
         (_, Some(Err(error))) => Summary::Progressing { reason: "ServingNotReady", message: error.to_string() },
-        (_, None | Some(Ok(()))) => Summary::Progressing { reason: "ServingNotReady", message: "not asked yet".to_owned() },
+        (_, None | Some(Ok(()))) => {
+            Summary::Progressing { reason: "ServingNotReady", message: "not asked yet".to_owned() }
+        }
     }
 }
 

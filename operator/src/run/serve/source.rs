@@ -124,13 +124,17 @@ async fn follow_api(
 async fn service_cidrs(client: &kube::Client) -> Vec<String> {
     let api: Api<ServiceCIDR> = Api::all(client.clone());
     match tokio::time::timeout(RETRY, api.list(&kube::api::ListParams::default())).await {
-        Ok(Ok(list)) => list.items.into_iter().filter_map(|one| one.spec).flat_map(|spec| spec.cidrs.unwrap_or_default()).collect(),
+        Ok(Ok(list)) => {
+            list.items.into_iter().filter_map(|one| one.spec).flat_map(|spec| spec.cidrs.unwrap_or_default()).collect()
+        }
         Ok(Err(error)) => {
             tracing::warn!(%error, "failed to learn the networks of Services; webhooks to a Service will not be delivered");
             vec![]
         }
         Err(_) => {
-            tracing::warn!("the API server does not say the networks of Services; webhooks to a Service will not be delivered");
+            tracing::warn!(
+                "the API server does not say the networks of Services; webhooks to a Service will not be delivered"
+            );
             vec![]
         }
     }
