@@ -165,7 +165,7 @@ pub struct NotificationRuleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them, and Accepted, ResolvedRefs and Delivering. Reconciling and Stalled are absent when all is well.
+    /// Ready, Reconciling and Stalled, as kstatus reads them, and Accepted, `ResolvedRefs` and Delivering. Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -194,7 +194,7 @@ pub struct DedicatedStorage {
             .message("storage.url must not contain spaces, commas or control characters; percent-encode them")
     )]
     pub url: Option<String>,
-    /// A Secret of this namespace with the entries AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The credentials of the shared
+    /// A Secret of this namespace with the entries `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. The credentials of the shared
     /// pool never leave its namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalSecretRef>,

@@ -124,6 +124,12 @@ fn bad() -> Vec<(Value, &'static str)> {
         (webhook("https:///user@example.com/"), "user or password"),
         (webhook("https://example.com/#part"), "fragment"),
         (branch("a^b"), "git check-ref-format"),
+    ]
+}
+
+/// The same for serving and for targets.
+fn bad_in_a_cluster() -> Vec<(Value, &'static str)> {
+    vec![
         (
             notification(
                 &json!({"targets": [{"name": "ci", "webhook": {"url": "https://a.example", "service": {"name": "ci"}}}]}),
@@ -153,7 +159,7 @@ fn bad_changes() -> Vec<(Value, Value, &'static str)> {
 
 #[test]
 fn bad_resources_are_refused_with_the_rule_that_is_meant() {
-    for (object, part) in bad() {
+    for (object, part) in bad().into_iter().chain(bad_in_a_cluster()) {
         let messages = refused(&object, None);
         assert!(messages.iter().any(|message| message.contains(part)), "{object}: {messages:?}, wanted {part}");
     }
@@ -167,7 +173,7 @@ fn bad_resources_are_refused_with_the_rule_that_is_meant() {
 fn every_rule_refuses_something() {
     let mut unused = BTreeSet::new();
     walk_all(|_, schema| unused.extend(rules_of(schema).map(|(_, message)| message.to_owned())));
-    for message in bad().iter().flat_map(|(object, _)| refused(object, None)) {
+    for message in bad().iter().chain(&bad_in_a_cluster()).flat_map(|(object, _)| refused(object, None)) {
         unused.remove(&message);
     }
     for message in bad_changes().iter().flat_map(|(old, new, _)| refused(new, Some(old))) {

@@ -53,7 +53,7 @@ impl AuthorityData {
     pub(crate) fn bundle(&self) -> String {
         let next = self.next.as_ref().map(|(certificate, _)| certificate.as_str());
         let all = [Some(self.current.0.as_str()), next, self.previous.as_deref()];
-        all.into_iter().flatten().map(|pem| format!("{}\n", pem.trim_end())).collect()
+        all.into_iter().flatten().flat_map(|pem| [pem.trim_end(), "\n"]).collect()
     }
 }
 

@@ -55,8 +55,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Begins to follow; `run` has to be spawned, and ends with `stop`.
-    #[must_use]
+    /// Begins to follow; the future has to be spawned, and ends with `stop`.
     pub fn follow(
         client: kube::Client,
         config: ClusterConfig,
@@ -193,7 +192,7 @@ impl Follower {
                 Some(event) = queue.recv() => {
                     self.log_failure(&event);
                     self.objects.apply(event);
-                    publish_at.get_or_insert(Instant::now() + SETTLE);
+                    publish_at.get_or_insert_with(|| Instant::now() + SETTLE);
                 }
                 () = sleep_until(publish_at) => {
                     publish_at = None;

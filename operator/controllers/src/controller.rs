@@ -46,7 +46,9 @@ const LEASE_SECONDS: (u64, u64) = (15, 5);
 /// Resources that were touched and wait for their reconcile to be queued.
 const QUEUE: usize = 4_096;
 /// First and longest wait after a failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
+/// Resources whose failures are counted.
+const MAX_FAILURES: usize = 10_000;
 /// How often the git servers are asked what was pushed.
 const PUSHES_EVERY: Duration = Duration::from_secs(5);
 
@@ -290,6 +292,13 @@ impl Triggers {
                 // A server that is new to this controller: what was pushed before is in the next resync.
                 continue;
             }
+            if pushes.missed {
+                view.resources
+                    .keys()
+                    .filter(|key| key.kind == "Repository")
+                    .for_each(|key| self.reconcile(key.clone()));
+                continue;
+            }
             for pushed in &pushes.repositories {
                 let (namespace, name) = (pushed.namespace.as_str(), pushed.repository_name.as_str());
                 let named = view.of_namespace("Repository", namespace).find(|(key, observed)| {
@@ -410,6 +419,10 @@ struct Failures(std::sync::Mutex<BTreeMap<String, u32>>);
 impl Failures {
     fn next(&self, object: &DynamicObject) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Resources that are gone leave theirs behind.
+        if failures.len() >= MAX_FAILURES {
+            failures.clear();
+        }
         let count = failures.entry(object.uid().unwrap_or_default()).or_default();
         *count = count.saturating_add(1);
         about(BACKOFF.0.saturating_mul(1 << (*count - 1).min(7)).min(BACKOFF.1), object)

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use model::desired::{Credential, DesiredState, RepositoryConfig};
-use model::policy::{Policy, PolicySet};
+use model::policy::{Policy, PolicySet, Subject};
 
 use crate::manifest::{Id, Manifest, Resource};
 use crate::notification_rule;
@@ -115,6 +115,20 @@ impl Index<'_> {
         }
     }
 
+    /// Without a cluster nobody says who the user of a token is.
+    fn warn_of_tokens(&mut self, policy: &Policy, manifest: &Manifest) {
+        if self.scope.cluster_domain.is_some() {
+            return;
+        }
+        for (index, subject) in policy.subjects.iter().enumerate() {
+            if matches!(subject, Subject::ServiceAccount(_) | Subject::User(_) | Subject::Group(_)) {
+                let message = "never matches without a cluster, whose API server would have to say who it is";
+                let finding = Finding::warning(format!("spec.subjects[{index}]"), message);
+                self.problems.push(manifest.origin.problem(finding));
+            }
+        }
+    }
+
     fn add_policies(&mut self, manifests: &[&Arc<Manifest>]) {
         let mut policies: Vec<(&Policy, &Manifest)> = manifests
             .iter()
@@ -123,6 +137,9 @@ impl Index<'_> {
                 _ => None,
             })
             .collect();
+        for (policy, manifest) in &policies {
+            self.warn_of_tokens(policy, manifest);
+        }
         loop {
             let all: Vec<Policy> = policies.iter().map(|(policy, _)| (*policy).clone()).collect();
             let errors = match PolicySet::compile(&all) {

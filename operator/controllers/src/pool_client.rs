@@ -14,7 +14,7 @@ use crate::control::{
 };
 
 /// The pool answers a question for a snapshot within half of this.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// When the pool is asked again that did not answer.
 const RETRY: Duration = Duration::from_secs(1);
 /// Tries before a server starts from its last snapshot.

@@ -7,13 +7,12 @@ use kube::api::DynamicObject;
 use kube_runtime::controller::Action;
 use serde_json::json;
 
-use crate::cluster::ObjectKey;
 use crate::control::{ResourceState, ServerState};
 use crate::controller::{Conditions, Context, Kind, ReconcileError, Status, Summary, about};
 use crate::problem::Severity;
 
 /// When a policy that every server enforces is looked at again.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// When servers are asked again that do not enforce it yet; then ever more rarely.
 const SOON: Duration = Duration::from_millis(250);
 /// When servers are asked again that have had their time.
@@ -25,50 +24,45 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let view = context.view();
-    let generation = object.metadata.generation.unwrap_or_default();
-    let key = ObjectKey::new(Kind::AccessPolicy.name(), namespace.as_str(), name.as_str());
-    let Some(observed) = view.resources.get(&key).filter(|observed| observed.generation >= generation) else {
-        return Ok(Action::await_change());
-    };
+    let Some(observed) = context.observed(Kind::AccessPolicy, object) else { return Ok(Action::await_change()) };
     let generation = observed.generation;
     let mut conditions = Conditions::new(&object.data["status"], generation, context.now());
     let refused = observed.problems.iter().find(|problem| problem.severity == Severity::Error);
-    let states = context.states(&namespace).await;
-    let enforcing = states.iter().flatten().filter(|state| in_effect(state, &name) == Some(generation)).count();
+    let servers = context.states(&namespace).await;
+    let enforcing = servers.iter().flatten().filter(|state| in_effect(state, &name) == Some(generation)).count();
     let summary = match refused {
         Some(problem) => Summary::Stalled { reason: problem.reason, message: problem.text() },
-        None if states.is_empty() => {
+        None if servers.is_empty() => {
             Summary::Progressing { reason: "NoPods", message: "no git server runs".to_owned() }
         }
-        None if enforcing == states.len() => {
-            let message = format!("enforced by all {enforcing} git servers{}", hint(object, &states));
+        None if enforcing == servers.len() => {
+            let message = format!("enforced by all {enforcing} git servers{}", hint(object, &servers));
             Summary::Ready { reason: "Enforced", message }
         }
         None => {
-            let message = format!("enforced by {enforcing} of {} git servers", states.len());
+            let message = format!("enforced by {enforcing} of {} git servers", servers.len());
             Summary::Progressing { reason: "SomePods", message }
         }
     };
     conditions.summarize(&summary);
     match refused {
         Some(problem) => conditions.set("Accepted", Status::False, problem.reason, problem.text()),
-        None => conditions.set("Accepted", Status::True, "Accepted", warnings(observed, "every statement is good")),
+        None => conditions.set("Accepted", Status::True, "Accepted", warnings(&observed, "every statement is good")),
     }
-    let (status, reason) = match &summary {
+    let (is_enforced, reason) = match &summary {
         Summary::Ready { .. } => (Status::True, "AllPods"),
-        _ if states.is_empty() => (Status::False, "NoPods"),
+        _ if servers.is_empty() => (Status::False, "NoPods"),
         _ => (Status::False, "SomePods"),
     };
     conditions.set(
         "Enforced",
-        status,
+        is_enforced,
         reason,
-        format!("{enforcing} of {} git servers run generation {generation}", states.len()),
+        format!("{enforcing} of {} git servers run generation {generation}", servers.len()),
     );
     let changed = conditions.old_reason("Ready") != Some(summary.reason());
     let status = json!({"observedGeneration": generation, "conditions": conditions.into_json(),
-        "pods": states.len(), "podsEnforcing": enforcing});
+        "pods": servers.len(), "podsEnforcing": enforcing});
     context.write_status(Kind::AccessPolicy, object, &status).await?;
     if changed && !matches!(summary, Summary::Progressing { .. }) {
         context.tell(Kind::AccessPolicy, object, !summary.is_ready(), summary.reason(), summary.message()).await;
@@ -95,10 +89,10 @@ fn in_effect(state: &ServerState, name: &str) -> Option<i64> {
 }
 
 /// What a user of passwords has to do besides.
-fn hint(object: &DynamicObject, states: &[Option<ServerState>]) -> String {
+fn hint(object: &DynamicObject, servers: &[Option<ServerState>]) -> String {
     let subjects = object.data["spec"]["subjects"].as_array().into_iter().flatten();
     let names_users = subjects.into_iter().any(|subject| subject["kind"] == "LocalUser");
-    if !names_users || states.iter().flatten().any(|state| state.is_granted) {
+    if !names_users || servers.iter().flatten().any(|state| state.is_granted) {
         return String::new();
     }
     let namespace = object.namespace().unwrap_or_default();

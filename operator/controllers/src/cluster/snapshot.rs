@@ -49,14 +49,14 @@ impl SnapshotFile {
 
     /// What is to be written changed.
     pub(crate) fn changed(&mut self, within: Duration) {
-        self.due.get_or_insert(Instant::now() + within);
+        self.due.get_or_insert_with(|| Instant::now() + within);
     }
 
     /// Writes the documents, whole or not at all.
     pub(crate) async fn save(&mut self, documents: Vec<Arc<Value>>) -> Result<(), SnapshotError> {
         self.due = None;
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&path, documents)).await;
+        let written = tokio::task::spawn_blocking(move || write(&path, &documents)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         written.map_err(|source| SnapshotError::Io { path: self.path.clone(), source })
     }
@@ -65,7 +65,7 @@ impl SnapshotFile {
     pub(crate) async fn load(&self) -> Result<Vec<Value>, SnapshotError> {
         let io = |source| SnapshotError::Io { path: self.path.clone(), source };
         let modified = tokio::fs::metadata(&self.path).await.and_then(|file| file.modified()).map_err(io)?;
-        #[expect(clippy::disallowed_methods, reason = "the age of a file is told by the clock that stamped it")]
+        // The age of a file is told by the clock that stamped it.
         let age = SystemTime::now().duration_since(modified).unwrap_or_default();
         if age > self.max_age {
             let (age_s, max_s) = (age.as_secs(), self.max_age.as_secs());
@@ -78,7 +78,7 @@ impl SnapshotFile {
     }
 }
 
-fn write(path: &Path, documents: Vec<Arc<Value>>) -> std::io::Result<()> {
+fn write(path: &Path, documents: &[Arc<Value>]) -> std::io::Result<()> {
     let documents: Vec<&Value> = documents.iter().map(|document| &**document).collect();
     let bytes = serde_json::to_vec(&Content { documents })?;
     let temporary = path.with_extension("new");

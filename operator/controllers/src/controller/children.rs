@@ -111,7 +111,7 @@ impl Children {
                     listed.push(object);
                     continue;
                 }
-                Ok(Event::InitDone) => self.replace(kind, &namespace, std::mem::take(&mut listed)),
+                Ok(Event::InitDone) => self.replace(kind, &namespace, &std::mem::take(&mut listed)),
                 Ok(Event::Apply(object)) => self.applied(kind, &object).into_iter().collect(),
                 Ok(Event::Delete(object)) => self.deleted(kind, &object).into_iter().collect(),
                 Err(error) => {
@@ -146,12 +146,13 @@ impl Children {
 
     fn deleted(&self, kind: Kind, object: &PartialObjectMeta<DynamicObject>) -> Option<Touched> {
         let key = Self::key(kind, object);
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key)?;
         Some(Touched { key, repository: known.repository })
     }
 
     /// A whole list: what is not in it is gone.
-    fn replace(&self, kind: Kind, namespace: &str, listed: Vec<PartialObjectMeta<DynamicObject>>) -> Vec<Touched> {
+    fn replace(&self, kind: Kind, namespace: &str, listed: &[PartialObjectMeta<DynamicObject>]) -> Vec<Touched> {
         let keys: std::collections::HashSet<ObjectKey> = listed.iter().map(|object| Self::key(kind, object)).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_gone = |key: &ObjectKey| {
@@ -161,6 +162,11 @@ impl Children {
         let mut changes: Vec<Touched> =
             gone.map(|(key, known)| Touched { key, repository: known.repository }).collect();
         drop(known);
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in &changes {
+            applied.remove(&gone.key);
+        }
+        drop(applied);
         changes.extend(listed.iter().filter_map(|object| self.applied(kind, object)));
         changes
     }
@@ -211,12 +217,6 @@ impl Children {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             outcome => outcome.map(drop),
         }
-    }
-
-    /// Forgets what was applied for a Repository that is gone.
-    pub(crate) fn forget(&self, namespace: &str, object: &str) {
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.retain(|key, _| !(key.namespace == namespace && key.name == object));
     }
 
     fn version(&self, key: &ObjectKey) -> Option<String> {

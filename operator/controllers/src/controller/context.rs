@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::children::Children;
 use super::git_servers::{GitServerError, GitServers, Place};
 use super::metrics::ControllerMetrics;
-use crate::cluster::View;
+use crate::cluster::{ObjectKey, Observed, View};
 use crate::control::ServerState;
 use crate::pool::PoolConfig;
 use crate::workload::FIELD_MANAGER;
@@ -65,6 +65,10 @@ pub(crate) enum ReconcileError {
     GitServer(#[from] GitServerError),
     #[error("the pool of git servers is not there yet")]
     NoPool,
+    #[error("the repository's own git servers are not there")]
+    NoPods,
+    #[error("failed to read the resource: {0}")]
+    Document(serde_json::Error),
 }
 
 impl From<kube::Error> for ReconcileError {
@@ -154,7 +158,16 @@ impl Context {
             all.remove(&key);
             return None;
         }
+        // Of one that was deleted meanwhile nobody asks any more.
+        all.retain(|_, since| now.saturating_sub(*since) < FORGOTTEN);
         Some(now.saturating_sub(*all.entry(key).or_insert(now)))
+    }
+
+    /// What the last look at the cluster knows of a resource, if it has seen this version of it: its turn comes when it has.
+    pub(crate) fn observed(&self, kind: Kind, object: &DynamicObject) -> Option<Observed> {
+        let key = ObjectKey::new(kind.name(), object.namespace().unwrap_or_default(), object.name_any());
+        let observed = self.view.borrow().resources.get(&key).cloned()?;
+        (observed.generation >= object.metadata.generation.unwrap_or_default()).then_some(observed)
     }
 
     /// The last look at the cluster.
@@ -207,6 +220,9 @@ impl Context {
 
 /// How long answers of the pods are good for resources that are reconciled together.
 const STATES_LAST: Duration = Duration::from_millis(150);
+
+/// When it is forgotten that a Repository had other pods.
+const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Longest note of an event that the API server takes.
 const MAX_NOTE: usize = 1_000;

@@ -13,7 +13,7 @@ use crate::workload::CONTROL_PORT;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Deleting a large repository takes a request per thousand objects.
-const DELETE_TIMEOUT: Duration = Duration::from_secs(300);
+const DELETE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Longest reason of a server that gets into a condition.
 const MAX_REASON: usize = 512;
 /// `ls-refs` of protocol version 2, for HEAD only.

@@ -19,6 +19,8 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             store: "default".to_owned(),
             limits: Limits::default(),
             deletion: *deletion,
+            dedicated: false,
+            own_bucket: false,
             suspended: false,
         };
         (path, Arc::new(config))

@@ -44,8 +44,8 @@ fn paths(desired: &DesiredState) -> Vec<String> {
     desired.repositories.keys().map(ToString::to_string).collect()
 }
 
-fn allowed(desired: &DesiredState, user: &str, action: Action, reference: Option<&str>) -> bool {
-    let repository: RepositoryPath = "team-a/hello".parse().unwrap();
+fn allowed_in(namespace: &str, desired: &DesiredState, user: &str, action: Action, reference: Option<&str>) -> bool {
+    let repository: RepositoryPath = format!("{namespace}/hello").parse().unwrap();
     let reference = reference.map(|name| RefName::try_from(name).unwrap());
     let principal = Principal::LocalUser { namespace: repository.namespace.clone(), name: user.to_owned() };
     let request = AccessRequest {
@@ -59,27 +59,30 @@ fn allowed(desired: &DesiredState, user: &str, action: Action, reference: Option
     desired.policies.evaluate(&request).is_allowed()
 }
 
-fn assert_is_the_sample(loaded: &Loaded) {
+/// Alice of the namespace may do what the sample's policy says.
+fn assert_is_the_sample(loaded: &Loaded, namespace: &str) {
     let desired = &loaded.desired;
     let problems = shown(loaded);
     assert!(
         problems.iter().all(|problem| problem.contains("warning: spec.subjects[1]: never matches")),
         "{problems:#?}"
     );
-    assert!(paths(desired).contains(&"team-a/hello".to_owned()));
-    let credentials = &desired.credentials[&"team-a".parse().unwrap()];
+    assert!(paths(desired).contains(&format!("{namespace}/hello")));
+    let credentials = &desired.credentials[&namespace.parse().unwrap()];
     assert_eq!(credentials[0].username, "alice");
-    assert!(allowed(desired, "alice", Action::GitPull, None));
-    assert!(allowed(desired, "alice", Action::GitPush, Some("refs/heads/main")));
-    assert!(!allowed(desired, "alice", Action::GitPush, Some("refs/heads/release/1")));
-    assert!(!allowed(desired, "bob", Action::GitPull, None));
+    let allowed = |user, action, reference| allowed_in(namespace, desired, user, action, reference);
+    assert!(allowed("alice", Action::GitPull, None));
+    assert!(allowed("alice", Action::GitPush, Some("refs/heads/main")));
+    assert!(!allowed("alice", Action::GitPush, Some("refs/heads/release/1")));
+    assert!(!allowed("bob", Action::GitPull, None));
 }
 
 #[test]
 fn the_samples_are_valid_and_give_alice_a_repository() {
     let loaded = load(&repository_root().join("config/samples"));
-    assert_is_the_sample(&loaded);
-    assert_eq!(paths(&loaded.desired), ["team-a/hello", "team-a/shared/tools"]);
+    // Without a namespace they are for any: `kubectl apply -n NAMESPACE -f config/samples`.
+    assert_is_the_sample(&loaded, "default");
+    assert_eq!(paths(&loaded.desired), ["default/hello", "default/shared/tools"]);
     assert_eq!(loaded.desired.rules.len(), 1);
     assert!(loaded.desired.rules[0].targets[0].signing_key.is_some());
 }
@@ -93,7 +96,7 @@ fn the_promised_manifests_are_valid_as_they_stand() {
         "apiVersion: v1\nkind: Secret\nmetadata: {name: hook-key, namespace: team-a}\nstringData: {key: x}\n";
     let dir = with(&[("promised.yaml", PROMISED), ("key.yaml", hook_key)]);
     let loaded = load(dir.path());
-    assert_is_the_sample(&loaded);
+    assert_is_the_sample(&loaded, "team-a");
     assert_eq!(loaded.desired.rules[0].targets[0].url.as_str(), "https://ci.example.com/hook");
 }
 
@@ -124,7 +127,7 @@ fn a_mistake_never_looks_like_a_deletion() {
     let dir = with(&[("a.yaml", &both), ("b.yaml", &repository("three"))]);
     let folder = Folder::new(dir.path(), stores());
     let mut reading = Reading::default();
-    let mut read = || reading.apply(&folder.list().unwrap(), folder.stores());
+    let mut read = || reading.apply(&folder.list().unwrap(), folder.scope());
     let all = ["a/one", "a/three", "a/two"];
     assert_eq!(paths(&read().desired), all);
 
@@ -162,9 +165,9 @@ fn who_was_there_first_keeps_a_name() {
     let dir = with(&[("b.yaml", &repository("one").replace("spec: {}", "spec: {description: first}"))]);
     let folder = Folder::new(dir.path(), stores());
     let mut reading = Reading::default();
-    reading.apply(&folder.list().unwrap(), folder.stores());
+    reading.apply(&folder.list().unwrap(), folder.scope());
     write(dir.path(), "a.yaml", &repository("other").replace("spec: {}", "spec: {repositoryName: one}"));
-    let loaded = reading.apply(&folder.list().unwrap(), folder.stores());
+    let loaded = reading.apply(&folder.list().unwrap(), folder.scope());
     let config = &loaded.desired.repositories[&"a/one".parse().unwrap()];
     assert_eq!(config.description, "first");
     let wanted =

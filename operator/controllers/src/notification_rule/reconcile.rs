@@ -8,7 +8,6 @@ use kube_runtime::controller::Action;
 use serde_json::{Value, json};
 
 use crate::access_policy::reconcile::warnings;
-use crate::cluster::ObjectKey;
 use crate::control::{ServerState, TargetState};
 use crate::controller::{Conditions, Context, Kind, ReconcileError, Status, Summary, about};
 use crate::problem::Severity;
@@ -24,12 +23,7 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let view = context.view();
-    let generation = object.metadata.generation.unwrap_or_default();
-    let key = ObjectKey::new(Kind::NotificationRule.name(), namespace.as_str(), name.as_str());
-    let Some(observed) = view.resources.get(&key).filter(|observed| observed.generation >= generation) else {
-        return Ok(Action::await_change());
-    };
+    let Some(observed) = context.observed(Kind::NotificationRule, object) else { return Ok(Action::await_change()) };
     let generation = observed.generation;
     let mut conditions = Conditions::new(&object.data["status"], generation, context.now());
     // The controller reads no Secrets, so what it misses of them is for the servers to say.
@@ -37,9 +31,9 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
         .problems
         .iter()
         .find(|problem| problem.severity == Severity::Error && problem.reason != "SecretNotFound");
-    let states: Vec<ServerState> = context.states(&namespace).await.iter().flatten().cloned().collect();
-    let unresolved = unresolved(&states, &name, &namespace);
-    let deliveries = Deliveries::of(&states, &name);
+    let servers: Vec<ServerState> = context.states(&namespace).await.iter().flatten().cloned().collect();
+    let unresolved = unresolved(&servers, &name, &namespace);
+    let deliveries = Deliveries::of(&servers, &name);
     let summary = match (refused, &unresolved) {
         (Some(problem), _) => Summary::Stalled { reason: problem.reason, message: problem.text() },
         (None, Some((reason, message))) => Summary::Stalled { reason, message: message.clone() },
@@ -51,18 +45,18 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
     conditions.summarize(&summary);
     match refused {
         Some(problem) => conditions.set("Accepted", Status::False, problem.reason, problem.text()),
-        None => conditions.set("Accepted", Status::True, "Accepted", warnings(observed, "the rule is good")),
+        None => conditions.set("Accepted", Status::True, "Accepted", warnings(&observed, "the rule is good")),
     }
     match &unresolved {
         Some((reason, message)) => conditions.set("ResolvedRefs", Status::False, reason, message.as_str()),
         None => conditions.set("ResolvedRefs", Status::True, "Resolved", "everything that it names is there"),
     }
-    let (status, reason) = match (deliveries.failures, &deliveries.last_success) {
+    let (is_delivering, reason) = match (deliveries.failures, &deliveries.last_success) {
         (1.., _) => (Status::False, "Failing"),
         (0, Some(_)) => (Status::True, "Delivering"),
         (0, None) => (Status::True, "Idle"),
     };
-    conditions.set("Delivering", status, reason, deliveries.text());
+    conditions.set("Delivering", is_delivering, reason, deliveries.text());
     let changed = conditions.old_reason("Ready") != Some(summary.reason());
     let mut status = json!({"observedGeneration": generation, "conditions": conditions.into_json(),
         "consecutiveFailures": deliveries.failures});
@@ -77,8 +71,8 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
 }
 
 /// What the rule names and the servers do not find.
-fn unresolved(states: &[ServerState], name: &str, namespace: &str) -> Option<(&'static str, String)> {
-    let resources = states.iter().flat_map(|state| state.resources.iter().map(move |resource| (state, resource)));
+fn unresolved(servers: &[ServerState], name: &str, namespace: &str) -> Option<(&'static str, String)> {
+    let resources = servers.iter().flat_map(|state| state.resources.iter().map(move |resource| (state, resource)));
     let (state, resource) = resources
         .filter(|(_, resource)| resource.kind == Kind::NotificationRule.name() && resource.name == name)
         .find(|(_, resource)| resource.in_effect.is_none() && !resource.problems.is_empty())?;
@@ -104,8 +98,8 @@ struct Deliveries {
 }
 
 impl Deliveries {
-    fn of(states: &[ServerState], rule: &str) -> Self {
-        let targets = states.iter().flat_map(|state| &state.targets).filter(|target| target.rule == rule);
+    fn of(servers: &[ServerState], rule: &str) -> Self {
+        let targets = servers.iter().flat_map(|state| &state.targets).filter(|target| target.rule == rule);
         let targets: Vec<&TargetState> = targets.collect();
         let worst = targets.iter().max_by_key(|target| target.consecutive_failures);
         let last_success = targets.iter().filter_map(|target| target.last_success.as_deref()).max();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::serving::{self, Served};
 use super::status::{self, Found};
-use crate::cluster::{ObjectKey, Observed};
+use crate::cluster::Observed;
 use crate::control::DeletionQuestion;
 use crate::controller::{Context, Kind, ReconcileError, about};
 use crate::problem::Severity;
@@ -17,7 +17,7 @@ use crate::problem::Severity;
 /// The finalizer of a Repository whose data goes with it.
 const DATA_FINALIZER: &str = "codekeep.dev/data";
 /// When a Repository that is well is looked at again.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// When something is looked at again that others work on.
 const SOON: Duration = Duration::from_secs(5);
 /// How long servers may take to see that a Repository is being deleted.
@@ -29,15 +29,10 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
     if object.metadata.deletion_timestamp.is_some() {
         return delete(object, &namespace, context).await;
     }
+    let Some(observed) = context.observed(Kind::Repository, object) else { return Ok(Action::await_change()) };
     let view = context.view();
-    let key = ObjectKey::new(Kind::Repository.name(), namespace.as_str(), object.name_any());
-    let generation = object.metadata.generation.unwrap_or_default();
-    let Some(observed) = view.resources.get(&key).filter(|observed| observed.generation >= generation) else {
-        // Its turn comes when the view has it.
-        return Ok(Action::await_change());
-    };
-    keep_finalizer(object, observed, context).await?;
-    let mut found = Found::new(object, observed, &view);
+    keep_finalizer(object, &observed, context).await?;
+    let mut found = Found::new(object, &observed, &view);
     if let Some(problem) = observed.problems.iter().find(|problem| problem.severity == Severity::Error) {
         found.refused = Some((problem.reason, problem.text()));
         report(object, &found, context).await?;
@@ -127,7 +122,6 @@ fn deletes_data(document: &Value) -> bool {
 /// A Repository that is on its way out: its objects go with it, its data only if it says so.
 async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> Result<Action, ReconcileError> {
     let name = object.name_any();
-    context.children.forget(namespace, &name);
     if !object.finalizers().iter().any(|finalizer| finalizer == DATA_FINALIZER) {
         return Ok(Action::await_change());
     }
@@ -147,7 +141,7 @@ async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> R
         set_finalizer(object, false, context).await?;
         return Ok(Action::await_change());
     };
-    let place = serving::place(object, context)?;
+    let place = serving::place_of_data(object, &document, context).await?;
     let authority = context.servers().authority;
     if let Err(error) = context.git.delete(&place, &authority, &deletion).await {
         context.tell(Kind::Repository, object, true, "DeletionFailed", &error.to_string()).await;

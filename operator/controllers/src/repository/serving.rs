@@ -27,7 +27,7 @@ pub(crate) struct Served {
 }
 
 /// How long pods that a Repository does not want any more go on, for clients that still remember their address.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 
 /// Applies everything; the Service turns to dedicated pods when they answer, and not before.
 pub(crate) async fn apply(
@@ -75,10 +75,24 @@ pub(crate) async fn apply(
     Ok(Served { mode: ServingMode::Shared, place: Some(place), waiting_for, lingers: false })
 }
 
-/// Where a Repository that is being deleted is served.
-pub(crate) fn place(object: &DynamicObject, context: &Context) -> Result<Place, ReconcileError> {
-    // Its pods answer for the pool's bucket too, so only a bucket of its own needs them; the pool's answer is the same for both.
-    context.pool_place(context.host(&object.name_any(), &object.namespace().unwrap_or_default()))
+/// Who can delete the data of a Repository that is being deleted: the pool, or its own pods when the bucket is its own. The pool must
+/// not be asked then: under the same name it may hold data of another Repository that was to stay.
+pub(crate) async fn place_of_data(
+    object: &DynamicObject,
+    document: &Value,
+    context: &Context,
+) -> Result<Place, ReconcileError> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let host = context.host(&name, &namespace);
+    let repository: crds::Repository = serde_json::from_value(document.clone()).map_err(ReconcileError::Document)?;
+    if super::own_bucket(&repository.spec.serving).is_none() {
+        return context.pool_place(host);
+    }
+    let owner = owner(Kind::Repository, object);
+    let workload = dedicated(&repository, &namespace, &name, owner, context).ok_or(ReconcileError::NoPods)?;
+    let address = context.children.apply(&workload.service()).await?;
+    let address = address.and_then(|address| address.parse().ok()).ok_or(ReconcileError::NoPods)?;
+    Ok(Place { host, address })
 }
 
 /// Gives clients of a namespace the certificate that proves the servers.

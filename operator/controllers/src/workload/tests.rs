@@ -1,1 +1,117 @@
+//! The objects are ones that the API server takes, and nothing in them is looser than Pod Security "restricted".
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{PodSpec, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::*;
+
+fn pool() -> PoolConfig {
+    serde_json::from_value(json!({
+        "name": "codekeep-git", "serviceAccountName": "codekeep-git", "image": "example.test/codekeep:1",
+        "stores": [{"name": "default", "url": "s3://bucket/prefix"}], "storeCredentialsSecret": "codekeep-store",
+        "resources": {"requests": {"cpu": "100m"}}, "tokenAudiences": ["codekeep.dev"],
+    }))
+    .unwrap()
+}
+
+fn workload<'a>(pool: &'a PoolConfig, kind: WorkloadKind<'a>) -> Workload<'a> {
+    Workload {
+        pool,
+        namespace: "team-a",
+        name: "hello-git".to_owned(),
+        service: "hello-git".to_owned(),
+        replicas: 2,
+        resources: pool.resources.clone(),
+        cache_size: "1Gi".to_owned(),
+        tls_secret: Some("own-tls".to_owned()),
+        store_secret: Some("own-store".to_owned()),
+        owner: json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "y"}),
+        kind,
+    }
+}
+
+fn dedicated() -> WorkloadKind<'static> {
+    WorkloadKind::Dedicated {
+        repository: "hello",
+        store: "default=s3://bucket/prefix".to_owned(),
+        pool_namespace: "codekeep-system",
+    }
+}
+
+/// Reads the object as its type and back: a misspelt field would be lost.
+fn is_exactly<T: DeserializeOwned + Serialize>(object: &Value) -> T {
+    let typed: T = serde_json::from_value(object.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&typed).unwrap(), *object);
+    typed
+}
+
+fn check(workload: &Workload<'_>) -> PodSpec {
+    is_exactly::<Service>(&workload.service());
+    let mut pod = None;
+    for object in workload.objects() {
+        match object["kind"].as_str().unwrap() {
+            "Deployment" => pod = is_exactly::<Deployment>(&object).spec.unwrap().template.spec,
+            "PodDisruptionBudget" => drop(is_exactly::<PodDisruptionBudget>(&object)),
+            "NetworkPolicy" => drop(is_exactly::<NetworkPolicy>(&object)),
+            "ServiceAccount" => drop(is_exactly::<ServiceAccount>(&object)),
+            other => panic!("{other}"),
+        }
+    }
+    pod.unwrap()
+}
+
+fn is_restricted(pod: &PodSpec) {
+    let security = pod.security_context.as_ref().unwrap();
+    assert_eq!((security.run_as_non_root, security.run_as_user), (Some(true), Some(65532)));
+    assert_eq!(security.seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
+    for container in &pod.containers {
+        let security = container.security_context.as_ref().unwrap();
+        assert_eq!(security.allow_privilege_escalation, Some(false));
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+        assert_eq!(security.capabilities.as_ref().unwrap().drop.as_deref(), Some(&["ALL".to_owned()][..]));
+    }
+    let allowed = |volume: &k8s_openapi::api::core::v1::Volume| {
+        volume.empty_dir.is_some()
+            || volume.secret.is_some()
+            || volume.config_map.is_some()
+            || volume.projected.is_some()
+    };
+    assert!(pod.volumes.iter().flatten().all(allowed));
+    assert_eq!((pod.host_network, pod.host_pid), (None, None));
+}
+
+#[test]
+fn objects_of_the_pool_are_good_and_restricted() {
+    let pool = pool();
+    let pod = check(&workload(&pool, WorkloadKind::Pool { watch_namespaces: &[] }));
+    is_restricted(&pod);
+    assert_eq!(pod.automount_service_account_token, Some(true));
+}
+
+#[test]
+fn pods_of_a_tenant_have_no_api_token_and_not_the_authoritys_key() {
+    let pool = pool();
+    let workload = workload(&pool, dedicated());
+    let pod = check(&workload);
+    is_restricted(&pod);
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    let secrets: Vec<_> = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()).collect();
+    assert!(secrets.iter().all(|secret| secret.secret_name.as_deref() == Some("own-tls")));
+    let text = json!(pod).to_string();
+    assert!(!text.contains("codekeep-store"), "the pool's credentials stay in its namespace");
+    let sources =
+        pod.volumes.iter().flatten().filter_map(|volume| volume.projected.as_ref()?.sources.as_ref()).flatten();
+    let audiences: Vec<_> =
+        sources.map(|source| source.service_account_token.as_ref().unwrap().audience.as_deref()).collect();
+    assert_eq!(audiences, [Some("codekeep.dev")]);
+}
+
+#[test]
+fn the_alias_is_a_good_service() {
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "y"});
+    is_exactly::<Service>(&alias_service("codekeep-git.codekeep-system.svc.cluster.local", "team-a", "hello", &owner));
+}

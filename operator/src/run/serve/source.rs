@@ -22,7 +22,7 @@ use crate::stores::Stores;
 /// When a certificate is asked for again that the pool did not give.
 const RETRY: Duration = Duration::from_secs(2);
 /// When a certificate is renewed that the pool signed for a day.
-const RENEW: Duration = Duration::from_secs(12 * 3_600);
+const RENEW: Duration = Duration::from_hours(12);
 
 /// Where it learns it.
 pub(super) enum Source {
