@@ -2,6 +2,7 @@
 
 mod authz;
 mod bad_input;
+mod chart;
 mod git_http;
 mod layering;
 mod names;

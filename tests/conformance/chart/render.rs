@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -76,15 +77,30 @@ pub(crate) fn chart() -> PathBuf {
     workspace().join("charts/codekeep")
 }
 
-/// The folder with helm and kubectl: `$CODEKEEP_CLUSTER_TOOLS`, else what the local cluster fetches for itself.
+/// Where helm and kubectl are: in `$CODEKEEP_CLUSTER_TOOLS`, on the path, else what the local cluster fetches for itself.
 fn tool(name: &str) -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("CODEKEEP_CLUSTER_TOOLS") {
-        return Ok(PathBuf::from(folder).join(name));
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(folder) = FOLDER.get() {
+        return Ok(folder.join(name));
     }
+    let found = match std::env::var_os("CODEKEEP_CLUSTER_TOOLS") {
+        Some(folder) => PathBuf::from(folder),
+        None if on_path("helm") && on_path("kubectl") => PathBuf::new(),
+        None => fetched()?,
+    };
+    Ok(FOLDER.get_or_init(|| found).join(name))
+}
+
+fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+fn fetched() -> Result<PathBuf> {
     let fetched = Command::new(workspace().join("tests/cluster/fetch.sh")).stderr(Stdio::inherit()).output()?;
-    ensure!(fetched.status.success(), "tests/cluster/fetch.sh failed; or name a folder in CODEKEEP_CLUSTER_TOOLS");
+    ensure!(fetched.status.success(), "tests/cluster/fetch.sh failed; put helm and kubectl on the path instead");
     let text = String::from_utf8(fetched.stdout)?;
-    Ok(PathBuf::from(text.lines().last().context("fetch.sh printed no folder")?.trim()).join(name))
+    Ok(PathBuf::from(text.lines().last().context("fetch.sh printed no folder")?.trim()))
 }
 
 /// Runs a tool with text on its standard input; its output, or its complaint as the error.
