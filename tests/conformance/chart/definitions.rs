@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions of the chart are those of `crds/manifests`, also in a package.
+//! The `CustomResourceDefinition`s of the chart are those of `crds/manifests`, also in a package.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

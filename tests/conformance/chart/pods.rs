@@ -19,9 +19,13 @@ fn every_pod_satisfies_pod_security_restricted() -> Result<()> {
     for (_, values) in SETS {
         let objects = template(values)?;
         assert_eq!(pods(&objects).len(), 2, "the controller and the test");
-        pods(&objects).iter().for_each(|(name, pod)| assert_restricted(name, pod));
+        for (name, pod) in &pods(&objects) {
+            assert_restricted(name, pod);
+        }
     }
-    pods(&kustomize("default")?).iter().for_each(|(name, pod)| assert_restricted(name, pod));
+    for (name, pod) in &pods(&kustomize("default")?) {
+        assert_restricted(name, pod);
+    }
     Ok(())
 }
 
@@ -55,7 +59,9 @@ fn registry_and_digest_reach_every_image() -> Result<()> {
     let expected = format!("r.example.com/x/codekeep@{digest}");
     let objects = template(DIGEST)?;
     for (name, pod) in pods(&objects) {
-        list(pod, "/containers").iter().for_each(|container| assert_eq!(container["image"], expected, "{name}"));
+        for container in list(pod, "/containers") {
+            assert_eq!(container["image"], expected, "{name}");
+        }
     }
     assert_eq!(pool(&objects)?["image"], expected);
     assert!(!rendered(DIGEST)?.contains("codekeep:"), "an image is written somewhere without the values");
