@@ -22,6 +22,8 @@ pub(crate) struct Admin {
     problems: Arc<dyn Fn() -> Vec<Problem> + Send + Sync>,
     /// There while requests are accepted: ready means that it is.
     serving: Arc<Mutex<Option<Serving>>>,
+    /// Why they are not yet.
+    waiting: Arc<Mutex<String>>,
 }
 
 /// Who delivers notifications, if anybody does in this process.
@@ -38,7 +40,12 @@ struct Status {
 impl Admin {
     /// Not ready yet.
     pub(crate) fn new(registry: Registry, problems: Box<dyn Fn() -> Vec<Problem> + Send + Sync>) -> Self {
-        Self { registry, problems: problems.into(), serving: Arc::default() }
+        Self { registry, problems: problems.into(), serving: Arc::default(), waiting: Arc::default() }
+    }
+
+    /// What is waited for before requests are accepted; `/readyz` says so.
+    pub(crate) fn waits(&self, reason: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     /// From now on requests are accepted.
@@ -72,10 +79,11 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     if admin.serving().is_some() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
+        return (StatusCode::OK, "ready\n".to_owned());
     }
+    let waiting = admin.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let reason = if waiting.is_empty() { "starting or stopping".to_owned() } else { waiting };
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))
 }
 
 async fn status(State(admin): State<Admin>) -> impl IntoResponse {

@@ -42,6 +42,7 @@ pub(crate) struct Control {
     pub(crate) authority: Option<Arc<PathBuf>>,
     pub(crate) cluster_domain: Arc<str>,
     pub(crate) service_cidrs: Arc<[String]>,
+    pub(crate) cluster_id: Option<Arc<str>>,
 }
 
 /// Serves the control port until `stop`.

@@ -16,19 +16,21 @@ use crate::pack_tools::GitPackTools;
 pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 
 /// How stores are opened.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Opening {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Opening<'a> {
     /// Refuse a bucket that does not do what commits rest on.
     pub(crate) prove: bool,
-    /// Try again, for ever, instead of failing.
-    pub(crate) patient: bool,
+    /// The cluster whose the prefixes have to be.
+    pub(crate) cluster: Option<&'a str>,
+    /// Try again, for ever, instead of failing; gets why it is not ready.
+    pub(crate) waits: Option<&'a (dyn Fn(String) + Send + Sync)>,
 }
 
 /// When a store is tried again that does not answer.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Connects to every named store.
-pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening) -> anyhow::Result<Stores> {
+pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening<'_>) -> anyhow::Result<Stores> {
     let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
     let cache = Cache::open(&args.cache, args.cache_size, &metrics)
         .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;
@@ -54,16 +56,17 @@ async fn connect_patiently(
     name: &str,
     url: &store::StoreUrl,
     metrics: &StoreMetrics,
-    opening: Opening,
+    opening: Opening<'_>,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let mut told = String::new();
     loop {
-        let error = match connect(name, url, metrics, opening.prove).await {
-            Err(error) if opening.patient => format!("{error:#}"),
-            outcome => return outcome,
+        let (error, waits) = match (connect(name, url, metrics, opening).await, opening.waits) {
+            (Err(error), Some(waits)) => (format!("{error:#}"), waits),
+            (outcome, _) => return outcome,
         };
         if error != told {
             tracing::error!(error, "not ready: the store is tried again until it answers");
+            waits(error.clone());
             told = error;
         }
         tokio::time::sleep(RETRY).await;
@@ -74,12 +77,17 @@ async fn connect(
     name: &str,
     url: &store::StoreUrl,
     metrics: &StoreMetrics,
-    prove: bool,
+    opening: Opening<'_>,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let objects =
         store::connect(url, metrics).await.with_context(|| format!("failed to open the store '{name}', {url}"))?;
-    if prove {
+    if opening.prove {
         store::probe::prove(&*objects, &SystemRandom)
+            .await
+            .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
+    }
+    if let Some(cluster) = opening.cluster {
+        store::claim(&*objects, cluster)
             .await
             .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
     }

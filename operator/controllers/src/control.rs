@@ -112,6 +112,8 @@ pub struct SnapshotAnswer {
     pub documents: Vec<Value>,
     /// Networks of the cluster's Services.
     pub service_cidrs: Vec<String>,
+    /// The cluster's identity.
+    pub cluster_id: Option<String>,
 }
 
 /// `POST /control/v1/token-reviews`.

@@ -47,7 +47,9 @@ pub(super) async fn snapshot(
         let is_over = version != which.after || tokio::time::timeout_at(deadline, view.changed()).await.is_err();
         if is_over {
             let documents = documents.iter().map(|document| Value::clone(document)).collect();
-            return Ok(Json(SnapshotAnswer { version, documents, service_cidrs: control.service_cidrs.to_vec() }));
+            let cluster_id = control.cluster_id.as_deref().map(str::to_owned);
+            let service_cidrs = control.service_cidrs.to_vec();
+            return Ok(Json(SnapshotAnswer { version, documents, service_cidrs, cluster_id }));
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: FsckArgs) -> anyhow::Result<ExitCode> {
 
 /// Whether all is sound.
 async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
-    let stores = stores::open(&args.stores, &Registry::new(), stores::Opening { prove: false, patient: false }).await?;
+    let stores = stores::open(&args.stores, &Registry::new(), stores::Opening::default()).await?;
     let (mut sound, mut checked) = (true, Vec::new());
     for (name, repositories) in &stores {
         let in_store = format!("in the store '{name}'");

@@ -18,7 +18,7 @@ use crate::admin::{self, Admin};
 use crate::args::{ClusterArgs, ServeArgs};
 use crate::control::{self, Control};
 use crate::stores::{self, Stores};
-use source::{InCluster, Source};
+use source::{Facts, InCluster, Source};
 
 /// Serves until SIGTERM or SIGINT, then lets requests under way end within the grace period.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -32,15 +32,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn(admin::serve(metrics_listener, admin.clone(), admin_stop.clone()));
     super::stop_on_signal(stop.clone(), admin.clone(), args.drain_delay)?;
 
-    // In a cluster a store that does not answer is waited for: a restart would not help it, and takes ever longer.
-    let patient = matches!(source, Source::Cluster(_));
-    let opening = Box::pin(async {
-        let stores = stores::open(&args.stores, &registry, stores::Opening { prove: true, patient }).await?;
-        source.ready().await;
-        anyhow::Ok(stores)
-    });
-    let Some(stores) = stop.run_until_cancelled(opening).await.transpose()? else { return Ok(ExitCode::SUCCESS) };
-    let notifier = notifier(&args, &source, &stores, &registry)?;
+    let opening = Box::pin(open_stores(&args, &source, &registry, &admin));
+    let opened = stop.run_until_cancelled(opening).await.transpose()?;
+    let Some((stores, facts)) = opened else { return Ok(ExitCode::SUCCESS) };
+    let notifier = notifier(&args, &source, &facts, &stores, &registry)?;
     notifier.prime().await;
     tasks.spawn(Arc::clone(&notifier).run(stop.clone()));
     source.follow_deletions(&stores, &tasks, &stop);
@@ -52,7 +47,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let random = Arc::new(SystemRandom);
     let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
     if let (Source::Cluster(followed), Some(tokens), Some(tls)) = (&source, tokens, &tls) {
-        spawn_control(&args, followed, (&gateway, &notifier, tokens, stores), tls, &tasks, &admin_stop)?;
+        let parts = (Arc::clone(&gateway), Arc::clone(&notifier), tokens, stores, facts);
+        spawn_control(&args, followed, parts, tls, &tasks, &admin_stop)?;
     }
     if args.manifests.is_some() {
         banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
@@ -81,12 +77,36 @@ fn gateway_config(args: &ClusterArgs) -> GatewayConfig {
     }
 }
 
-fn notifier(args: &ServeArgs, source: &Source, stores: &Stores, registry: &Registry) -> anyhow::Result<Arc<Notifier>> {
-    let services: &[String] = match source {
-        Source::Folder(_) => &[],
-        Source::Cluster(followed) => &followed.service_cidrs,
+/// Waits until it is known what is to be served, then opens the stores.
+async fn open_stores(
+    args: &ServeArgs,
+    source: &Source,
+    registry: &Registry,
+    admin: &Admin,
+) -> anyhow::Result<(Stores, Facts)> {
+    admin.waits("waiting for the API server, or for the pool, to say what is to be served".to_owned());
+    let facts = source.ready().await;
+    let waits = |reason: String| admin.waits(reason);
+    // In a cluster a store that does not answer is waited for: a restart would not help it, and takes ever longer.
+    let patient = matches!(source, Source::Cluster(_));
+    let opening = stores::Opening {
+        prove: true,
+        cluster: facts.cluster_id.as_deref(),
+        waits: if patient { Some(&waits) } else { None },
     };
-    let networks = Networks { permitted: &args.webhook_allow_cidr, services };
+    let stores = stores::open(&args.stores, registry, opening).await?;
+    admin.waits(String::new());
+    Ok((stores, facts))
+}
+
+fn notifier(
+    args: &ServeArgs,
+    source: &Source,
+    facts: &Facts,
+    stores: &Stores,
+    registry: &Registry,
+) -> anyhow::Result<Arc<Notifier>> {
+    let networks = Networks { permitted: &args.webhook_allow_cidr, services: &facts.service_cidrs };
     let clock = Arc::new(SystemClock::new());
     Notifier::new(networks, source.desired(), stores.clone(), registry, clock, &SystemRandom)
         .context("failed to prepare notifications")
@@ -120,28 +140,29 @@ fn tokens(source: &Source, registry: &Registry) -> anyhow::Result<Option<Arc<Tok
     Ok(Some(Tokens::new(Arc::clone(reviewer), clock, &SystemRandom, registry)?))
 }
 
-type Parts<'a> = (&'a Arc<Gateway>, &'a Arc<Notifier>, Arc<Tokens>, Stores);
+type Parts = (Arc<Gateway>, Arc<Notifier>, Arc<Tokens>, Stores, Facts);
 
 /// Serves the control port, if there is to be one.
 fn spawn_control(
     args: &ServeArgs,
     followed: &InCluster,
-    (gateway, notifier, tokens, stores): Parts<'_>,
+    (gateway, notifier, tokens, stores, facts): Parts,
     tls: &Tls,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(address) = args.cluster.control_listen else { return Ok(()) };
     let control = Control {
-        gateway: Arc::clone(gateway),
-        notifier: Arc::clone(notifier),
+        gateway,
+        notifier,
         tokens,
         view: followed.cluster.view(),
         stores,
         operator_identity: args.cluster.operator_identity.as_deref().map(Arc::from),
         authority: source::authority(args),
         cluster_domain: args.cluster.cluster_domain.as_str().into(),
-        service_cidrs: followed.service_cidrs.clone().into(),
+        service_cidrs: facts.service_cidrs.into(),
+        cluster_id: facts.cluster_id.map(Arc::from),
     };
     let (listener, tls, stop) = (super::bind(address)?, tls.clone(), stop.clone());
     tasks.spawn(async move {

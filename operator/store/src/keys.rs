@@ -9,6 +9,11 @@ const CATALOG: &str = "catalog/";
 /// A repository name is one path segment of the catalog.
 const SEPARATORS: AsciiSet = CONTROLS.add(b'/').add(b'%');
 
+/// Says whose the prefix is.
+pub(crate) fn owner() -> &'static str {
+    "owner"
+}
+
 pub(crate) fn catalog_all() -> &'static str {
     CATALOG
 }

@@ -5,6 +5,7 @@
 
 mod cache;
 mod checkpoint;
+mod claim;
 mod connect;
 mod cursor;
 mod digest;
@@ -25,6 +26,7 @@ pub mod testing;
 mod url;
 
 pub use cache::Cache;
+pub use claim::{ClaimError, claim};
 pub use connect::connect;
 pub use cursor::{Cursor, CursorRecord};
 pub use error::{CommitError, Error};

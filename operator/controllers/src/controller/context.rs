@@ -52,6 +52,8 @@ pub(crate) struct PoolServers {
     pub(crate) service: Option<IpAddr>,
     /// Its pods that take requests.
     pub(crate) pods: Vec<IpAddr>,
+    /// Its pods that do not yet.
+    pub(crate) starting: Vec<IpAddr>,
     /// Certificates (PEM) that prove git servers.
     pub(crate) authority: Arc<[u8]>,
 }

@@ -8,7 +8,7 @@ use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::control::{DeletionQuestion, PREFIX, Pushes, RepositorySummary, ServerState};
-use crate::workload::CONTROL_PORT;
+use crate::workload::{CONTROL_PORT, METRICS_PORT};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,12 +30,19 @@ pub(crate) enum GitServerError {
     Refused { host: String, status: u16, reason: String },
     #[error("{host} gave an answer that is none: {reason}")]
     Nonsense { host: String, reason: String },
+    #[error("no git server is ready: {0}")]
+    NotReady(String),
 }
 
 impl GitServerError {
     /// Whether the server is there but its store is not.
     pub(crate) fn is_storage(&self) -> bool {
-        matches!(self, Self::Refused { status: 503 | 507, .. })
+        match self {
+            Self::Refused { status, .. } => matches!(status, 503 | 507),
+            // They wait for nothing longer than for their store.
+            Self::NotReady(reason) => reason.contains("the store '"),
+            _ => false,
+        }
     }
 }
 
@@ -114,6 +121,15 @@ impl GitServers {
     /// What was pushed to since.
     pub(crate) async fn pushes(&self, place: &Place, authority: &[u8], after: u64) -> Result<Pushes, GitServerError> {
         self.get(place, authority, &format!("/pushes?after={after}")).await
+    }
+
+    /// What a pod that is not ready waits for, by its own word.
+    pub(crate) async fn waits_for(&self, pod: IpAddr) -> Option<String> {
+        let client = Client::builder().no_proxy().timeout(CONNECT_TIMEOUT).build().ok()?;
+        let url = format!("http://{}/readyz", SocketAddr::new(pod, METRICS_PORT));
+        let answer = client.get(url).send().await.ok().filter(|answer| answer.status() != StatusCode::OK)?;
+        let text = answer.text().await.ok()?;
+        text.lines().next().map(|line| line.chars().take(MAX_REASON).collect())
     }
 
     async fn get<T: DeserializeOwned>(&self, place: &Place, authority: &[u8], path: &str) -> Result<T, GitServerError> {

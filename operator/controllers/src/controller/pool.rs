@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
@@ -87,9 +87,11 @@ impl PoolKeeper {
         for object in workload.objects() {
             context.children.apply(&object).await?;
         }
+        let (pods, starting) = self.pods().await?;
         let servers = PoolServers {
             service: service.and_then(|address| address.parse().ok()),
-            pods: self.pods().await?,
+            pods,
+            starting,
             authority: authority.into_bytes().into(),
         };
         let is_complete = i32::try_from(servers.pods.len()).is_ok_and(|pods| pods >= pool.replicas);
@@ -116,17 +118,21 @@ impl PoolKeeper {
             "name": deployment.name_any(), "uid": deployment.uid().unwrap_or_default()}))
     }
 
-    /// Addresses of the pods that take requests.
-    async fn pods(&self) -> Result<Vec<IpAddr>, kube::Error> {
+    /// Addresses of the pods that take requests, and of those that do not.
+    async fn pods(&self) -> Result<(Vec<IpAddr>, Vec<IpAddr>), kube::Error> {
         let slices: Api<EndpointSlice> = Api::namespaced(self.context.client.clone(), &self.context.namespace);
         let label = format!("kubernetes.io/service-name={}", self.context.pool.name);
         let slices = slices.list(&ListParams::default().labels(&label)).await?;
         let endpoints = slices.items.into_iter().flat_map(|slice| slice.endpoints);
-        let ready = endpoints
-            .filter(|endpoint| endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false)));
-        let addresses: BTreeSet<IpAddr> =
-            ready.flat_map(|endpoint| endpoint.addresses).filter_map(|address| address.parse().ok()).collect();
-        Ok(addresses.into_iter().collect())
+        let (ready, others): (Vec<_>, Vec<_>) = endpoints.partition(|endpoint| {
+            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+        });
+        let addresses = |endpoints: Vec<Endpoint>| {
+            let all = endpoints.into_iter().flat_map(|endpoint| endpoint.addresses);
+            let parsed: BTreeSet<IpAddr> = all.filter_map(|address| address.parse().ok()).collect();
+            parsed.into_iter().collect()
+        };
+        Ok((addresses(ready), addresses(others)))
     }
 
     /// Our own certificate authority, made or renewed if need be; gives what clients have to trust.

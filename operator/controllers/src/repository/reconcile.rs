@@ -11,7 +11,7 @@ use super::serving::{self, Served};
 use super::status::{self, Found};
 use crate::cluster::Observed;
 use crate::control::DeletionQuestion;
-use crate::controller::{Context, Kind, ReconcileError, about};
+use crate::controller::{Context, GitServerError, Kind, ReconcileError, about};
 use crate::problem::Severity;
 
 /// The finalizer of a Repository whose data goes with it.
@@ -72,7 +72,21 @@ async fn prove(found: &mut Found<'_>, repository: &crds::Repository, namespace: 
         context.git.ls_refs(place, &authority, &path),
         context.git.summary(place, &authority, namespace, name),
     );
+    // Nobody at the Service: those behind it may say why.
+    let (answered, summary) = match why_nobody(&answered, found, context).await {
+        Some(reason) => (Err(GitServerError::NotReady(reason.clone())), Err(GitServerError::NotReady(reason))),
+        None => (answered, summary),
+    };
     (found.answered, found.summary) = (Some(answered), Some(summary));
+}
+
+/// What the pods of the pool wait for, when none of them takes requests.
+async fn why_nobody(answered: &Result<(), GitServerError>, found: &Found<'_>, context: &Context) -> Option<String> {
+    let is_pool = found.served.as_ref().is_some_and(|served| served.mode == crds::ServingMode::Shared);
+    if !is_pool || !matches!(answered, Err(GitServerError::Unreachable { .. })) {
+        return None;
+    }
+    context.git.waits_for(*context.servers().starting.first()?).await
 }
 
 async fn report(object: &DynamicObject, found: &Found<'_>, context: &Context) -> Result<(), ReconcileError> {

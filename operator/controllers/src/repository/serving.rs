@@ -189,11 +189,21 @@ async fn readiness(workload: &Workload<'_>, context: &Context) -> Result<(bool, 
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), workload.namespace);
     if let WorkloadKind::Dedicated { repository, .. } = &workload.kind {
         let pods = pods.list(&ListParams::default().labels(&format!("{REPOSITORY_LABEL}={repository}"))).await?;
-        if let Some(reason) = pods.items.iter().find_map(trouble) {
+        let mut reason = pods.items.iter().find_map(trouble);
+        for address in pods.items.iter().filter_map(address) {
+            if reason.is_none() {
+                reason = context.git.waits_for(address).await;
+            }
+        }
+        if let Some(reason) = reason {
             waiting = format!("{waiting}: {reason}");
         }
     }
     Ok((ready > 0, Some(waiting)))
+}
+
+fn address(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
 
 /// Why a pod does not start.

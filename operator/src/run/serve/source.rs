@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use controllers::{Cluster, ClusterConfig, Folder, PoolClient, Problem, View, Watched};
 use gateway::{TlsPair, TokenReviewer};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use model::desired::DesiredState;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +37,24 @@ pub(super) enum Source {
 pub(super) struct InCluster {
     pub(super) cluster: Cluster,
     pub(super) reviewer: Arc<dyn TokenReviewer>,
-    /// Networks of the cluster's Services.
-    pub(super) service_cidrs: Vec<String>,
+    asked: Asked,
     /// The certificate that the pool signs for a dedicated server.
     pub(super) signed: Option<watch::Receiver<Option<TlsPair>>>,
+}
+
+/// Who is asked about the cluster.
+enum Asked {
+    Api(kube::Client),
+    Pool(Arc<PoolClient>),
+}
+
+/// What does not change while a cluster lives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// Its identity: the uid of the namespace `kube-system`. Without one no prefix is claimed.
+    pub(super) cluster_id: Option<String>,
+    /// Networks of its Services, which webhooks to a Service may reach.
+    pub(super) service_cidrs: Vec<String>,
 }
 
 impl Source {
@@ -58,7 +73,7 @@ impl Source {
             snapshot: cluster.snapshot.clone().map(|path| (path, cluster.snapshot_max_age)),
         };
         match pool_client(cluster) {
-            Some(pool) => Ok(Self::Cluster(follow_pool(Arc::new(pool), cluster, config, tasks, stop).await)),
+            Some(pool) => Ok(Self::Cluster(follow_pool(Arc::new(pool), cluster, config, tasks, stop))),
             None => Ok(Self::Cluster(follow_api(cluster, config, tasks, stop).await?)),
         }
     }
@@ -85,10 +100,23 @@ impl Source {
         }
     }
 
-    /// Waits until it is known what has to be served.
-    pub(super) async fn ready(&self) {
-        if let Self::Cluster(followed) = self {
-            followed.cluster.ready().await;
+    /// Waits until it is known what has to be served, and where.
+    pub(super) async fn ready(&self) -> Facts {
+        let Self::Cluster(followed) = self else { return Facts::default() };
+        followed.cluster.ready().await;
+        loop {
+            match followed.asked.facts().await {
+                Ok(facts) => return facts,
+                Err(error) if followed.cluster.view().borrow().is_stale => {
+                    // The prefix was claimed in an earlier life of this pod.
+                    tracing::warn!(
+                        "failed to learn about the cluster; webhooks to Services wait for a restart: {error:#}"
+                    );
+                    return Facts::default();
+                }
+                Err(error) => tracing::warn!("failed to learn about the cluster; trying again: {error:#}"),
+            }
+            tokio::time::sleep(RETRY).await;
         }
     }
 
@@ -109,34 +137,35 @@ async fn follow_api(
     let client = kube::Client::try_default()
         .await
         .context("failed to find an API server: give --manifests DIR, or run in a cluster or with a kubeconfig")?;
-    let service_cidrs = service_cidrs(&client).await;
     let (cluster, following) = Cluster::follow(client.clone(), config, stop.clone());
     tasks.spawn(following);
+    let asked = Asked::Api(client.clone());
     let reviewer = ApiReviewer {
         client,
         audiences: args.token_audience.clone(),
         accept_api_server: args.accept_api_server_audience,
     };
-    Ok(InCluster { cluster, reviewer: Arc::new(reviewer), service_cidrs, signed: None })
+    Ok(InCluster { cluster, reviewer: Arc::new(reviewer), asked, signed: None })
 }
 
-/// The networks of the cluster's Services, which webhooks to a Service may reach.
-async fn service_cidrs(client: &kube::Client) -> Vec<String> {
-    let api: Api<ServiceCIDR> = Api::all(client.clone());
-    match tokio::time::timeout(RETRY, api.list(&kube::api::ListParams::default())).await {
-        Ok(Ok(list)) => {
-            list.items.into_iter().filter_map(|one| one.spec).flat_map(|spec| spec.cidrs.unwrap_or_default()).collect()
-        }
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "failed to learn the networks of Services; webhooks to a Service will not be delivered");
-            vec![]
-        }
-        Err(_) => {
-            tracing::warn!(
-                "the API server does not say the networks of Services; webhooks to a Service will not be delivered"
-            );
-            vec![]
-        }
+impl Asked {
+    async fn facts(&self) -> anyhow::Result<Facts> {
+        let client = match self {
+            Self::Api(client) => client,
+            Self::Pool(pool) => {
+                let answer = pool.snapshot("").await?;
+                return Ok(Facts { cluster_id: answer.cluster_id, service_cidrs: answer.service_cidrs });
+            }
+        };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let networks: Api<ServiceCIDR> = Api::all(client.clone());
+        let parameters = ListParams::default();
+        let (system, list) = tokio::join!(namespaces.get("kube-system"), networks.list(&parameters));
+        let specs = list.context("failed to list servicecidrs")?.items.into_iter().filter_map(|one| one.spec);
+        Ok(Facts {
+            cluster_id: system.context("failed to read the namespace kube-system")?.metadata.uid,
+            service_cidrs: specs.flat_map(|spec| spec.cidrs.unwrap_or_default()).collect(),
+        })
     }
 }
 
@@ -149,7 +178,7 @@ fn pool_client(args: &ClusterArgs) -> Option<PoolClient> {
     })
 }
 
-async fn follow_pool(
+fn follow_pool(
     pool: Arc<PoolClient>,
     args: &ClusterArgs,
     config: ClusterConfig,
@@ -157,13 +186,6 @@ async fn follow_pool(
     stop: &CancellationToken,
 ) -> InCluster {
     let (cluster, feeder) = Cluster::fed(config);
-    let service_cidrs = match pool.snapshot("").await {
-        Ok(answer) => answer.service_cidrs,
-        Err(error) => {
-            tracing::warn!(%error, "failed to ask the pool at the start");
-            vec![]
-        }
-    };
     let following = Arc::clone(&pool);
     let end = stop.clone();
     tasks.spawn(async move { following.follow(feeder, end).await });
@@ -173,7 +195,8 @@ async fn follow_pool(
         namespace: args.namespace.clone(),
     };
     tasks.spawn(keep_certificate(Arc::clone(&pool), names.forms(&args.cluster_domain), pairs, stop.clone()));
-    InCluster { cluster, reviewer: Arc::new(PoolReviewer(pool)), service_cidrs, signed: Some(signed) }
+    let asked = Asked::Pool(Arc::clone(&pool));
+    InCluster { cluster, reviewer: Arc::new(PoolReviewer(pool)), asked, signed: Some(signed) }
 }
 
 /// Has certificates signed until `stop`; the key never leaves this process.
