@@ -23,7 +23,7 @@ use controllers::View;
 use controllers::control::PREFIX;
 use gateway::{Gateway, Tls, Tokens};
 use model::secret::SecretString;
-use notify::Notifier;
+use notify::{Notifier, ServiceAddresses};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ pub(crate) struct Control {
     /// Folder of the certificate authority; only the pool has one.
     pub(crate) authority: Option<Arc<PathBuf>>,
     pub(crate) cluster_domain: Arc<str>,
-    pub(crate) service_cidrs: Arc<[String]>,
+    pub(crate) services: Arc<dyn ServiceAddresses>,
     pub(crate) cluster_id: Option<Arc<str>>,
 }
 
@@ -58,6 +58,7 @@ pub(crate) async fn serve(
         .route("/state", get(answers::state))
         .route("/pushes", get(answers::pushes))
         .route("/snapshot", get(dedicated::snapshot))
+        .route("/services/{name}", get(dedicated::service))
         .route("/token-reviews", post(dedicated::review))
         .route("/certificates", post(dedicated::certificate))
         .with_state(control);

@@ -6,6 +6,7 @@ mod control;
 mod pack_tools;
 mod reviewer;
 mod run;
+mod services;
 mod stores;
 mod telemetry;
 

@@ -9,6 +9,7 @@ pub mod fault_proxy;
 pub mod fixture;
 pub mod git_cli;
 pub mod history;
+pub mod kube;
 pub mod manifests;
 pub mod process;
 pub mod protocol;

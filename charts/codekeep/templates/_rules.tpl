@@ -56,4 +56,8 @@
   resources: [rolebindings]
   resourceNames: [codekeep-credentials]
   verbs: [get, list, watch]
+# Where a webhook to a Service goes.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get]
 {{- end -}}

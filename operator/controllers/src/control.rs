@@ -110,10 +110,16 @@ pub struct SnapshotAnswer {
     pub version: String,
     /// The resources, with Secrets.
     pub documents: Vec<Value>,
-    /// Networks of the cluster's Services.
-    pub service_cidrs: Vec<String>,
     /// The cluster's identity.
     pub cluster_id: Option<String>,
+}
+
+/// `GET /control/v1/services/NAME`: where a Service of the dedicated server's namespace is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAnswer {
+    /// Its cluster IP.
+    pub cluster_ip: std::net::IpAddr,
 }
 
 /// `POST /control/v1/token-reviews`.

@@ -63,8 +63,8 @@ fn target<'a>(
             Finding::error(format!("{path}.signingSecretRef.{field}"), message).because("SecretNotFound")
         })
     });
-    let in_cluster = webhook.url.is_none();
-    Ok(Target { name: target.name.clone(), url, in_cluster, signing_key: signing_key.transpose()? })
+    let service = webhook.service.as_ref().map(|service| service.name.clone());
+    Ok(Target { name: target.name.clone(), url, service, signing_key: signing_key.transpose()? })
 }
 
 /// The address of a Service. It names the namespace, so that no other one's is meant.

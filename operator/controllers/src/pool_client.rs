@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Feeder;
 use crate::control::{
-    CertificateAnswer, CertificateQuestion, PREFIX, SnapshotAnswer, TokenReviewAnswer, TokenReviewQuestion,
+    CertificateAnswer, CertificateQuestion, PREFIX, ServiceAnswer, SnapshotAnswer, TokenReviewAnswer,
+    TokenReviewQuestion,
 };
 
 /// The pool answers a question for a snapshot within half of this.
@@ -93,6 +94,15 @@ impl PoolClient {
     pub async fn snapshot(&self, after: &str) -> Result<SnapshotAnswer, PoolClientError> {
         let request = self.client().await?.get(format!("{}{PREFIX}/snapshot", self.url));
         self.ask(request.query(&[("repository", self.repository.as_str()), ("after", after)])).await
+    }
+
+    /// Where a Service of the Repository's namespace is.
+    ///
+    /// # Errors
+    /// When there is none, or the pool does not answer.
+    pub async fn service(&self, name: &str) -> Result<ServiceAnswer, PoolClientError> {
+        let request = self.client().await?.get(format!("{}{PREFIX}/services/{name}", self.url));
+        self.ask(request.query(&[("repository", self.repository.as_str())])).await
     }
 
     /// Whose token it is.

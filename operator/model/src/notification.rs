@@ -32,8 +32,8 @@ pub struct Target {
     pub name: String,
     /// Where to post.
     pub url: Url,
-    /// Whether that is a Service of the rule's own namespace: it may be reached whatever its network, and nothing else by its name.
-    pub in_cluster: bool,
+    /// The Service of the rule's own namespace that it names: that one is reached, whatever the name resolves to.
+    pub service: Option<String>,
     /// Key of the signature; requests are unsigned without one.
     pub signing_key: Option<SecretString>,
 }

@@ -11,4 +11,5 @@ mod sign;
 mod ssrf;
 mod stream;
 
-pub use notifier::{Networks, Notifier, NotifyError, TargetStatus};
+pub use notifier::{Notifier, NotifyError, TargetStatus};
+pub use sender::ServiceAddresses;

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::NotifyMetrics;
-use crate::sender::Sender;
+use crate::sender::{Sender, ServiceAddresses};
 use crate::ssrf::Filter;
 use crate::stream::{Stream, StreamKey, StreamState};
 
@@ -61,15 +61,6 @@ pub struct TargetStatus {
     pub last_success: Option<String>,
 }
 
-/// Networks (CIDR) that webhooks may reach beside public addresses.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Networks<'a> {
-    /// By their URL.
-    pub permitted: &'a [String],
-    /// By the Service that they name: the addresses of the cluster's Services.
-    pub services: &'a [String],
-}
-
 /// Delivers events.
 pub struct Notifier {
     sender: Sender,
@@ -82,12 +73,13 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// A notifier that may reach public addresses and the permitted networks.
+    /// A notifier that may reach public addresses, the permitted networks, and Services by their own address.
     ///
     /// # Errors
     /// When a permitted network is none.
     pub fn new(
-        networks: Networks<'_>,
+        permitted: &[String],
+        services: Option<Arc<dyn ServiceAddresses>>,
         desired: watch::Receiver<Arc<DesiredState>>,
         stores: BTreeMap<String, Arc<Repositories>>,
         registry: &Registry,
@@ -95,12 +87,11 @@ impl Notifier {
         random: &dyn Random,
     ) -> Result<Arc<Self>, NotifyError> {
         let parse = |text: &String| text.parse::<IpNet>().map_err(|_| NotifyError::Network(text.clone()));
-        let public = Filter::new(networks.permitted.iter().map(parse).collect::<Result<_, _>>()?);
-        let services = Filter::only(networks.services.iter().map(parse).collect::<Result<_, _>>()?);
+        let filter = Filter::new(permitted.iter().map(parse).collect::<Result<_, _>>()?);
         let mut owner = [0; 8];
         random.fill(&mut owner);
         Ok(Arc::new(Self {
-            sender: Sender::new(public, services, Arc::clone(&clock))?,
+            sender: Sender::new(filter, services, Arc::clone(&clock))?,
             desired,
             stores,
             metrics: NotifyMetrics::new(registry)?,

@@ -1,14 +1,17 @@
 //! Posts one event to one target.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::RepositoryPath;
+use async_trait::async_trait;
 use model::clock::Clock;
 use model::event::ReferenceEvent;
 use model::notification::Target;
+use model::{Namespace, RepositoryPath};
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
-use reqwest::{Client, redirect};
+use reqwest::{Client, ClientBuilder, redirect};
 
 use crate::ssrf::Filter;
 use crate::{render, sign};
@@ -16,39 +19,64 @@ use crate::{render, sign};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Clients of Services that are kept.
+const MAX_SERVICES: usize = 256;
+
+/// Tells where Services are.
+#[async_trait]
+pub trait ServiceAddresses: Send + Sync {
+    /// The cluster IP of a Service, from the Service itself: what its name resolves to may be an alias of another namespace's.
+    ///
+    /// # Errors
+    /// Why there is none, for people.
+    async fn cluster_ip(&self, namespace: &Namespace, name: &str) -> Result<IpAddr, String>;
+}
+
 /// Sends events over HTTP.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    public: Route,
-    /// To Services of the cluster, and nothing else.
-    services: Route,
+    client: Client,
+    filter: Filter,
+    services: Option<Arc<dyn ServiceAddresses>>,
+    /// Clients that find one host at one address.
+    service_clients: Arc<Mutex<BTreeMap<(String, IpAddr), Client>>>,
     clock: Arc<dyn Clock>,
 }
 
-/// A client and the addresses that it may reach.
-#[derive(Clone)]
-struct Route {
-    client: Client,
-    filter: Filter,
-}
-
-impl Route {
-    fn new(filter: Filter) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .dns_resolver(Arc::new(filter.clone()))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .build()?;
-        Ok(Self { client, filter })
-    }
+fn builder() -> ClientBuilder {
+    Client::builder().redirect(redirect::Policy::none()).no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT)
 }
 
 impl Sender {
-    /// A sender to what `public` permits, and to Services at the addresses that `services` permits.
-    pub(crate) fn new(public: Filter, services: Filter, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
-        Ok(Self { public: Route::new(public)?, services: Route::new(services)?, clock })
+    pub(crate) fn new(
+        filter: Filter,
+        services: Option<Arc<dyn ServiceAddresses>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, reqwest::Error> {
+        let client = builder().dns_resolver(Arc::new(filter.clone())).build()?;
+        Ok(Self { client, filter, services, service_clients: Arc::default(), clock })
+    }
+
+    /// The client that may reach a target.
+    async fn client(&self, target: &Target, namespace: &Namespace) -> Result<Client, String> {
+        let Some(service) = &target.service else {
+            self.filter.check(&target.url).map_err(|error| error.to_string())?;
+            return Ok(self.client.clone());
+        };
+        let services = self.services.as_ref().ok_or("there are no Services without a cluster")?;
+        let address = services.cluster_ip(namespace, service).await?;
+        let host = target.url.host_str().unwrap_or_default().to_owned();
+        let mut clients = self.service_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&(host.clone(), address)) {
+            return Ok(client.clone());
+        }
+        let port = target.url.port_or_known_default().unwrap_or_default();
+        let client = builder().resolve(&host, SocketAddr::new(address, port)).build().map_err(reason)?;
+        if clients.len() >= MAX_SERVICES {
+            clients.clear();
+        }
+        clients.insert((host, address), client.clone());
+        Ok(client)
     }
 
     /// Delivers; any 2xx is success. The receiver's answer is not read further, and never shown: it may hold anything.
@@ -58,11 +86,9 @@ impl Sender {
         event: &ReferenceEvent,
         path: &RepositoryPath,
     ) -> Result<(), String> {
-        let route = if target.in_cluster { &self.services } else { &self.public };
-        route.filter.check(&target.url).map_err(|error| error.to_string())?;
+        let client = self.client(target, &path.namespace).await?;
         let body = render::cloud_event(event, path).map_err(|error| error.to_string())?;
-        let mut request = route
-            .client
+        let mut request = client
             .post(target.url.clone())
             .header(CONTENT_TYPE, render::CONTENT_TYPE)
             .header(USER_AGENT, concat!("codekeep/", env!("CARGO_PKG_VERSION")));

@@ -11,38 +11,22 @@ use url::{Host, Url};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     allowed: Arc<[IpNet]>,
-    /// Whether public addresses are permitted too.
-    public: bool,
 }
 
 /// A target that must not be reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the address {0} may not be reached: {1}")]
-pub(crate) struct Forbidden(String, &'static str);
+#[error("the address {0} is not public; an operator may permit its network with --webhook-allow-cidr")]
+pub(crate) struct Forbidden(String);
 
 impl Filter {
     pub(crate) fn new(allowed: Vec<IpNet>) -> Self {
-        Self { allowed: allowed.into(), public: true }
-    }
-
-    /// Permits these networks only.
-    pub(crate) fn only(allowed: Vec<IpNet>) -> Self {
-        Self { allowed: allowed.into(), public: false }
-    }
-
-    fn forbidden(&self, address: &str) -> Forbidden {
-        let why = if self.public {
-            "it is not public; an operator may permit its network with --webhook-allow-cidr"
-        } else {
-            "it is not the cluster IP of a Service; headless and ExternalName Services are not permitted"
-        };
-        Forbidden(address.to_owned(), why)
+        Self { allowed: allowed.into() }
     }
 
     /// Whether an address may be connected to.
     pub(crate) fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.public && is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
+        is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
     }
 
     /// Checks a URL whose host is an address; names are checked when they are resolved.
@@ -51,9 +35,9 @@ impl Filter {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
             Some(Host::Domain(_)) => return Ok(()),
-            None => return Err(self.forbidden("without a host")),
+            None => return Err(Forbidden("without a host".to_owned())),
         };
-        if self.permits(address) { Ok(()) } else { Err(self.forbidden(&address.to_string())) }
+        if self.permits(address) { Ok(()) } else { Err(Forbidden(address.to_string())) }
     }
 }
 
@@ -68,7 +52,7 @@ impl Resolve for Filter {
             if permitted.is_empty() {
                 let forbidden =
                     found.first().map_or_else(|| name.as_str().to_owned(), |address| address.ip().to_string());
-                return Err(filter.forbidden(&forbidden).into());
+                return Err(Forbidden(forbidden).into());
             }
             let addresses: Addrs = Box::new(permitted.into_iter());
             Ok(addresses)

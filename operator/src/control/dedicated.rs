@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use controllers::control::{
-    CertificateAnswer, CertificateQuestion, SnapshotAnswer, TokenReviewAnswer, TokenReviewQuestion,
+    CertificateAnswer, CertificateQuestion, ServiceAnswer, SnapshotAnswer, TokenReviewAnswer, TokenReviewQuestion,
 };
 use controllers::workload_name;
 use gateway::ServiceName;
@@ -48,8 +48,7 @@ pub(super) async fn snapshot(
         if is_over {
             let documents = documents.iter().map(|document| Value::clone(document)).collect();
             let cluster_id = control.cluster_id.as_deref().map(str::to_owned);
-            let service_cidrs = control.service_cidrs.to_vec();
-            return Ok(Json(SnapshotAnswer { version, documents, service_cidrs, cluster_id }));
+            return Ok(Json(SnapshotAnswer { version, documents, cluster_id }));
         }
     }
 }
@@ -61,6 +60,19 @@ fn version(documents: &[Arc<Value>]) -> String {
     let mut parts: Vec<String> = parts.collect();
     parts.sort();
     parts.join(",").replace('"', "")
+}
+
+/// `GET /services/{name}`.
+pub(super) async fn service(
+    Caller(user): Caller,
+    State(control): State<Control>,
+    Path(name): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Json<ServiceAnswer>, Refusal> {
+    let namespace = namespace_of(&user, &which.repository, &control)?.parse().map_err(|_| foreign())?;
+    let found = control.services.cluster_ip(&namespace, &name).await;
+    let cluster_ip = found.map_err(|reason| Refusal::new(StatusCode::NOT_FOUND, reason))?;
+    Ok(Json(ServiceAnswer { cluster_ip }))
 }
 
 /// `POST /token-reviews`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use gateway::{Gateway, GatewayConfig, ServiceName, Tls, TlsConfig, TlsFiles, Tokens};
 use model::clock::{SystemClock, SystemRandom};
-use notify::{Networks, Notifier};
+use notify::Notifier;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let opening = Box::pin(open_stores(&args, &source, &registry, &admin));
     let opened = stop.run_until_cancelled(opening).await.transpose()?;
     let Some((stores, facts)) = opened else { return Ok(ExitCode::SUCCESS) };
-    let notifier = notifier(&args, &source, &facts, &stores, &registry)?;
+    let notifier = notifier(&args, &source, &stores, &registry)?;
     notifier.prime().await;
     tasks.spawn(Arc::clone(&notifier).run(stop.clone()));
     source.follow_deletions(&stores, &tasks, &stop);
@@ -99,16 +99,10 @@ async fn open_stores(
     Ok((stores, facts))
 }
 
-fn notifier(
-    args: &ServeArgs,
-    source: &Source,
-    facts: &Facts,
-    stores: &Stores,
-    registry: &Registry,
-) -> anyhow::Result<Arc<Notifier>> {
-    let networks = Networks { permitted: &args.webhook_allow_cidr, services: &facts.service_cidrs };
+fn notifier(args: &ServeArgs, source: &Source, stores: &Stores, registry: &Registry) -> anyhow::Result<Arc<Notifier>> {
+    let (permitted, services) = (&args.webhook_allow_cidr, source.services());
     let clock = Arc::new(SystemClock::new());
-    Notifier::new(networks, source.desired(), stores.clone(), registry, clock, &SystemRandom)
+    Notifier::new(permitted, services, source.desired(), stores.clone(), registry, clock, &SystemRandom)
         .context("failed to prepare notifications")
 }
 
@@ -161,7 +155,7 @@ fn spawn_control(
         operator_identity: args.cluster.operator_identity.as_deref().map(Arc::from),
         authority: source::authority(args),
         cluster_domain: args.cluster.cluster_domain.as_str().into(),
-        service_cidrs: facts.service_cidrs.into(),
+        services: followed.asked.services(),
         cluster_id: facts.cluster_id.map(Arc::from),
     };
     let (listener, tls, stop) = (super::bind(address)?, tls.clone(), stop.clone());

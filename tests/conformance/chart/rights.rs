@@ -150,7 +150,7 @@ fn nobody_may_read_secrets_of_the_whole_cluster() -> Result<()> {
 #[test]
 fn with_named_namespaces_nothing_of_a_namespace_is_a_right_on_the_cluster() -> Result<()> {
     // What belongs to no namespace.
-    let allowed = ["namespaces [kube-system]", "servicecidrs.networking.k8s.io", "tokenreviews.authentication.k8s.io"];
+    let allowed = ["namespaces [kube-system]", "tokenreviews.authentication.k8s.io"];
     for right in rights(&template(WATCHED)?)? {
         assert!(right.place != "cluster" || allowed.contains(&right.resource.as_str()), "{right}");
         let places = ["cluster", "where bound", "codekeep-system", "team-a", "team-b", "team-c"];

@@ -9,15 +9,16 @@ use controllers::{Cluster, ClusterConfig, Folder, PoolClient, Problem, View, Wat
 use gateway::{TlsPair, TokenReviewer};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use model::desired::DesiredState;
+use notify::ServiceAddresses;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args::{ClusterArgs, ServeArgs};
 use crate::reviewer::{ApiReviewer, PoolReviewer};
+use crate::services::{ApiServices, PoolServices};
 use crate::stores::Stores;
 
 /// When a certificate is asked for again that the pool did not give.
@@ -37,13 +38,13 @@ pub(super) enum Source {
 pub(super) struct InCluster {
     pub(super) cluster: Cluster,
     pub(super) reviewer: Arc<dyn TokenReviewer>,
-    asked: Asked,
+    pub(super) asked: Asked,
     /// The certificate that the pool signs for a dedicated server.
     pub(super) signed: Option<watch::Receiver<Option<TlsPair>>>,
 }
 
 /// Who is asked about the cluster.
-enum Asked {
+pub(super) enum Asked {
     Api(kube::Client),
     Pool(Arc<PoolClient>),
 }
@@ -53,8 +54,6 @@ enum Asked {
 pub(super) struct Facts {
     /// Its identity: the uid of the namespace `kube-system`. Without one no prefix is claimed.
     pub(super) cluster_id: Option<String>,
-    /// Networks of its Services, which webhooks to a Service may reach.
-    pub(super) service_cidrs: Vec<String>,
 }
 
 impl Source {
@@ -120,6 +119,14 @@ impl Source {
         }
     }
 
+    /// Where Services are.
+    pub(super) fn services(&self) -> Option<Arc<dyn ServiceAddresses>> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Cluster(followed) => Some(followed.asked.services()),
+        }
+    }
+
     /// A folder's manifests may give up data; in a cluster the controller says so.
     pub(super) fn follow_deletions(&self, stores: &Stores, tasks: &TaskTracker, stop: &CancellationToken) {
         if let Self::Folder(watched) = self {
@@ -154,18 +161,19 @@ impl Asked {
             Self::Api(client) => client,
             Self::Pool(pool) => {
                 let answer = pool.snapshot("").await?;
-                return Ok(Facts { cluster_id: answer.cluster_id, service_cidrs: answer.service_cidrs });
+                return Ok(Facts { cluster_id: answer.cluster_id });
             }
         };
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        let networks: Api<ServiceCIDR> = Api::all(client.clone());
-        let parameters = ListParams::default();
-        let (system, list) = tokio::join!(namespaces.get("kube-system"), networks.list(&parameters));
-        let specs = list.context("failed to list servicecidrs")?.items.into_iter().filter_map(|one| one.spec);
-        Ok(Facts {
-            cluster_id: system.context("failed to read the namespace kube-system")?.metadata.uid,
-            service_cidrs: specs.flat_map(|spec| spec.cidrs.unwrap_or_default()).collect(),
-        })
+        let system = namespaces.get("kube-system").await.context("failed to read the namespace kube-system")?;
+        Ok(Facts { cluster_id: system.metadata.uid })
+    }
+
+    pub(super) fn services(&self) -> Arc<dyn ServiceAddresses> {
+        match self {
+            Self::Api(client) => Arc::new(ApiServices(client.clone())),
+            Self::Pool(pool) => Arc::new(PoolServices(Arc::clone(pool))),
+        }
     }
 }
 

@@ -1,0 +1,169 @@
+//! Which pods serve: the pool, pods of its own, and what clients notice while these change or die.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tests::kube::{SYSTEM, Tenant, kubectl, pool_is_ready, pool_pods, repository};
+use tests::wait;
+
+/// Pushes to a Repository until `stop` is true; each push is tried once more if it fails. Gives the number of pushes.
+fn push_while(tenant: &Tenant, name: &str, mut stop: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+    let mut pushed = 0;
+    while !stop(pushed)? {
+        pushed += 1;
+        if tenant.push(name, &format!("file{pushed}"))?.accepted().is_err() {
+            tenant.git(name, &["push", "--quiet", "origin", "HEAD"])?.accepted()?;
+        }
+    }
+    Ok(pushed)
+}
+
+/// Everything that was acknowledged is there.
+fn assert_all_is_there(tenant: &Tenant, name: &str, pushed: usize) -> Result<()> {
+    tenant.sh(&format!("rm -rf /work/check && git clone --quiet {} /work/check", tenant.url(name)?))?.accepted()?;
+    let files = tenant.sh("ls /work/check | grep -c file")?.accepted()?;
+    ensure!(files.trim() == pushed.to_string(), "{} of {pushed} pushes are there", files.trim());
+    tenant.git("check", &["fsck", "--strict"])?.accepted().map(drop)
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn every_pod_of_the_pool_is_killed_during_pushes_and_nothing_is_lost() -> Result<()> {
+    let tenant = Tenant::new("kill")?;
+    tenant.repository("hello", &json!({}))?;
+    tenant.prepare()?;
+    tenant.clone("hello")?;
+    let victims = pool_pods()?;
+    let pushed = push_while(&tenant, "hello", |pushed| {
+        if let Some(pod) = (pushed % 4 == 2).then(|| victims.get(pushed / 4)).flatten() {
+            kubectl(&["--namespace", SYSTEM, "delete", pod, "--grace-period=0", "--force", "--wait=false"])?
+                .accepted()?;
+        }
+        Ok(pushed >= victims.len() * 4 + 4)
+    })?;
+    assert_all_is_there(&tenant, "hello", pushed)?;
+    pool_is_ready()
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn the_pool_is_replaced_under_load_and_no_git_command_fails_twice() -> Result<()> {
+    let tenant = Tenant::new("roll")?;
+    tenant.repository("hello", &json!({}))?;
+    tenant.prepare()?;
+    tenant.clone("hello")?;
+    kubectl(&["--namespace", SYSTEM, "rollout", "restart", "deployment/codekeep-git"])?.accepted()?;
+    let mut clones = 0;
+    let pushed = push_while(&tenant, "hello", |pushed| {
+        clones += 1;
+        let clone = format!("git clone --quiet {} /work/clone{clones}", tenant.url("hello")?);
+        if tenant.sh(&clone)?.accepted().is_err() {
+            tenant.sh(&format!("rm -rf /work/clone{clones}; {clone}"))?.accepted()?;
+        }
+        let status =
+            kubectl(&["--namespace", SYSTEM, "rollout", "status", "deployment/codekeep-git", "--watch=false"])?
+                .accepted()?;
+        Ok(pushed >= 5 && status.contains("successfully rolled out"))
+    })?;
+    assert_all_is_there(&tenant, "hello", pushed)?;
+    // The controller may put its own template back after a restart by hand; whatever happens, the pool is whole again.
+    pool_is_ready()
+}
+
+fn dedicated(credentials: &str) -> Value {
+    json!({"serving": {"mode": "Dedicated", "dedicated": {"replicas": 1, "cacheSize": "1Gi",
+        "storage": {"credentialsSecretRef": {"name": credentials}}}}})
+}
+
+/// Gives the tenant credentials for the bucket, as a platform team would.
+fn give_credentials(tenant: &Tenant, name: &str) -> Result<()> {
+    let secret = tests::kube::object(SYSTEM, "secret/codekeep-store")?;
+    tenant.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": secret["data"]}))
+}
+
+fn mode(tenant: &Tenant) -> Result<Value> {
+    Ok(tenant.object("repository/hello")?["status"]["servingMode"].clone())
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_repository_turns_to_pods_of_its_own_and_back_while_a_client_pushes() -> Result<()> {
+    let tenant = Tenant::new("turn")?;
+    give_credentials(&tenant, "store")?;
+    tenant.repository("hello", &json!({}))?;
+    tenant.prepare()?;
+    tenant.clone("hello")?;
+    let (mut turned, mut back) = (false, 0);
+    let pushed = push_while(&tenant, "hello", |pushed| {
+        if pushed == 1 {
+            tenant.apply(&repository("hello", &dedicated("store")))?;
+        }
+        if !turned && mode(&tenant)? == "Dedicated" {
+            turned = true;
+            tenant.push("hello", "file0")?.accepted()?;
+            let log = tenant
+                .kubectl(&["logs", "--selector", "app.kubernetes.io/component=git-server", "--tail=-1"])?
+                .accepted()?;
+            ensure!(log.contains("push committed"), "its own pods took the push: {log}");
+            tenant.apply(&repository("hello", &json!({"serving": {"mode": "Shared"}})))?;
+        }
+        back += usize::from(turned && mode(&tenant)? == "Shared");
+        ensure!(pushed < 300, "it did not turn");
+        Ok(back >= 5)
+    })?;
+    assert_all_is_there(&tenant, "hello", pushed + 1)?;
+    wait::until("its own pods are gone", Duration::from_secs(150), || {
+        let left =
+            tenant.kubectl(&["get", "deployment,networkpolicy,poddisruptionbudget", "--output", "name"])?.accepted()?;
+        Ok(left.trim().is_empty().then_some(()))
+    })
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn pods_of_its_own_wait_for_a_secret_that_is_missing_and_say_so() -> Result<()> {
+    let tenant = Tenant::new("secret")?;
+    tenant.apply(&repository("hello", &dedicated("store")))?;
+    let named = wait::until("the missing Secret is named", Duration::from_secs(60), || {
+        let object = tenant.object("repository/hello")?;
+        let message = tests::kube::condition(&object, "Ready")["message"].as_str().unwrap_or_default().to_owned();
+        Ok(message.contains("secret \"store\" not found").then_some(message))
+    })?;
+    assert!(named.contains("served by the shared pool until"), "{named}");
+    give_credentials(&tenant, "store")?;
+    wait::until("its own pods serve", Duration::from_secs(90), || Ok((mode(&tenant)? == "Dedicated").then_some(())))?;
+    let pod = &tenant
+        .kubectl(&["get", "pods", "--selector", "codekeep.dev/repository=hello", "--output", "json"])?
+        .accepted()?;
+    let pod: Value = serde_json::from_str(pod)?;
+    assert_eq!(pod["items"][0]["spec"]["automountServiceAccountToken"], false);
+    tenant.prepare()?;
+    tenant.clone("hello")?;
+    tenant.push("hello", "one")?.accepted()?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_prefix_of_another_cluster_and_a_bucket_that_is_not_there_are_refused_in_words() -> Result<()> {
+    let tenant = Tenant::new("bucket")?;
+    give_credentials(&tenant, "store")?;
+    let pool = tests::kube::object(SYSTEM, "configmap/codekeep-pool")?;
+    let pool = pool["data"]["pool.yaml"].as_str().unwrap_or_default().to_owned();
+    let url = pool
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("url: "))
+        .unwrap_or_default()
+        .trim_matches('"')
+        .to_owned();
+    let missing = url.replacen("s3://codekeep/git", "s3://no-such-bucket/git", 1);
+    let mut spec = dedicated("store");
+    spec["serving"]["dedicated"]["storage"]["url"] = json!(missing);
+    tenant.apply(&repository("lost", &spec))?;
+    wait::until("the missing bucket is named", Duration::from_secs(90), || {
+        let object = tenant.object("repository/lost")?;
+        let message = tests::kube::condition(&object, "Ready")["message"].as_str().unwrap_or_default().to_owned();
+        Ok((message.contains("no-such-bucket") && message.contains("store")).then_some(()))
+    })
+}

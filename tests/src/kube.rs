@@ -1,0 +1,276 @@
+//! A real cluster with Codekeep in it, and tenants who use it by `kubectl` and by `git` in a pod of theirs.
+//!
+//! `$KUBECONFIG` says which cluster, `$CODEKEEP_TEST_IMAGE` the image for clients (the image of the release when unset), and
+//! `$CODEKEEP_TEST_CLUSTER` the folder of a local cluster, whose parts can then be stopped.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::{random, wait};
+
+/// Where Codekeep is installed.
+pub const SYSTEM: &str = "codekeep-system";
+/// How long something may take that happens within a second or two when the machine is idle.
+const SOON: Duration = Duration::from_secs(60);
+/// The folder of clones in a tenant's pod.
+const WORK: &str = "/work";
+
+/// Runs `kubectl`.
+pub fn kubectl(arguments: &[&str]) -> Result<Answer> {
+    kubectl_with(arguments, "")
+}
+
+/// Runs `kubectl` with a text on its standard input.
+pub fn kubectl_with(arguments: &[&str], input: &str) -> Result<Answer> {
+    run("kubectl", arguments, input)
+}
+
+/// Runs a program of the cluster's tools, or of the path.
+pub fn run(name: &str, arguments: &[&str], input: &str) -> Result<Answer> {
+    let program = std::env::var_os("CODEKEEP_CLUSTER_TOOLS").map(|folder| PathBuf::from(folder).join(name));
+    let program = program.filter(|program| program.exists()).unwrap_or_else(|| PathBuf::from(name));
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("failed to start {name}"))?;
+    // A program that does not read its input says why by its exit code.
+    let _unread = child.stdin.take().context("no standard input")?.write_all(input.as_bytes());
+    Ok(Answer::new(format!("{name} {}", arguments.join(" ")), &child.wait_with_output()?))
+}
+
+/// An object as JSON.
+pub fn object(namespace: &str, name: &str) -> Result<Value> {
+    let text = kubectl(&["--namespace", namespace, "get", name, "--output", "json"])?.accepted()?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The condition of a resource.
+#[must_use]
+pub fn condition(object: &Value, kind: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().find(|condition| condition["type"] == kind).cloned().unwrap_or_default()
+}
+
+/// Waits until a resource's condition has this reason for its present generation; gives the condition.
+pub fn reason(namespace: &str, name: &str, kind: &str, reason: &str) -> Result<Value> {
+    let mut last = Value::Null;
+    let found = wait::until(&format!("{kind} {reason} of {name} in {namespace}"), SOON, || {
+        let object = object(namespace, name)?;
+        last = condition(&object, kind);
+        let is_current = last["observedGeneration"] == object["metadata"]["generation"];
+        Ok((last["reason"] == reason && is_current).then(|| last.clone()))
+    });
+    found.with_context(|| format!("the condition is {last}"))
+}
+
+/// A part of the local cluster is stopped, started, cut off; an error where there is no such cluster.
+pub fn component(verb: &str, name: &str) -> Result<()> {
+    let state = std::env::var("CODEKEEP_TEST_CLUSTER").context("CODEKEEP_TEST_CLUSTER names no local cluster")?;
+    let script = crate::binary::workspace().join("tests/cluster/component.sh");
+    let done = Command::new(script).args([&state, verb, name]).output()?;
+    ensure!(done.status.success(), "{verb} {name}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
+/// A namespace of its own, with a pod that has git, a ServiceAccount `builder` and a policy that lets it do everything.
+pub struct Tenant {
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Tenant {
+    /// A tenant who has just moved in.
+    pub fn new(name: &str) -> Result<Self> {
+        let tenant = Self { namespace: format!("{name}-{:06x}", random::Sequence::fresh().0.word() & 0xff_ffff) };
+        kubectl(&["create", "namespace", &tenant.namespace])?.accepted()?;
+        kubectl(&["label", "namespace", &tenant.namespace, "pod-security.kubernetes.io/enforce=restricted"])?
+            .accepted()?;
+        tenant.kubectl(&["create", "serviceaccount", "builder"])?.accepted()?;
+        tenant.apply(&tenant.policy("builders", "ServiceAccount", "builder"))?;
+        tenant.apply(&client_pod(&image()?))?;
+        Ok(tenant)
+    }
+
+    /// Runs `kubectl` in the namespace.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Answer> {
+        self.kubectl_with(arguments, "")
+    }
+
+    fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<Answer> {
+        kubectl_with(&[&["--namespace", self.namespace.as_str()], arguments].concat(), input)
+    }
+
+    /// Applies an object, which must be accepted.
+    pub fn apply(&self, object: &Value) -> Result<()> {
+        self.try_apply(object)?.accepted().map(drop)
+    }
+
+    /// Applies an object.
+    pub fn try_apply(&self, object: &Value) -> Result<Answer> {
+        self.kubectl_with(&["apply", "--filename", "-"], &object.to_string())
+    }
+
+    /// Applies a Repository and waits until it is ready.
+    pub fn repository(&self, name: &str, spec: &Value) -> Result<()> {
+        self.apply(&repository(name, spec))?;
+        self.reason(&format!("repository/{name}"), "Ready", "Serving").map(drop)
+    }
+
+    /// Waits for a reason, see [`reason`].
+    pub fn reason(&self, name: &str, kind: &str, wanted: &str) -> Result<Value> {
+        reason(&self.namespace, name, kind, wanted)
+    }
+
+    /// An object of the namespace.
+    pub fn object(&self, name: &str) -> Result<Value> {
+        object(&self.namespace, name)
+    }
+
+    /// A policy that lets somebody pull and push everything.
+    #[must_use]
+    pub fn policy(&self, name: &str, kind: &str, subject: &str) -> Value {
+        json!({"apiVersion": "codekeep.dev/v1alpha1", "kind": "AccessPolicy", "metadata": {"name": name}, "spec": {
+            "subjects": [{"kind": kind, "name": subject}],
+            "statements": [{"sid": "work", "effect": "Allow", "actions": ["codecommit:GitPull", "codecommit:GitPush"],
+                "repositories": {"names": ["*"]}}]}})
+    }
+
+    /// The URL of a Repository with a new token of the builder.
+    pub fn url(&self, name: &str) -> Result<String> {
+        let token = self.kubectl(&["create", "token", "builder", "--audience", "codekeep.dev"])?.accepted()?;
+        self.url_as(name, "builder", token.trim())
+    }
+
+    /// The URL of a Repository as the status says it, with a user and a password.
+    pub fn url_as(&self, name: &str, user: &str, password: &str) -> Result<String> {
+        let object = self.object(&format!("repository/{name}"))?;
+        let url = object["status"]["cloneURL"].as_str().context("the status has no cloneURL")?.to_owned();
+        Ok(url.replacen("https://", &format!("https://{user}:{password}@"), 1))
+    }
+
+    /// Prepares the pod: it runs, and trusts the authority that the namespace was told of.
+    pub fn prepare(&self) -> Result<()> {
+        self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=90s"])?.accepted()?;
+        let authority =
+            self.kubectl(&["get", "configmap", "codekeep-ca", "--output", r"jsonpath={.data.ca\.crt}"])?.accepted()?;
+        self.kubectl_with(&["exec", "--stdin", "client", "--", "sh", "-c", "cat > /work/ca.crt"], &authority)?
+            .accepted()?;
+        Ok(())
+    }
+
+    /// Runs a shell script in the pod, where `git` trusts the servers.
+    pub fn sh(&self, script: &str) -> Result<Answer> {
+        self.kubectl(&["exec", "client", "--", "sh", "-c", script])
+    }
+
+    /// Runs `git` in a folder below the pod's folder for clones.
+    pub fn git(&self, folder: &str, arguments: &[&str]) -> Result<Answer> {
+        let folder = format!("{WORK}/{folder}");
+        self.kubectl(&[&["exec", "client", "--", "git", "-C", &folder], arguments].concat())
+    }
+
+    /// Clones a Repository into a folder of its name.
+    pub fn clone(&self, name: &str) -> Result<()> {
+        self.git("", &["clone", "--quiet", &self.url(name)?, name])?.accepted().map(drop)
+    }
+
+    /// Commits a file and pushes it; what git says.
+    pub fn push(&self, folder: &str, file: &str) -> Result<Answer> {
+        self.sh(&format!(
+            "cd {WORK}/{folder} && echo {file} > {file} && git add {file} && git commit --quiet --message {file} && git push --quiet origin HEAD"
+        ))
+    }
+
+    /// The commit that a branch has on the server.
+    pub fn tip(&self, name: &str) -> Result<String> {
+        let listed = self.git("", &["ls-remote", &self.url(name)?, "refs/heads/main"])?.accepted()?;
+        Ok(listed.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whoever reads the failure wants to look around.
+            dump(&self.namespace);
+        }
+        let _left = kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+    }
+}
+
+/// A Repository.
+#[must_use]
+pub fn repository(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "codekeep.dev/v1alpha1", "kind": "Repository", "metadata": {"name": name}, "spec": spec})
+}
+
+fn client_pod(image: &str) -> Value {
+    let environment = [
+        ("HOME", WORK),
+        ("GIT_SSL_CAINFO", "/work/ca.crt"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_CONFIG_COUNT", "3"),
+        ("GIT_CONFIG_KEY_0", "user.name"),
+        ("GIT_CONFIG_VALUE_0", "Test User"),
+        ("GIT_CONFIG_KEY_1", "user.email"),
+        ("GIT_CONFIG_VALUE_1", "test@example.com"),
+        ("GIT_CONFIG_KEY_2", "init.defaultBranch"),
+        ("GIT_CONFIG_VALUE_2", "main"),
+    ];
+    let environment = environment.map(|(name, value)| json!({"name": name, "value": value}));
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "labels": {"app": "client"}}, "spec": {
+        "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
+        "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "client", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "infinity"],
+            "env": environment, "workingDir": WORK, "volumeMounts": [{"name": "work", "mountPath": WORK}],
+            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
+        "volumes": [{"name": "work", "emptyDir": {}}]}})
+}
+
+/// The image of clients.
+fn image() -> Result<String> {
+    if let Ok(image) = std::env::var("CODEKEEP_TEST_IMAGE") {
+        return Ok(image);
+    }
+    let controller = object(SYSTEM, "deployment/codekeep-controller")?;
+    let image = controller["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+    image.map(str::to_owned).context("Codekeep is not installed")
+}
+
+/// Prints what is in a namespace and what happened there and in Codekeep's.
+fn dump(namespace: &str) {
+    for arguments in [
+        &["--namespace", namespace, "get", "all,repositories,accesspolicies,notificationrules", "--output", "wide"][..],
+        &["--namespace", namespace, "get", "events", "--sort-by", ".lastTimestamp"],
+        &["--namespace", namespace, "get", "repositories", "--output", "yaml"],
+        &["--namespace", SYSTEM, "get", "pods", "--output", "wide"],
+        &["--namespace", SYSTEM, "logs", "deployment/codekeep-controller", "--tail", "50"],
+        &["--namespace", SYSTEM, "logs", "--selector", "app.kubernetes.io/component=git-server", "--tail", "30"],
+    ] {
+        let Ok(answer) = kubectl(arguments) else { continue };
+        let _closed = writeln!(std::io::stderr(), "--- {}\n{}{}", answer.command, answer.stdout, answer.stderr);
+    }
+}
+
+/// Waits until the pool's pods are all ready.
+pub fn pool_is_ready() -> Result<()> {
+    let arguments = ["--namespace", SYSTEM, "rollout", "status", "deployment/codekeep-git", "--timeout=180s"];
+    kubectl(&arguments)?.accepted().map(drop)
+}
+
+/// The pods of the pool.
+pub fn pool_pods() -> Result<Vec<String>> {
+    let selector = "app.kubernetes.io/component=git-server";
+    let arguments = ["--namespace", SYSTEM, "get", "pods", "--selector", selector, "--output", "name"];
+    let names = kubectl(&arguments)?.accepted()?;
+    let pods: Vec<String> = names.lines().map(str::to_owned).collect();
+    if pods.is_empty() {
+        bail!("the pool has no pods");
+    }
+    Ok(pods)
+}
