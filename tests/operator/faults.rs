@@ -76,7 +76,7 @@ fn without_an_api_server_clients_go_on() -> Result<()> {
     component("kill", "kube-apiserver")?;
     std::thread::sleep(Duration::from_secs(15));
     component("start", "kube-apiserver")?;
-    wait::until("the API server", Duration::from_secs(60), || {
+    wait::until("the API server", Duration::from_mins(1), || {
         Ok(kubectl(&["get", "--raw", "/readyz"])?.accepted().ok())
     })?;
     let ticks = wait::until("the last push", Duration::from_secs(90), || {
@@ -97,16 +97,16 @@ fn a_chart_that_is_uninstalled_and_installed_again_finds_everything() -> Result<
     };
     let values = helm(&["get", "values", "codekeep", "--output", "yaml"], "")?;
     helm(&["uninstall", "codekeep", "--wait"], "")?;
-    wait::until("the pool is gone", Duration::from_secs(120), || {
+    wait::until("the pool is gone", Duration::from_mins(2), || {
         let left = kubectl(&["--namespace", SYSTEM, "get", "pods", "--output", "name"])?.accepted()?;
         Ok(left.trim().is_empty().then_some(()))
     })?;
     assert!(tenant.object("repository/hello").is_ok(), "resources stay");
     let chart = tests::binary::workspace().join("charts/codekeep").display().to_string();
     helm(&["install", "codekeep", &chart, "--values", "-"], &values)?;
-    wait::until("the pool", Duration::from_secs(60), || Ok(pool_is_ready().ok()))?;
+    wait::until("the pool", Duration::from_mins(1), || Ok(pool_is_ready().ok()))?;
     tenant.kubectl(&["annotate", "repository", "hello", "codekeep.dev/requested-at=again"])?.accepted()?;
-    wait::until("the request was handled", Duration::from_secs(60), || {
+    wait::until("the request was handled", Duration::from_mins(1), || {
         Ok((tenant.object("repository/hello")?["status"]["lastHandledReconcileAt"] == "again").then_some(()))
     })?;
     tenant.reason("repository/hello", "Ready", "Serving")?;

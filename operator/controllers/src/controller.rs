@@ -392,6 +392,10 @@ async fn measured(kind: Kind, object: &DynamicObject, context: &Context) -> Resu
         Kind::AccessPolicy => Box::pin(access_policy::reconcile::reconcile(object, context)).await,
         Kind::NotificationRule => Box::pin(notification_rule::reconcile::reconcile(object, context)).await,
     };
+    let outcome = match outcome {
+        Err(error) if error.is_end_of_namespace() => Ok(Action::await_change()),
+        outcome => outcome,
+    };
     active.dec();
     let elapsed = context.clock.monotonic().saturating_sub(started);
     metrics.duration.with_label_values(&labels).observe(elapsed.as_secs_f64());

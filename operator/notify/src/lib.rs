@@ -11,5 +11,5 @@ mod sign;
 mod ssrf;
 mod stream;
 
-pub use notifier::{Notifier, NotifyError, TargetStatus};
+pub use notifier::{Notifier, NotifyError, Reach, TargetStatus};
 pub use sender::ServiceAddresses;

@@ -61,6 +61,15 @@ pub struct TargetStatus {
     pub last_success: Option<String>,
 }
 
+/// What webhooks may reach beside public addresses.
+#[derive(Clone, Default)]
+pub struct Reach<'a> {
+    /// Networks (CIDR) that the platform team permits.
+    pub networks: &'a [String],
+    /// Services by their own address, in a cluster.
+    pub services: Option<Arc<dyn ServiceAddresses>>,
+}
+
 /// Delivers events.
 pub struct Notifier {
     sender: Sender,
@@ -73,13 +82,12 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// A notifier that may reach public addresses, the permitted networks, and Services by their own address.
+    /// A notifier that may reach public addresses and what `reach` names.
     ///
     /// # Errors
     /// When a permitted network is none.
     pub fn new(
-        permitted: &[String],
-        services: Option<Arc<dyn ServiceAddresses>>,
+        reach: Reach<'_>,
         desired: watch::Receiver<Arc<DesiredState>>,
         stores: BTreeMap<String, Arc<Repositories>>,
         registry: &Registry,
@@ -87,11 +95,11 @@ impl Notifier {
         random: &dyn Random,
     ) -> Result<Arc<Self>, NotifyError> {
         let parse = |text: &String| text.parse::<IpNet>().map_err(|_| NotifyError::Network(text.clone()));
-        let filter = Filter::new(permitted.iter().map(parse).collect::<Result<_, _>>()?);
+        let filter = Filter::new(reach.networks.iter().map(parse).collect::<Result<_, _>>()?);
         let mut owner = [0; 8];
         random.fill(&mut owner);
         Ok(Arc::new(Self {
-            sender: Sender::new(filter, services, Arc::clone(&clock))?,
+            sender: Sender::new(filter, reach.services, Arc::clone(&clock))?,
             desired,
             stores,
             metrics: NotifyMetrics::new(registry)?,

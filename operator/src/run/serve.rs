@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use gateway::{Gateway, GatewayConfig, ServiceName, Tls, TlsConfig, TlsFiles, Tokens};
 use model::clock::{SystemClock, SystemRandom};
-use notify::Notifier;
+use notify::{Notifier, Reach};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -100,9 +100,9 @@ async fn open_stores(
 }
 
 fn notifier(args: &ServeArgs, source: &Source, stores: &Stores, registry: &Registry) -> anyhow::Result<Arc<Notifier>> {
-    let (permitted, services) = (&args.webhook_allow_cidr, source.services());
+    let reach = Reach { networks: &args.webhook_allow_cidr, services: source.services() };
     let clock = Arc::new(SystemClock::new());
-    Notifier::new(permitted, services, source.desired(), stores.clone(), registry, clock, &SystemRandom)
+    Notifier::new(reach, source.desired(), stores.clone(), registry, clock, &SystemRandom)
         .context("failed to prepare notifications")
 }
 

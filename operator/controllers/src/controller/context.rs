@@ -73,6 +73,14 @@ pub(crate) enum ReconcileError {
     Document(serde_json::Error),
 }
 
+impl ReconcileError {
+    /// Whether the namespace is on its way out: what is in it goes too, and nothing new may be made there.
+    pub(crate) fn is_end_of_namespace(&self) -> bool {
+        let Self::Api(error) = self else { return false };
+        matches!(&**error, kube::Error::Api(status) if status.is_forbidden() && status.message.contains("being terminated"))
+    }
+}
+
 impl From<kube::Error> for ReconcileError {
     fn from(error: kube::Error) -> Self {
         Self::Api(Box::new(error))

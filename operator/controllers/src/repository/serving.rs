@@ -86,7 +86,8 @@ pub(crate) async fn place_of_data(
     let host = context.host(&name, &namespace);
     let repository: crds::Repository = serde_json::from_value(document.clone()).map_err(ReconcileError::Document)?;
     if super::own_bucket(&repository.spec.serving).is_none() {
-        return context.pool_place(host);
+        // By its own name: that of a Repository that is not served has no certificate any more.
+        return context.pool_place(context.host(&context.pool.name, &context.namespace));
     }
     let owner = owner(Kind::Repository, object);
     let workload = dedicated(&repository, &namespace, &name, owner, context).ok_or(ReconcileError::NoPods)?;
