@@ -10,10 +10,18 @@ use axum::routing::get;
 use axum::{Json, Router};
 use controllers::Problem;
 use notify::{Notifier, TargetStatus};
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Metrics, with those of the process already among them: memory, CPU, file descriptors.
+pub(crate) fn registry() -> anyhow::Result<Registry> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self())).context("failed to register the process's metrics")?;
+    Ok(registry)
+}
 
 /// What the admin endpoints show.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Opens the stores that the command line names: connect, prove the bucket, put the cache in front.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use model::clock::{SystemClock, SystemRandom};
 use prometheus::Registry;
 use store::{Cache, ObjectStore, Repositories, StoreMetrics};
 
-use crate::args::StoreArgs;
+use crate::args::{NamedStore, StoreArgs};
 use crate::pack_tools::GitPackTools;
 
 /// The repositories of each store, by the store's name.
@@ -37,7 +38,7 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     let cache = Arc::new(cache);
     let mut stores = BTreeMap::new();
     for named in &args.store {
-        let objects = connect_patiently(named.name.as_str(), &named.url, &metrics, opening).await?;
+        let objects = connect_patiently(named, args.store_credentials.as_deref(), &metrics, opening).await?;
         let repositories = Repositories::new(
             objects,
             Arc::clone(&cache),
@@ -53,14 +54,14 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
 }
 
 async fn connect_patiently(
-    name: &str,
-    url: &store::StoreUrl,
+    named: &NamedStore,
+    credentials: Option<&Path>,
     metrics: &StoreMetrics,
     opening: Opening<'_>,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let mut told = String::new();
     loop {
-        let (error, waits) = match (connect(name, url, metrics, opening).await, opening.waits) {
+        let (error, waits) = match (connect(named, credentials, metrics, opening).await, opening.waits) {
             (Err(error), Some(waits)) => (format!("{error:#}"), waits),
             (outcome, _) => return outcome,
         };
@@ -74,13 +75,15 @@ async fn connect_patiently(
 }
 
 async fn connect(
-    name: &str,
-    url: &store::StoreUrl,
+    named: &NamedStore,
+    credentials: Option<&Path>,
     metrics: &StoreMetrics,
     opening: Opening<'_>,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    let objects =
-        store::connect(url, metrics).await.with_context(|| format!("failed to open the store '{name}', {url}"))?;
+    let NamedStore { name, url } = named;
+    let objects = store::connect(url, credentials, metrics)
+        .await
+        .with_context(|| format!("failed to open the store '{name}', {url}"))?;
     if opening.prove {
         store::probe::prove(&*objects, &SystemRandom)
             .await

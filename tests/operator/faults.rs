@@ -2,20 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
-use tests::kube::{SYSTEM, Tenant, component, kubectl, pool_is_ready};
+use tests::answer::Answer;
+use tests::kube::{
+    SYSTEM, Tenant, component, dedicated, git_servers, give_credentials, hurry_volumes, kubectl, local_cluster,
+    local_value, pool_is_ready, ready,
+};
 use tests::wait;
-
-/// A tenant with a clone, ready to push.
-fn ready(name: &str) -> Result<Tenant> {
-    let tenant = Tenant::new(name)?;
-    tenant.repository("hello", &json!({}))?;
-    tenant.prepare()?;
-    tenant.clone("hello")?;
-    tenant.push("hello", "before")?.accepted()?;
-    Ok(tenant)
-}
 
 fn scale_controller(replicas: u8) -> Result<()> {
     let replicas = format!("--replicas={replicas}");
@@ -52,7 +46,7 @@ fn a_bucket_that_is_away_loses_nothing_and_is_named() -> Result<()> {
     component("stop", "s3")?;
     let outcome = (|| {
         let refused = tenant.push("hello", "during")?.refused()?;
-        anyhow::ensure!(refused.contains("storage is not available"), "{refused}");
+        ensure!(refused.contains("storage is not available"), "{refused}");
         tenant.kubectl(&["annotate", "repository", "hello", "codekeep.dev/requested-at=now"])?.accepted()?;
         tenant.reason("repository/hello", "StorageReady", "StorageNotReady").map(drop)
     })();
@@ -80,7 +74,7 @@ fn without_an_api_server_clients_go_on() -> Result<()> {
         Ok(kubectl(&["get", "--raw", "/readyz"])?.accepted().ok())
     })?;
     let ticks = wait::until("the last push", Duration::from_secs(90), || {
-        let ticks = tenant.sh("cat /work/ticks").and_then(tests::answer::Answer::accepted).unwrap_or_default();
+        let ticks = tenant.sh("cat /work/ticks").and_then(Answer::accepted).unwrap_or_default();
         Ok((ticks.lines().count() >= 60).then_some(ticks))
     })?;
     assert!(ticks.lines().all(|line| line == "ok"), "{ticks}");
@@ -89,29 +83,59 @@ fn without_an_api_server_clients_go_on() -> Result<()> {
 
 #[test]
 #[ignore = "needs a local cluster"]
-fn a_chart_that_is_uninstalled_and_installed_again_finds_everything() -> Result<()> {
-    let tenant = ready("reinstall")?;
-    let tip = tenant.tip("hello")?;
-    let helm = |arguments: &[&str], input: &str| {
-        tests::kube::run("helm", &[&["--namespace", SYSTEM], arguments].concat(), input)?.accepted()
-    };
-    let values = helm(&["get", "values", "codekeep", "--output", "yaml"], "")?;
-    helm(&["uninstall", "codekeep", "--wait"], "")?;
-    wait::until("the pool is gone", Duration::from_mins(2), || {
-        let left = kubectl(&["--namespace", SYSTEM, "get", "pods", "--output", "name"])?.accepted()?;
-        Ok(left.trim().is_empty().then_some(()))
-    })?;
-    assert!(tenant.object("repository/hello").is_ok(), "resources stay");
-    let chart = tests::binary::workspace().join("charts/codekeep").display().to_string();
-    helm(&["install", "codekeep", &chart, "--values", "-"], &values)?;
-    wait::until("the pool", Duration::from_mins(1), || Ok(pool_is_ready().ok()))?;
-    tenant.kubectl(&["annotate", "repository", "hello", "codekeep.dev/requested-at=again"])?.accepted()?;
-    wait::until("the request was handled", Duration::from_mins(1), || {
-        Ok((tenant.object("repository/hello")?["status"]["lastHandledReconcileAt"] == "again").then_some(()))
-    })?;
-    tenant.reason("repository/hello", "Ready", "Serving")?;
-    // The authority is another one after its Secret went with the release's namespace, or the same: the ConfigMap says which.
-    tenant.prepare()?;
-    assert_eq!(tenant.tip("hello")?, tip);
+fn the_keys_of_the_bucket_are_exchanged_without_a_restart() -> Result<()> {
+    let tenant = ready("keys")?;
+    give_credentials(&tenant, "store")?;
+    tenant.repository("own", &dedicated("store"))?;
+    tenant.clone("own")?;
+    let pods = git_servers(SYSTEM)?;
+    let old = (local_value("AWS_ACCESS_KEY_ID")?, local_value("AWS_SECRET_ACCESS_KEY")?);
+    let new = ("exchanged".to_owned(), format!("another-{}", old.1));
+    // As a careful administrator does it: both are good for a while.
+    accept_keys(&[&old, &new])?;
+    let outcome = (|| {
+        use_keys(&tenant, &new)?;
+        tenant.push("hello", "file1")?.accepted()?;
+        // What was read before is used until it is a minute old.
+        std::thread::sleep(Duration::from_secs(61));
+        accept_keys(&[&new])?;
+        for name in ["hello", "own"] {
+            tenant.push(name, "file2")?.accepted()?;
+        }
+        ensure!(git_servers(SYSTEM)? == pods, "the pool was restarted");
+        Ok(())
+    })();
+    accept_keys(&[&old, &new])?;
+    use_keys(&tenant, &old)?;
+    outcome?;
+    accept_keys(&[&old])
+}
+
+/// The S3 server accepts these keys, and no others, from now on.
+fn accept_keys(keys: &[&(String, String)]) -> Result<()> {
+    let credentials: Vec<_> = keys.iter().map(|(key, secret)| json!({"accessKey": key, "secretKey": secret})).collect();
+    let identity = json!({"name": "codekeep", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]});
+    let file = local_cluster()?.join("s3/s3.json");
+    std::fs::write(file, json!({"identities": [identity]}).to_string())?;
+    component("stop", "s3")?;
+    component("start", "s3")
+}
+
+/// The pool's Secret and the tenant's hold these keys, and the pods' volumes show it.
+fn use_keys(tenant: &Tenant, (key, secret): &(String, String)) -> Result<()> {
+    let patch = json!({"stringData": {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}}).to_string();
+    let own = tenant.namespace.as_str();
+    for (namespace, name) in [(SYSTEM, "codekeep-store"), (own, "store")] {
+        kubectl(&["--namespace", namespace, "patch", "secret", name, "--patch", &patch])?.accepted()?;
+        wait::until("the volumes to follow", Duration::from_mins(3), || {
+            hurry_volumes(namespace)?;
+            let follows = |pod: &String| {
+                let read =
+                    ["--namespace", namespace, "exec", pod, "--", "cat", "/etc/codekeep/store/AWS_ACCESS_KEY_ID"];
+                kubectl(&read).and_then(Answer::accepted).is_ok_and(|shown| shown == *key)
+            };
+            Ok(git_servers(namespace)?.iter().all(follows).then_some(()))
+        })?;
+    }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tests::kube::{Tenant, repository};
+use tests::kube::{Tenant, dedicated, give_credentials, kubectl, repository};
 
 #[test]
 #[ignore = "needs a cluster"]
@@ -131,5 +131,25 @@ fn bad_resources_are_refused_at_admission_or_by_a_condition_that_says_what_to_do
     assert!(
         tenant.try_apply(&repository("hello", &json!({"repositoryName": "other"})))?.refused()?.contains("immutable")
     );
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_namespace_goes_in_peace_and_its_data_are_there_when_it_is_made_again() -> Result<()> {
+    let tenant = Tenant::new("moves")?;
+    give_credentials(&tenant, "store")?;
+    tenant.repository("hello", &dedicated("store"))?;
+    tenant.apply(&repository("kept", &json!({"deletionPolicy": "Delete"})))?;
+    tenant.reason("repository/kept", "Ready", "Serving")?;
+    tenant.prepare()?;
+    tenant.clone("kept")?;
+    tenant.push("kept", "one")?.accepted()?;
+    let tip = tenant.tip("kept")?;
+    kubectl(&["delete", "namespace", &tenant.namespace, "--timeout=90s"])?.accepted()?;
+    let tenant = Tenant::moves_in(tenant.namespace.clone(), None)?;
+    tenant.repository("kept", &json!({}))?;
+    tenant.prepare()?;
+    assert_eq!(tenant.tip("kept")?, tip);
     Ok(())
 }

@@ -4,38 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests::kube::{SYSTEM, Tenant, kubectl, pool_is_ready, pool_pods, repository};
+use tests::kube::{
+    SYSTEM, Tenant, dedicated, git_servers, give_credentials, kubectl, pool_is_ready, ready, repository,
+};
 use tests::wait;
-
-/// Pushes to a Repository until `stop` is true; each push is tried once more if it fails. Gives the number of pushes.
-fn push_while(tenant: &Tenant, name: &str, mut stop: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
-    let mut pushed = 0;
-    while !stop(pushed)? {
-        pushed += 1;
-        if tenant.push(name, &format!("file{pushed}"))?.accepted().is_err() {
-            tenant.git(name, &["push", "--quiet", "origin", "HEAD"])?.accepted()?;
-        }
-    }
-    Ok(pushed)
-}
-
-/// Everything that was acknowledged is there.
-fn assert_all_is_there(tenant: &Tenant, name: &str, pushed: usize) -> Result<()> {
-    tenant.sh(&format!("rm -rf /work/check && git clone --quiet {} /work/check", tenant.url(name)?))?.accepted()?;
-    let files = tenant.sh("ls /work/check | grep -c file")?.accepted()?;
-    ensure!(files.trim() == pushed.to_string(), "{} of {pushed} pushes are there", files.trim());
-    tenant.git("check", &["fsck", "--strict"])?.accepted().map(drop)
-}
 
 #[test]
 #[ignore = "needs a cluster"]
 fn every_pod_of_the_pool_is_killed_during_pushes_and_nothing_is_lost() -> Result<()> {
-    let tenant = Tenant::new("kill")?;
-    tenant.repository("hello", &json!({}))?;
-    tenant.prepare()?;
-    tenant.clone("hello")?;
-    let victims = pool_pods()?;
-    let pushed = push_while(&tenant, "hello", |pushed| {
+    let tenant = ready("kill")?;
+    let victims = git_servers(SYSTEM)?;
+    let pushed = tenant.push_until("hello", |pushed| {
         if let Some(pod) = (pushed % 4 == 2).then(|| victims.get(pushed / 4)).flatten() {
             // Of two, one at a time: without any there is nobody to try a second time.
             pool_is_ready()?;
@@ -44,20 +23,17 @@ fn every_pod_of_the_pool_is_killed_during_pushes_and_nothing_is_lost() -> Result
         }
         Ok(pushed >= victims.len() * 4 + 4)
     })?;
-    assert_all_is_there(&tenant, "hello", pushed)?;
+    tenant.has_all("hello", pushed)?;
     pool_is_ready()
 }
 
 #[test]
 #[ignore = "needs a cluster"]
 fn the_pool_is_replaced_under_load_and_no_git_command_fails_twice() -> Result<()> {
-    let tenant = Tenant::new("roll")?;
-    tenant.repository("hello", &json!({}))?;
-    tenant.prepare()?;
-    tenant.clone("hello")?;
+    let tenant = ready("roll")?;
     kubectl(&["--namespace", SYSTEM, "rollout", "restart", "deployment/codekeep-git"])?.accepted()?;
     let mut clones = 0;
-    let pushed = push_while(&tenant, "hello", |pushed| {
+    let pushed = tenant.push_until("hello", |pushed| {
         clones += 1;
         let clone = format!("git clone --quiet {} /work/clone{clones}", tenant.url("hello")?);
         if tenant.sh(&clone)?.accepted().is_err() {
@@ -68,20 +44,9 @@ fn the_pool_is_replaced_under_load_and_no_git_command_fails_twice() -> Result<()
                 .accepted()?;
         Ok(pushed >= 5 && status.contains("successfully rolled out"))
     })?;
-    assert_all_is_there(&tenant, "hello", pushed)?;
+    tenant.has_all("hello", pushed)?;
     // The controller may put its own template back after a restart by hand; whatever happens, the pool is whole again.
     pool_is_ready()
-}
-
-fn dedicated(credentials: &str) -> Value {
-    json!({"serving": {"mode": "Dedicated", "dedicated": {"replicas": 1, "cacheSize": "1Gi",
-        "storage": {"credentialsSecretRef": {"name": credentials}}}}})
-}
-
-/// Gives the tenant credentials for the bucket, as a platform team would.
-fn give_credentials(tenant: &Tenant, name: &str) -> Result<()> {
-    let secret = tests::kube::object(SYSTEM, "secret/codekeep-store")?;
-    tenant.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": secret["data"]}))
 }
 
 fn own_pods_took_a_push(tenant: &Tenant) -> Result<bool> {
@@ -96,13 +61,10 @@ fn mode(tenant: &Tenant) -> Result<Value> {
 #[test]
 #[ignore = "needs a cluster"]
 fn a_repository_turns_to_pods_of_its_own_and_back_while_a_client_pushes() -> Result<()> {
-    let tenant = Tenant::new("turn")?;
+    let tenant = ready("turn")?;
     give_credentials(&tenant, "store")?;
-    tenant.repository("hello", &json!({}))?;
-    tenant.prepare()?;
-    tenant.clone("hello")?;
     let (mut turned, mut back) = (false, 0);
-    let pushed = push_while(&tenant, "hello", |pushed| {
+    let pushed = tenant.push_until("hello", |pushed| {
         if pushed == 1 {
             tenant.apply(&repository("hello", &dedicated("store")))?;
         }
@@ -115,7 +77,7 @@ fn a_repository_turns_to_pods_of_its_own_and_back_while_a_client_pushes() -> Res
         ensure!(pushed < 300, "it did not turn");
         Ok(back >= 5)
     })?;
-    assert_all_is_there(&tenant, "hello", pushed)?;
+    tenant.has_all("hello", pushed)?;
     wait::until("its own pods are gone", Duration::from_secs(150), || {
         let left =
             tenant.kubectl(&["get", "deployment,networkpolicy,poddisruptionbudget", "--output", "name"])?.accepted()?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -16,6 +16,8 @@ use crate::{random, wait};
 
 /// Where Codekeep is installed.
 pub const SYSTEM: &str = "codekeep-system";
+/// What selects git servers.
+const GIT_SERVERS: &str = "app.kubernetes.io/component=git-server";
 /// How long something may take that happens within a second or two when the machine is idle.
 const SOON: Duration = Duration::from_mins(1);
 /// The folder of clones in a tenant's pod.
@@ -68,13 +70,24 @@ pub fn reason(namespace: &str, name: &str, kind: &str, reason: &str) -> Result<V
     found.with_context(|| format!("the condition is {last}"))
 }
 
-/// A part of the local cluster is stopped, started, cut off; an error where there is no such cluster.
+/// The folder of the local cluster; an error where there is none.
+pub fn local_cluster() -> Result<PathBuf> {
+    std::env::var_os("CODEKEEP_TEST_CLUSTER").map(PathBuf::from).context("CODEKEEP_TEST_CLUSTER names no local cluster")
+}
+
+/// A part of the local cluster is stopped, started, cut off.
 pub fn component(verb: &str, name: &str) -> Result<()> {
-    let state = std::env::var("CODEKEEP_TEST_CLUSTER").context("CODEKEEP_TEST_CLUSTER names no local cluster")?;
     let script = crate::binary::workspace().join("tests/cluster/component.sh");
-    let done = Command::new(script).args([&state, verb, name]).output()?;
+    let done = Command::new(script).arg(local_cluster()?).args([verb, name]).output()?;
     ensure!(done.status.success(), "{verb} {name}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
+}
+
+/// A line of the local cluster's `cluster.env`.
+pub fn local_value(name: &str) -> Result<String> {
+    let text = std::fs::read_to_string(local_cluster()?.join("cluster.env"))?;
+    let found = text.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| *key == name);
+    found.map(|(_, value)| value.to_owned()).with_context(|| format!("cluster.env has no {name}"))
 }
 
 /// A namespace of its own, with a pod that has git, a ServiceAccount `builder` and a policy that lets it do everything.
@@ -86,13 +99,27 @@ pub struct Tenant {
 impl Tenant {
     /// A tenant who has just moved in.
     pub fn new(name: &str) -> Result<Self> {
-        let tenant = Self { namespace: format!("{name}-{:06x}", random::Sequence::fresh().0.word() & 0xff_ffff) };
+        Self::on_node(name, None)
+    }
+
+    /// A tenant whose client runs on a certain node.
+    pub fn on_node(name: &str, node: Option<&str>) -> Result<Self> {
+        Self::moves_in(format!("{name}-{:06x}", random::Sequence::fresh().0.word() & 0xff_ffff), node)
+    }
+
+    /// A tenant in a namespace of this name.
+    pub fn moves_in(namespace: String, node: Option<&str>) -> Result<Self> {
+        let tenant = Self { namespace };
         kubectl(&["create", "namespace", &tenant.namespace])?.accepted()?;
         kubectl(&["label", "namespace", &tenant.namespace, "pod-security.kubernetes.io/enforce=restricted"])?
             .accepted()?;
         tenant.kubectl(&["create", "serviceaccount", "builder"])?.accepted()?;
         tenant.apply(&tenant.policy("builders", "ServiceAccount", "builder"))?;
-        tenant.apply(&client_pod(&image()?))?;
+        let mut pod = client_pod(&image()?);
+        if let Some(node) = node {
+            pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+        }
+        tenant.apply(&pod)?;
         Ok(tenant)
     }
 
@@ -158,14 +185,17 @@ impl Tenant {
         self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=90s"])?.accepted()?;
         let authority =
             self.kubectl(&["get", "configmap", "codekeep-ca", "--output", r"jsonpath={.data.ca\.crt}"])?.accepted()?;
-        self.kubectl_with(&["exec", "--stdin", "client", "--", "sh", "-c", "cat > /work/ca.crt"], &authority)?
-            .accepted()?;
-        Ok(())
+        self.sh_with("cat > /work/ca.crt", &authority)?.accepted().map(drop)
     }
 
     /// Runs a shell script in the pod, where `git` trusts the servers.
     pub fn sh(&self, script: &str) -> Result<Answer> {
         self.kubectl(&["exec", "client", "--", "sh", "-c", script])
+    }
+
+    /// The same with a text on the script's standard input.
+    pub fn sh_with(&self, script: &str, input: &str) -> Result<Answer> {
+        self.kubectl_with(&["exec", "--stdin", "client", "--", "sh", "-c", script], input)
     }
 
     /// Runs `git` in a folder below the pod's folder for clones.
@@ -186,11 +216,46 @@ impl Tenant {
         ))
     }
 
+    /// Pushes until `stop` is true, which gets the number of pushes so far and gives that; each push is tried once more if it fails.
+    pub fn push_until(&self, name: &str, mut stop: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+        let mut pushed = 0;
+        while !stop(pushed)? {
+            pushed += 1;
+            if self.push(name, &format!("file{pushed}"))?.accepted().is_err() {
+                self.git(name, &["push", "--quiet", "origin", "HEAD"])?.accepted()?;
+            }
+        }
+        Ok(pushed)
+    }
+
+    /// Clones anew and finds as many files as [`Self::push_until`] has pushed, in a repository without a fault.
+    pub fn has_all(&self, name: &str, pushed: usize) -> Result<()> {
+        let url = self.url(name)?;
+        self.sh(&format!("rm -rf {WORK}/check && git clone --quiet {url} {WORK}/check"))?.accepted()?;
+        let files = self.sh(&format!("ls {WORK}/check | grep -c file"))?.accepted()?;
+        ensure!(files.trim() == pushed.to_string(), "{} of {pushed} pushes are there", files.trim());
+        self.git("check", &["fsck", "--strict"])?.accepted().map(drop)
+    }
+
     /// The commit that a branch has on the server.
     pub fn tip(&self, name: &str) -> Result<String> {
         let listed = self.git("", &["ls-remote", &self.url(name)?, "refs/heads/main"])?.accepted()?;
         Ok(listed.split_whitespace().next().unwrap_or_default().to_owned())
     }
+}
+
+/// A tenant with a Repository `hello` and a clone of it, ready to push.
+pub fn ready(name: &str) -> Result<Tenant> {
+    ready_on_node(name, None)
+}
+
+/// The same with a client on a certain node.
+pub fn ready_on_node(name: &str, node: Option<&str>) -> Result<Tenant> {
+    let tenant = Tenant::on_node(name, node)?;
+    tenant.repository("hello", &json!({}))?;
+    tenant.prepare()?;
+    tenant.clone("hello")?;
+    Ok(tenant)
 }
 
 impl Drop for Tenant {
@@ -207,6 +272,19 @@ impl Drop for Tenant {
 #[must_use]
 pub fn repository(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "codekeep.dev/v1alpha1", "kind": "Repository", "metadata": {"name": name}, "spec": spec})
+}
+
+/// The spec of a Repository with pods of its own, which use the pool's bucket with credentials of the namespace.
+#[must_use]
+pub fn dedicated(credentials: &str) -> Value {
+    json!({"serving": {"mode": "Dedicated", "dedicated": {"replicas": 1, "cacheSize": "1Gi",
+        "storage": {"credentialsSecretRef": {"name": credentials}}}}})
+}
+
+/// Gives the tenant credentials for the bucket, as a platform team would.
+pub fn give_credentials(tenant: &Tenant, name: &str) -> Result<()> {
+    let secret = object(SYSTEM, "secret/codekeep-store")?;
+    tenant.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": secret["data"]}))
 }
 
 fn client_pod(image: &str) -> Value {
@@ -250,7 +328,7 @@ fn dump(namespace: &str) {
         &["--namespace", namespace, "get", "repositories", "--output", "yaml"],
         &["--namespace", SYSTEM, "get", "pods", "--output", "wide"],
         &["--namespace", SYSTEM, "logs", "deployment/codekeep-controller", "--tail", "50"],
-        &["--namespace", SYSTEM, "logs", "--selector", "app.kubernetes.io/component=git-server", "--tail", "30"],
+        &["--namespace", SYSTEM, "logs", "--selector", GIT_SERVERS, "--tail", "30"],
     ] {
         let Ok(answer) = kubectl(arguments) else { continue };
         let _closed = writeln!(std::io::stderr(), "--- {}\n{}{}", answer.command, answer.stdout, answer.stderr);
@@ -263,14 +341,42 @@ pub fn pool_is_ready() -> Result<()> {
     kubectl(&arguments)?.accepted().map(drop)
 }
 
-/// The pods of the pool.
-pub fn pool_pods() -> Result<Vec<String>> {
-    let selector = "app.kubernetes.io/component=git-server";
-    let arguments = ["--namespace", SYSTEM, "get", "pods", "--selector", selector, "--output", "name"];
+/// How many Repositories of the tenant are ready.
+pub fn count_ready(tenant: &Tenant) -> Result<usize> {
+    let path = r#"jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}"#;
+    let states = tenant.kubectl(&["get", "repositories", "--output", path])?.accepted()?;
+    Ok(states.split_whitespace().filter(|status| *status == "True").count())
+}
+
+/// How often the API server has been asked to write what Codekeep writes, by anybody; Leases, which leaders renew, are not among it.
+pub fn writes() -> Result<u64> {
+    let metrics = kubectl(&["get", "--raw", "/metrics"])?.accepted()?;
+    let ours = |line: &&str| {
+        let is_ours =
+            [r#"group="codekeep.dev""#, r#"resource="services""#, r#"resource="configmaps""#, r#"resource="events""#]
+                .iter()
+                .any(|label| line.contains(label));
+        let reads = [r#"verb="GET""#, r#"verb="LIST""#, r#"verb="WATCH""#];
+        is_ours && !reads.iter().any(|label| line.contains(label))
+    };
+    let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")).filter(ours);
+    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+    Ok(counts.sum::<f64>() as u64)
+}
+
+/// Lets kubelets look after the git servers of a namespace now: mounted Secrets follow a change within a minute or two otherwise.
+pub fn hurry_volumes(namespace: &str) -> Result<()> {
+    let look = format!("codekeep.dev/test-look={}", random::Sequence::fresh().1);
+    let arguments = ["annotate", "--overwrite", "pods", "--selector", GIT_SERVERS, &look];
+    kubectl(&[&["--namespace", namespace], &arguments[..]].concat())?.accepted().map(drop)
+}
+
+/// The git servers of a namespace: those of the pool, or a tenant's own.
+pub fn git_servers(namespace: &str) -> Result<Vec<String>> {
+    let arguments = ["--namespace", namespace, "get", "pods", "--selector", GIT_SERVERS, "--output", "name"];
     let names = kubectl(&arguments)?.accepted()?;
     let pods: Vec<String> = names.lines().map(str::to_owned).collect();
-    if pods.is_empty() {
-        bail!("the pool has no pods");
-    }
+    ensure!(!pods.is_empty(), "there are no git servers in {namespace}");
     Ok(pods)
 }

@@ -21,6 +21,8 @@ pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "co
 /// The label with the name of the Repository that an object is for.
 pub(crate) const REPOSITORY_LABEL: &str = "codekeep.dev/repository";
 
+/// Where the bucket's keys are mounted.
+const STORE_CREDENTIALS: &str = "/etc/codekeep/store";
 /// Time for the removal of a stopping pod from every node's Service table, in seconds.
 const DRAIN_SECONDS: u32 = 5;
 /// Room beside the cache on the local disk, in MiB: packs that are being received, and maintenance.
@@ -227,6 +229,7 @@ impl Workload<'_> {
             container["resources"] = self.resources.clone();
         }
         if let Some(secret) = &self.store_secret {
+            // The kubelet names a Secret that is missing here, and not for a volume. The volume shows keys that are exchanged.
             container["envFrom"] = json!([{"secretRef": {"name": secret}}]);
         }
         container
@@ -250,6 +253,9 @@ impl Workload<'_> {
         env.set("CODEKEEP_LOG_FORMAT", &pool.log_format);
         env.set("CODEKEEP_LOG_LEVEL", &pool.log_level);
         env.set("TMPDIR", "/cache");
+        if self.store_secret.is_some() {
+            env.set("CODEKEEP_STORE_CREDENTIALS", STORE_CREDENTIALS);
+        }
         if self.tls_secret.is_some() {
             env.set("CODEKEEP_TLS_CERT", "/etc/codekeep/tls/tls.crt");
             env.set("CODEKEEP_TLS_KEY", "/etc/codekeep/tls/tls.key");
@@ -297,6 +303,9 @@ impl Workload<'_> {
             json!({"name": "state", "mountPath": "/run/codekeep"}),
             json!({"name": "ca", "mountPath": "/etc/codekeep/ca", "readOnly": true}),
         ];
+        if self.store_secret.is_some() {
+            mounts.push(json!({"name": "store", "mountPath": STORE_CREDENTIALS, "readOnly": true}));
+        }
         if self.tls_secret.is_some() {
             mounts.push(json!({"name": "tls", "mountPath": "/etc/codekeep/tls", "readOnly": true}));
         }
@@ -322,6 +331,11 @@ impl Workload<'_> {
                 volumes.push(json!({"name": "token", "projected": {"sources": [
                     {"serviceAccountToken": {"audience": crds::GROUP, "expirationSeconds": 3600, "path": "token"}}]}}));
             }
+        }
+        if let Some(secret) = &self.store_secret {
+            volumes.push(
+                json!({"name": "store", "secret": {"secretName": secret, "defaultMode": 0o440, "optional": true}}),
+            );
         }
         if let Some(secret) = &self.tls_secret {
             volumes.push(json!({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}));

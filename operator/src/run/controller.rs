@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use controllers::PoolConfig;
 use controllers::controller::{self, ControllerConfig};
 use model::clock::SystemClock;
-use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -23,7 +22,7 @@ pub(crate) async fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     impatient.default_retry = false;
     let lease_client = kube::Client::try_from(impatient).context("failed to make a client of the API server")?;
 
-    let registry = Registry::new();
+    let registry = admin::registry()?;
     let (stop, admin) = (CancellationToken::new(), Admin::new(registry.clone(), Box::new(Vec::new)));
     let listener = tokio::net::TcpListener::from_std(super::bind(args.metrics_listen)?)?;
     let admin_stop = CancellationToken::new();

@@ -22,7 +22,7 @@ use source::{Facts, InCluster, Source};
 
 /// Serves until SIGTERM or SIGINT, then lets requests under way end within the grace period.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let registry = Registry::new();
+    let registry = admin::registry()?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let source = Source::open(&args, &tasks, &stop).await?;
     let (listener, admin) = (super::bind(args.listen)?, Admin::new(registry.clone(), source.problems()));

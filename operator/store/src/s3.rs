@@ -3,6 +3,7 @@
 //! The commit is one attempt, always: a retry below us could meet its own success. Everything else is idempotent and retried by
 //! the SDK. Time-outs and the number of connections are ours.
 
+mod credentials;
 mod failure;
 mod transfer;
 
@@ -46,12 +47,17 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// A client for the bucket; credentials come from the standard chain when the first request needs them.
+    /// A client for the bucket; when the first request needs them, credentials come from a folder that has them (see
+    /// [`crate::connect`]), or else from the standard chain.
     ///
     /// # Errors
     /// When the certificate authority cannot be read.
-    pub async fn open(url: &S3Url, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()), url, metrics).await
+    pub async fn open(url: &S3Url, credentials: Option<&Path>, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        if let Some(folder) = credentials {
+            loader = loader.credentials_provider(credentials::provider(folder).await);
+        }
+        Self::load(loader, url, metrics).await
     }
 
     /// As [`Self::open`], with this access key and secret: a test cannot set its own environment.

@@ -17,6 +17,11 @@ use clap::Subcommand;
 use self::image::Image;
 use self::install::Cluster;
 use crate::command::{program, say, workspace};
+use crate::suites;
+use crate::summary::Outcome;
+
+/// The cluster of `cargo xtask test`.
+const SUITE: u8 = 9;
 
 /// Which cluster: several may run side by side.
 #[derive(Debug, clap::Args)]
@@ -55,6 +60,16 @@ pub(crate) enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Run the operator's suite on a cluster that runs
+    Test(Number),
+    /// Measure what users of a cluster wait for, on one that runs with `--nodes 2 --release` (`--help` lists options)
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[command(flatten)]
+        number: Number,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run a command inside node 1, where the names of Services resolve
     Exec {
         #[command(flatten)]
@@ -78,6 +93,8 @@ pub(crate) fn run(task: Task) -> Result<bool> {
             let cluster = Cluster::load(number.id)?;
             cluster.install(&Image::build(release)?)?;
         }
+        Task::Test(Number { id }) => return Ok(suites::operator(&environment(id)?)?.failed == 0),
+        Task::Bench { number, arguments } => return suites::cluster_bench(&arguments, &environment(number.id)?),
         Task::Exec { number, command } => exec(number.id, &command)?,
     }
     Ok(true)
@@ -85,6 +102,16 @@ pub(crate) fn run(task: Task) -> Result<bool> {
 
 fn up(id: u8, nodes: u8, release: bool, no_chart: bool) -> Result<()> {
     let began = Instant::now();
+    let cluster = start(id, nodes, release, no_chart)?;
+    say(format!(
+        "{} after {} s",
+        if no_chart { "The cluster runs" } else { "Codekeep runs" },
+        began.elapsed().as_secs()
+    ));
+    print_what_next(&cluster, id, no_chart)
+}
+
+fn start(id: u8, nodes: u8, release: bool, no_chart: bool) -> Result<Cluster> {
     let state = state(id);
     ensure!(
         !state.exists(),
@@ -100,12 +127,33 @@ fn up(id: u8, nodes: u8, release: bool, no_chart: bool) -> Result<()> {
         Some(image) => cluster.install(&image)?,
         None => cluster.prepare()?,
     }
-    say(format!(
-        "{} after {} s",
-        if no_chart { "The cluster runs" } else { "Codekeep runs" },
-        began.elapsed().as_secs()
-    ));
-    print_what_next(&cluster, id, no_chart)
+    Ok(cluster)
+}
+
+/// Starts a cluster for the suite alone, and takes it down whatever comes of it; after a failure its logs stay.
+pub(crate) fn suite() -> Result<Outcome> {
+    let folder = state(SUITE);
+    let (folder, number) = (folder.to_string_lossy(), SUITE.to_string());
+    // What a run that was broken off has left.
+    script("down.sh", &[&folder, "--id", &number])?;
+    let outcome = start(SUITE, 2, true, false).and_then(|_| suites::operator(&environment(SUITE)?));
+    let is_good = outcome.as_ref().is_ok_and(|outcome| outcome.failed == 0);
+    let mut arguments = vec![&*folder, "--id", &number];
+    if !is_good {
+        arguments.push("--keep-logs");
+    }
+    script("down.sh", &arguments)?;
+    outcome
+}
+
+/// What tests and benchmarks need to know of a cluster.
+fn environment(id: u8) -> Result<Vec<(&'static str, String)>> {
+    let cluster = Cluster::load(id)?;
+    Ok(vec![
+        ("KUBECONFIG", cluster.value("KUBECONFIG")?.to_owned()),
+        ("CODEKEEP_CLUSTER_TOOLS", cluster.value("CLUSTER_TOOLS")?.to_owned()),
+        ("CODEKEEP_TEST_CLUSTER", state(id).display().to_string()),
+    ])
 }
 
 fn print_what_next(cluster: &Cluster, id: u8, no_chart: bool) -> Result<()> {

@@ -37,11 +37,11 @@ pub(crate) fn build_release() -> Result<Outcome> {
 }
 
 /// Runs tests by nextest, which ends those that hang, and counts.
-fn tests(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Outcome> {
+fn tests(name: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<Outcome> {
     let mut all = vec!["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "fail", "--color", "never"];
     all.extend(arguments);
     let mut command: Command = cargo(&all);
-    command.env("NEXTEST_HIDE_PROGRESS_BAR", "1").envs(environment.iter().copied());
+    command.env("NEXTEST_HIDE_PROGRESS_BAR", "1").envs(environment.iter().map(|(name, value)| (name, value)));
     let done = run(name, command)?;
     let counted = count(&done.output);
     if !done.ok {
@@ -80,7 +80,7 @@ pub(crate) fn unit() -> Result<Outcome> {
 
 /// The same, with more cases for properties that leave their number open.
 pub(crate) fn unit_full() -> Result<Outcome> {
-    tests("unit", &["--workspace", "--exclude", "tests"], &[("PROPTEST_CASES", "2000")])
+    tests("unit", &["--workspace", "--exclude", "tests"], &[("PROPTEST_CASES", "2000".to_owned())])
 }
 
 pub(crate) fn doc_tests() -> Result<Outcome> {
@@ -91,7 +91,7 @@ fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
     let binary = target().join(profile).join("codekeep").display().to_string();
     let ignored = if full { "all" } else { "default" };
-    tests(name, &["--package", "tests", "--test", name, "--run-ignored", ignored], &[("CODEKEEP_BINARY", &binary)])
+    tests(name, &["--package", "tests", "--test", name, "--run-ignored", ignored], &[("CODEKEEP_BINARY", binary)])
 }
 
 pub(crate) fn conformance_quick() -> Result<Outcome> {
@@ -112,6 +112,19 @@ pub(crate) fn end_to_end_quick() -> Result<Outcome> {
 
 pub(crate) fn end_to_end_full() -> Result<Outcome> {
     suite("e2e", true)
+}
+
+/// The operator's suite, on the cluster of this environment.
+pub(crate) fn operator(environment: &[(&'static str, String)]) -> Result<Outcome> {
+    tests("operator", &["--package", "tests", "--test", "operator", "--run-ignored", "all"], environment)
+}
+
+/// Measures the cluster of this environment.
+pub(crate) fn cluster_bench(arguments: &[String], environment: &[(&'static str, String)]) -> Result<bool> {
+    let bin = ["run", "--quiet", "--locked", "--package", "tests", "--bin", "cluster-bench", "--"];
+    let mut command = cargo(&bin);
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    Ok(command.status()?.success())
 }
 
 pub(crate) fn demo_file() -> Result<Outcome> {

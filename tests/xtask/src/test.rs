@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::command::say;
 use crate::summary::{self, Outcome, Row};
-use crate::{checks, suites, tools};
+use crate::{checks, cluster, suites, tools};
 
 /// How much is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,7 +31,7 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 14] = [
+const FULL: [Step; 15] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
@@ -44,6 +44,7 @@ const FULL: [Step; 14] = [
     ("conformance", suites::conformance_full),
     ("storage, on SeaweedFS", suites::storage),
     ("end to end", suites::end_to_end_full),
+    ("operator, on Kubernetes", cluster::suite),
     ("demo on file:", suites::demo_file),
     ("demo on SeaweedFS", suites::demo_seaweedfs),
 ];

@@ -1,0 +1,216 @@
+//! The measures, by a client on the machine outside of the cluster, which resolves the cluster's names.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tests::Git;
+use tests::kube::{
+    SYSTEM, Tenant, count_ready, dedicated, git_servers, give_credentials, kubectl, kubectl_with, local_cluster,
+    pool_is_ready, repository, writes,
+};
+use tests::report::{megabytes, say};
+use tests::wait;
+
+/// A client with a clone to push from.
+pub(crate) struct Client {
+    tenant: Tenant,
+    git: Git,
+    folder: PathBuf,
+    token: String,
+}
+
+/// How long something took, several times.
+pub(crate) struct Times(Vec<Duration>);
+
+impl Times {
+    /// Prints a row of the table.
+    pub(crate) fn row(mut self, what: &str, goal: &str) {
+        self.0.sort();
+        let last = self.0.len().saturating_sub(1);
+        let at = |percent: usize| self.0.get((last * percent).div_ceil(100)).copied().unwrap_or_default().as_millis();
+        say(format!("| {what}, {} times | {} ms | {} ms | {} ms | {goal} |", self.0.len(), at(50), at(99), at(100)));
+    }
+}
+
+impl Client {
+    pub(crate) fn new(tenant: Tenant) -> Result<Self> {
+        let git = Git::new()?;
+        let folder = git.init("clone")?;
+        git.commit(&folder, "file", "first")?;
+        tenant.repository("hello", &json!({}))?;
+        let token = tenant.kubectl(&["create", "token", "builder", "--duration=4h"])?.accepted()?;
+        let authority = tenant
+            .kubectl(&["get", "configmap", "codekeep-ca", "--output", r"jsonpath={.data.ca\.crt}"])?
+            .accepted()?;
+        std::fs::write(git.path("ca.crt"), authority)?;
+        let client = Self { tenant, git, folder, token: token.trim().to_owned() };
+        client.push_until_accepted("hello")?;
+        Ok(client)
+    }
+
+    /// A command on this machine that resolves the cluster's names and trusts its servers.
+    fn command(&self, program: &str) -> Result<Command> {
+        let mut command = Command::new(tests::binary::workspace().join("tests/cluster/exec.sh"));
+        command.arg(local_cluster()?).args(["host", program]).current_dir(&self.folder).stdin(Stdio::null());
+        command.env("GIT_SSL_CAINFO", self.git.path("ca.crt")).env("GIT_TERMINAL_PROMPT", "0");
+        Ok(command)
+    }
+
+    fn url(&self, name: &str) -> String {
+        let (namespace, token) = (&self.tenant.namespace, &self.token);
+        format!("https://builder:{token}@{name}.{namespace}.svc.cluster.local/{namespace}/{name}")
+    }
+
+    /// Pushes until it is accepted, for a minute at most.
+    fn push_until_accepted(&self, name: &str) -> Result<Duration> {
+        let began = Instant::now();
+        wait::until("a push to be accepted", Duration::from_mins(1), || {
+            let pushed =
+                self.command("git")?.args(["push", "--quiet", &self.url(name), "HEAD:refs/heads/main"]).output()?;
+            Ok(pushed.status.success().then_some(()))
+        })?;
+        Ok(began.elapsed())
+    }
+
+    pub(crate) fn apply_and_push(&self, times: usize) -> Result<(Times, Times)> {
+        let (mut applied, mut pushed) = (Vec::new(), Vec::new());
+        for number in 0..times {
+            let (name, began) = (format!("new{number}"), Instant::now());
+            self.tenant.apply(&repository(&name, &json!({})))?;
+            applied.push(began.elapsed());
+            self.push_until_accepted(&name)?;
+            pushed.push(began.elapsed());
+        }
+        Ok((Times(applied), Times(pushed)))
+    }
+
+    pub(crate) fn dedicated(&self, times: usize) -> Result<Times> {
+        give_credentials(&self.tenant, "store")?;
+        let mut all = Vec::new();
+        for number in 0..times {
+            let (name, began) = (format!("own{number}"), Instant::now());
+            self.tenant.apply(&repository(&name, &dedicated("store")))?;
+            wait::until("pods of its own", Duration::from_mins(2), || {
+                let status = self.tenant.object(&format!("repository/{name}"))?["status"].clone();
+                let ready = tests::kube::condition(&json!({"status": status}), "Ready");
+                Ok((status["servingMode"] == "Dedicated" && ready["status"] == "True").then_some(()))
+            })?;
+            all.push(began.elapsed());
+            self.tenant.kubectl(&["delete", "repository", &name])?.accepted()?;
+        }
+        Ok(Times(all))
+    }
+
+    pub(crate) fn push_again(&self, times: usize) -> Result<Times> {
+        (0..times).map(|turn| self.push_next(&format!("quiet{turn}"))).collect::<Result<_>>().map(Times)
+    }
+
+    fn push_next(&self, content: &str) -> Result<Duration> {
+        self.git.commit(&self.folder, "file", content)?;
+        self.push_until_accepted("hello")
+    }
+
+    pub(crate) fn kill(&self, times: usize) -> Result<Times> {
+        let mut all = Vec::new();
+        for turn in 0..times {
+            pool_is_ready()?;
+            let pod = git_servers(SYSTEM)?.swap_remove(0);
+            let arguments = ["--namespace", SYSTEM, "delete", &pod, "--grace-period=0", "--force", "--wait=false"];
+            kubectl(&arguments)?.accepted()?;
+            all.push(self.push_next(&format!("killed{turn}"))?);
+        }
+        pool_is_ready()?;
+        Ok(Times(all))
+    }
+
+    pub(crate) fn many(&self, count: usize) -> Result<()> {
+        let old = count_ready(&self.tenant)?;
+        let items: Vec<_> = (0..count).map(|number| repository(&format!("repo{number}"), &json!({}))).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+        let began = Instant::now();
+        kubectl_with(&["--namespace", &self.tenant.namespace, "create", "--filename", "-"], &list)?.accepted()?;
+        let created = began.elapsed();
+        wait::until("all to be ready", Duration::from_mins(5), || {
+            Ok((count_ready(&self.tenant)? >= old + count).then_some(()))
+        })?;
+        say(format!("\n{count} Repositories: created in {created:.1?}, all ready after {:.1?}", began.elapsed()));
+        let before = self.settled()?;
+        let (reads, minute) = (requests()?, Instant::now());
+        std::thread::sleep(Duration::from_mins(1));
+        let rate = (requests()? - reads) as f64 / minute.elapsed().as_secs_f64();
+        say(format!(
+            "idle for a minute: {} writes; {rate:.1} requests/s to the API server by everybody",
+            writes()? - before
+        ));
+        say(format!(
+            "controller, resident: {}",
+            megabytes(self.resident("controller", "deployment/codekeep-controller")?)
+        ));
+        let pods = git_servers(SYSTEM)?;
+        let each =
+            pods.iter().map(|pod| Ok(megabytes(self.resident("git server", pod)?))).collect::<Result<Vec<_>>>()?;
+        say(format!("git servers, resident: {}", each.join(", ")));
+        self.load(count)
+    }
+
+    /// Waits until nothing was written for half a minute; gives the count.
+    fn settled(&self) -> Result<u64> {
+        let mut before = writes()?;
+        wait::until("quiet", Duration::from_mins(5), || {
+            std::thread::sleep(Duration::from_secs(30));
+            let now = writes()?;
+            let quiet = now == before;
+            before = now;
+            Ok(quiet.then_some(now))
+        })
+    }
+
+    /// Resident memory of a pod, by its own metrics.
+    fn resident(&self, what: &str, pod: &str) -> Result<u64> {
+        let script = "exec 3<>/dev/tcp/127.0.0.1/9090; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3";
+        let text = kubectl(&["--namespace", SYSTEM, "exec", pod, "--", "bash", "-c", script])?.accepted()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        Ok(line.with_context(|| format!("the {what} does not tell its memory"))?.parse::<f64>()? as u64)
+    }
+
+    /// Advertisements of all Repositories, several times, by curl over kept connections.
+    fn load(&self, count: usize) -> Result<()> {
+        const ROUNDS: usize = 10;
+        let namespace = &self.tenant.namespace;
+        let url = format!(
+            "https://codekeep-git.{SYSTEM}.svc.cluster.local/{namespace}/repo[0-{}]/info/refs?service=git-upload-pack&round=[1-{ROUNDS}]",
+            count - 1
+        );
+        let mut curl = self.command("curl")?;
+        curl.args(["--silent", "--parallel", "--parallel-max", "32", "--user", &format!("builder:{}", self.token)]);
+        curl.arg("--cacert").arg(self.git.path("ca.crt"));
+        curl.args([
+            "--header",
+            "Git-Protocol: version=2",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}\n",
+            &url,
+        ]);
+        let began = Instant::now();
+        let codes = String::from_utf8(curl.output()?.stdout)?;
+        let (all, good) = (codes.lines().count(), codes.lines().filter(|code| *code == "200").count());
+        ensure!(all == count * ROUNDS && good == all, "{good} of {all} requests were answered");
+        say(format!(
+            "advertisements over all of them, 32 at a time: {:.0} requests/s",
+            all as f64 / began.elapsed().as_secs_f64()
+        ));
+        Ok(())
+    }
+}
+
+/// How many requests the API server has had.
+fn requests() -> Result<u64> {
+    let metrics = kubectl(&["get", "--raw", "/metrics"])?.accepted()?;
+    let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64)
+}

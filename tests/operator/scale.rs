@@ -1,0 +1,39 @@
+//! Many Repositories in the pool: all get ready, all are served, and when nothing changes nothing is written.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use tests::kube::{Tenant, count_ready, kubectl_with, repository, writes};
+use tests::wait;
+
+const MANY: usize = 500;
+
+#[test]
+#[ignore = "needs a cluster"]
+fn five_hundred_repositories_are_served_and_idle_ones_cost_no_write() -> Result<()> {
+    let tenant = Tenant::new("many")?;
+    let items: Vec<_> = (0..MANY).map(|number| repository(&format!("repo{number}"), &json!({}))).collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    kubectl_with(&["--namespace", &tenant.namespace, "create", "--filename", "-"], &list.to_string())?.accepted()?;
+    wait::until("all to be ready", Duration::from_mins(3), || {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok((count_ready(&tenant)? == MANY).then_some(()))
+    })?;
+    tenant.prepare()?;
+    for name in ["repo0", "repo250", "repo499"] {
+        tenant.clone(name)?;
+        tenant.push(name, "one")?.accepted()?;
+    }
+    // Status follows a push by some seconds; then there is nothing more to say.
+    let mut before = writes()?;
+    wait::until("a quiet half minute", Duration::from_mins(4), || {
+        std::thread::sleep(Duration::from_secs(30));
+        let now = writes()?;
+        let quiet = now == before;
+        before = now;
+        Ok(quiet.then_some(()))
+    })?;
+    ensure!(count_ready(&tenant)? == MANY, "they are still ready");
+    Ok(())
+}
