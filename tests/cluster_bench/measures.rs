@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tests::Git;
 use tests::kube::{
-    SYSTEM, Tenant, count_ready, dedicated, git_servers, give_credentials, kubectl, kubectl_with, local_cluster,
-    pool_is_ready, repository, writes,
+    SYSTEM, Tenant, controllers, count_ready, dedicated, git_servers, give_credentials, kubectl, kubectl_with,
+    local_cluster, metric, pool_is_ready, repository, writes,
 };
 use tests::report::{megabytes, say};
 use tests::wait;
@@ -146,13 +146,10 @@ impl Client {
             writes()? - before
         ));
         say(format!(
-            "controller, resident: {}",
-            megabytes(self.resident("controller", "deployment/codekeep-controller")?)
+            "resident: controller {}; git servers {}",
+            resident(controllers()?)?,
+            resident(git_servers(SYSTEM)?)?
         ));
-        let pods = git_servers(SYSTEM)?;
-        let each =
-            pods.iter().map(|pod| Ok(megabytes(self.resident("git server", pod)?))).collect::<Result<Vec<_>>>()?;
-        say(format!("git servers, resident: {}", each.join(", ")));
         self.load(count)
     }
 
@@ -166,14 +163,6 @@ impl Client {
             before = now;
             Ok(quiet.then_some(now))
         })
-    }
-
-    /// Resident memory of a pod, by its own metrics.
-    fn resident(&self, what: &str, pod: &str) -> Result<u64> {
-        let script = "exec 3<>/dev/tcp/127.0.0.1/9090; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3";
-        let text = kubectl(&["--namespace", SYSTEM, "exec", pod, "--", "bash", "-c", script])?.accepted()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-        Ok(line.with_context(|| format!("the {what} does not tell its memory"))?.parse::<f64>()? as u64)
     }
 
     /// Advertisements of all Repositories, several times, by curl over kept connections.
@@ -213,4 +202,10 @@ fn requests() -> Result<u64> {
     let metrics = kubectl(&["get", "--raw", "/metrics"])?.accepted()?;
     let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
     Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64)
+}
+
+/// Resident memory of each pod, by their own metrics.
+fn resident(pods: Vec<String>) -> Result<String> {
+    let each = pods.iter().map(|pod| Ok(megabytes(metric(pod, "process_resident_memory_bytes")? as u64)));
+    Ok(each.collect::<Result<Vec<_>>>()?.join(", "))
 }

@@ -152,5 +152,6 @@ fn requests_are_counted_by_what_became_of_them() -> Result<()> {
     })?;
     assert!(count("fetch", "ok")? > 0.5 && count("advertise-fetch", "unauthenticated")? > 0.5);
     assert!(bed.server.metric("codekeep_git_requests_in_flight", "")? < 0.5);
+    assert!(bed.server.metric("process_resident_memory_bytes", "")? > 1e6, "the process's own are among them");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use tests::kube::{Tenant, count_ready, kubectl_with, repository, writes};
+use tests::kube::{Tenant, controllers, count_ready, kubectl_with, metric, repository, writes};
 use tests::wait;
 
 const MANY: usize = 500;
@@ -35,5 +35,7 @@ fn five_hundred_repositories_are_served_and_idle_ones_cost_no_write() -> Result<
         Ok(quiet.then_some(()))
     })?;
     ensure!(count_ready(&tenant)? == MANY, "they are still ready");
+    let counted = metric(&controllers()?[0], r#"codekeep_controller_resources{kind="Repository",ready="True"}"#)?;
+    ensure!(counted >= 500.0, "the controller counts {counted}");
     Ok(())
 }

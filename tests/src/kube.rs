@@ -372,11 +372,29 @@ pub fn hurry_volumes(namespace: &str) -> Result<()> {
     kubectl(&[&["--namespace", namespace], &arguments[..]].concat())?.accepted().map(drop)
 }
 
+/// A metric without labels, or with exactly these, of one of Codekeep's own pods, such as `git_servers` names them.
+pub fn metric(pod: &str, name: &str) -> Result<f64> {
+    let pod = pod.trim_start_matches("pod/");
+    let text = kubectl(&["get", "--raw", &format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:9090/proxy/metrics")])?
+        .accepted()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("{pod} has no metric {name}"))?.parse()?)
+}
+
+/// The pods of the controller, of which one leads.
+pub fn controllers() -> Result<Vec<String>> {
+    pods(SYSTEM, "app.kubernetes.io/component=controller")
+}
+
 /// The git servers of a namespace: those of the pool, or a tenant's own.
 pub fn git_servers(namespace: &str) -> Result<Vec<String>> {
-    let arguments = ["--namespace", namespace, "get", "pods", "--selector", GIT_SERVERS, "--output", "name"];
+    pods(namespace, GIT_SERVERS)
+}
+
+fn pods(namespace: &str, selector: &str) -> Result<Vec<String>> {
+    let arguments = ["--namespace", namespace, "get", "pods", "--selector", selector, "--output", "name"];
     let names = kubectl(&arguments)?.accepted()?;
     let pods: Vec<String> = names.lines().map(str::to_owned).collect();
-    ensure!(!pods.is_empty(), "there are no git servers in {namespace}");
+    ensure!(!pods.is_empty(), "there are no pods with {selector} in {namespace}");
     Ok(pods)
 }

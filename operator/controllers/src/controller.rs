@@ -21,7 +21,7 @@ use kube::api::{Api, DynamicObject};
 use kube_lease_manager::LeaseManagerBuilder;
 use kube_runtime::controller::{Action, Config, Controller as Runtime};
 use kube_runtime::events::{Recorder, Reporter};
-use kube_runtime::reflector::ObjectRef;
+use kube_runtime::reflector::{ObjectRef, Store};
 use kube_runtime::watcher;
 use model::clock::Clock;
 use prometheus::Registry;
@@ -51,6 +51,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 const MAX_FAILURES: usize = 10_000;
 /// How often the git servers are asked what was pushed.
 const PUSHES_EVERY: Duration = Duration::from_secs(5);
+/// How often resources are counted for the metrics.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// How a controller is set up.
 pub struct ControllerConfig {
@@ -223,7 +225,6 @@ impl Triggers {
                 Ok(()) = views.changed() => {
                     let view = views.borrow_and_update().clone();
                     self.differences(&before, &view);
-                    count(&view, &context.metrics);
                     before = view;
                 }
                 () = self.pool_changed.notified() => self.all(&before),
@@ -342,6 +343,7 @@ fn reconcile_kind(
     let everywhere = [String::new()];
     let namespaces = if namespaces.is_empty() { &everywhere } else { namespaces };
     let failures = Arc::new(Failures::default());
+    let mut stores = Vec::new();
     let runs: Vec<_> = namespaces
         .iter()
         .map(|namespace| {
@@ -353,7 +355,9 @@ fn reconcile_kind(
             };
             let config = watcher::Config::default();
             let (failed, forgiven) = (Arc::clone(&failures), Arc::clone(&failures));
-            Runtime::new_with(api, config, resource)
+            let runtime = Runtime::new_with(api, config, resource);
+            stores.push(runtime.store());
+            runtime
                 .with_config(Config::default().concurrency(concurrency))
                 .reconcile_on(triggers.of_kind(kind))
                 .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -378,7 +382,8 @@ fn reconcile_kind(
                 .for_each(|_| async {})
         })
         .collect();
-    async move { drop(futures::future::join_all(runs).await) }
+    let counts = count(kind, stores, context.metrics.clone(), stop.clone());
+    async move { drop(futures::future::join(counts, futures::future::join_all(runs)).await) }
 }
 
 async fn measured(kind: Kind, object: &DynamicObject, context: &Context) -> Result<Action, ReconcileError> {
@@ -404,16 +409,23 @@ async fn measured(kind: Kind, object: &DynamicObject, context: &Context) -> Resu
     outcome
 }
 
-fn count(view: &View, metrics: &ControllerMetrics) {
-    for kind in Kind::ALL {
-        let of_kind = view.resources.iter().filter(|(key, _)| key.kind == kind.name());
-        let (good, bad): (Vec<_>, Vec<_>) =
-            of_kind.partition(|(_, observed)| observed.in_effect == Some(observed.generation));
-        for (state, count) in [("in-effect", good.len()), ("refused", bad.len())] {
-            let gauge = metrics.resources.with_label_values(&[kind.name(), state]);
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+/// Counts the resources of a kind by their condition Ready until `stop`.
+async fn count(kind: Kind, stores: Vec<Store<DynamicObject>>, metrics: ControllerMetrics, stop: CancellationToken) {
+    let mut look = tokio::time::interval(COUNT_EVERY);
+    while stop.run_until_cancelled(look.tick()).await.is_some() {
+        let resources: Vec<_> = stores.iter().flat_map(Store::state).collect();
+        for wanted in ["True", "False", "Unknown"] {
+            let count = resources.iter().filter(|resource| ready(resource) == wanted).count();
+            metrics.resources.with_label_values(&[kind.name(), wanted]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
+}
+
+/// The status of the condition Ready.
+fn ready(object: &DynamicObject) -> &str {
+    let conditions = object.data["status"]["conditions"].as_array();
+    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    ready.and_then(|ready| ready["status"].as_str()).unwrap_or("Unknown")
 }
 
 /// Failures in a row by resource, for the wait that doubles.

@@ -116,7 +116,9 @@ pub(crate) fn end_to_end_full() -> Result<Outcome> {
 
 /// The operator's suite, on the cluster of this environment.
 pub(crate) fn operator(environment: &[(&'static str, String)]) -> Result<Outcome> {
-    tests("operator", &["--package", "tests", "--test", "operator", "--run-ignored", "all"], environment)
+    // Most of the time they wait for the cluster.
+    let arguments = ["--package", "tests", "--test", "operator", "--run-ignored", "all", "--test-threads", "4"];
+    tests("operator", &arguments, environment)
 }
 
 /// Measures the cluster of this environment.

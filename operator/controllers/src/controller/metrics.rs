@@ -30,8 +30,8 @@ impl ControllerMetrics {
             )?,
             leader: IntGauge::new("codekeep_controller_leader", "1 while this controller holds the Lease.")?,
             resources: IntGaugeVec::new(
-                Opts::new("codekeep_controller_resources", "Resources by kind and whether they are in effect."),
-                &["kind", "state"],
+                Opts::new("codekeep_controller_resources", "Resources by kind and status of their condition Ready."),
+                &["kind", "ready"],
             )?,
         };
         registry.register(Box::new(metrics.reconciles.clone()))?;
