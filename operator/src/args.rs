@@ -71,7 +71,7 @@ pub(crate) struct StoreArgs {
     #[arg(long, env = "CODEKEEP_CACHE_SIZE", value_name = "SIZE", default_value = "10Gi", value_parser = model::quantity::parse_bytes)]
     pub(crate) cache_size: u64,
     /// Folder with files `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if need be, `AWS_SESSION_TOKEN`, as a mounted Secret
-    /// has them; they come before the standard AWS chain, and new keys take effect within a minute
+    /// has them; they come before the standard AWS chain, and new keys take effect within half a minute
     #[arg(long, env = "CODEKEEP_STORE_CREDENTIALS", value_name = "DIR")]
     pub(crate) store_credentials: Option<PathBuf>,
 }

@@ -115,6 +115,8 @@ impl Tenant {
             .accepted()?;
         tenant.kubectl(&["create", "serviceaccount", "builder"])?.accepted()?;
         tenant.apply(&tenant.policy("builders", "ServiceAccount", "builder"))?;
+        // Made by the cluster, a moment later; pods need it.
+        tenant.kubectl(&["wait", "--for=create", "serviceaccount/default", "--timeout=60s"])?.accepted()?;
         let mut pod = client_pod(&image()?);
         if let Some(node) = node {
             pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});

@@ -10,7 +10,7 @@ use crate::s3::S3Store;
 use crate::url::StoreUrl;
 
 /// Opens the store of a URL. `credentials` is a folder with the files `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, which are read
-/// again each minute; what it has not comes from the standard chain.
+/// again each half minute; what it has not comes from the standard chain.
 ///
 /// # Errors
 /// When the folder or the certificate authority cannot be used; a bucket is first spoken to by [`crate::probe::prove`].

@@ -9,7 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 
 /// How long keys are used before the files are read again.
-const FRESH: Duration = Duration::from_mins(1);
+const FRESH: Duration = Duration::from_secs(30);
 
 /// The keys of a folder that has them, and of the standard chain otherwise.
 pub(super) async fn provider(folder: &Path) -> CredentialsProviderChain {
