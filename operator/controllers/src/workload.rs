@@ -169,9 +169,10 @@ impl Workload<'_> {
     fn pod(&self) -> Value {
         let is_pool = matches!(self.kind, WorkloadKind::Pool { .. });
         let pool = self.pool;
+        // Pods of one rollout among themselves: counted with those they replace, all could come to be on one node.
         let spread = |key: &str| {
             json!({"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": self.component_labels()}})
+                "labelSelector": {"matchLabels": self.component_labels()}, "matchLabelKeys": ["pod-template-hash"]})
         };
         let mut pod = json!({
             "serviceAccountName": if is_pool { &pool.service_account_name } else { &self.name },
