@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tests::Git;
 use tests::kube::{
-    SYSTEM, Tenant, controllers, count_ready, dedicated, git_servers, give_credentials, kubectl, kubectl_with,
-    local_cluster, metric, pool_is_ready, repository, writes,
+    SYSTEM, Tenant, api_requests, controllers, count_ready, dedicated, git_servers, give_credentials, kubectl,
+    kubectl_with, local_cluster, metric, pool_is_ready, repository, writes,
 };
-use tests::report::{megabytes, say};
+use tests::report::say;
 use tests::wait;
 
 /// A client with a clone to push from.
@@ -137,32 +137,18 @@ impl Client {
             Ok((count_ready(&self.tenant)? >= old + count).then_some(()))
         })?;
         say(format!("\n{count} Repositories: created in {created:.1?}, all ready after {:.1?}", began.elapsed()));
-        let before = self.settled()?;
-        let (reads, minute) = (requests()?, Instant::now());
+        let before = settled()?;
+        let (asked, minute) = (api_requests(|_| true)?, Instant::now());
         std::thread::sleep(Duration::from_mins(1));
-        let rate = (requests()? - reads) as f64 / minute.elapsed().as_secs_f64();
-        say(format!(
-            "idle for a minute: {} writes; {rate:.1} requests/s to the API server by everybody",
-            writes()? - before
-        ));
+        let rate = rate(api_requests(|_| true)? - asked, minute.elapsed());
+        let written = writes()? - before;
+        say(format!("idle for a minute: {written} writes; {rate} requests/s to the API server by the whole cluster"));
         say(format!(
             "resident: controller {}; git servers {}",
-            resident(controllers()?)?,
-            resident(git_servers(SYSTEM)?)?
+            resident(&controllers()?)?,
+            resident(&git_servers(SYSTEM)?)?
         ));
         self.load(count)
-    }
-
-    /// Waits until nothing was written for half a minute; gives the count.
-    fn settled(&self) -> Result<u64> {
-        let mut before = writes()?;
-        wait::until("quiet", Duration::from_mins(5), || {
-            std::thread::sleep(Duration::from_secs(30));
-            let now = writes()?;
-            let quiet = now == before;
-            before = now;
-            Ok(quiet.then_some(now))
-        })
     }
 
     /// Advertisements of all Repositories, several times, by curl over kept connections.
@@ -189,23 +175,31 @@ impl Client {
         let codes = String::from_utf8(curl.output()?.stdout)?;
         let (all, good) = (codes.lines().count(), codes.lines().filter(|code| *code == "200").count());
         ensure!(all == count * ROUNDS && good == all, "{good} of {all} requests were answered");
-        say(format!(
-            "advertisements over all of them, 32 at a time: {:.0} requests/s",
-            all as f64 / began.elapsed().as_secs_f64()
-        ));
+        let rate = rate(u64::try_from(all)?, began.elapsed());
+        say(format!("advertisements over all of them, 32 at a time: {rate} requests/s"));
         Ok(())
     }
 }
 
-/// How many requests the API server has had.
-fn requests() -> Result<u64> {
-    let metrics = kubectl(&["get", "--raw", "/metrics"])?.accepted()?;
-    let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64)
+/// How many a second.
+fn rate(count: u64, time: Duration) -> String {
+    format!("{:.1}", f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / time.as_secs_f64())
 }
 
 /// Resident memory of each pod, by their own metrics.
-fn resident(pods: Vec<String>) -> Result<String> {
-    let each = pods.iter().map(|pod| Ok(megabytes(metric(pod, "process_resident_memory_bytes")? as u64)));
+fn resident(pods: &[String]) -> Result<String> {
+    let each = pods.iter().map(|pod| Ok(format!("{:.0} MB", metric(pod, "process_resident_memory_bytes")? / 1e6)));
     Ok(each.collect::<Result<Vec<_>>>()?.join(", "))
+}
+
+/// Waits until nothing was written for half a minute; gives the count.
+fn settled() -> Result<u64> {
+    let mut before = writes()?;
+    wait::until("quiet", Duration::from_mins(5), || {
+        std::thread::sleep(Duration::from_secs(30));
+        let now = writes()?;
+        let quiet = now == before;
+        before = now;
+        Ok(quiet.then_some(now))
+    })
 }

@@ -352,16 +352,18 @@ pub fn count_ready(tenant: &Tenant) -> Result<usize> {
 
 /// How often the API server has been asked to write what Codekeep writes, by anybody; Leases, which leaders renew, are not among it.
 pub fn writes() -> Result<u64> {
+    let ours =
+        [r#"group="codekeep.dev""#, r#"resource="services""#, r#"resource="configmaps""#, r#"resource="events""#];
+    let reads = [r#"verb="GET""#, r#"verb="LIST""#, r#"verb="WATCH""#];
+    api_requests(|line| {
+        ours.iter().any(|label| line.contains(label)) && !reads.iter().any(|label| line.contains(label))
+    })
+}
+
+/// How many requests the API server has had whose labels pass.
+pub fn api_requests(passes: impl Fn(&str) -> bool) -> Result<u64> {
     let metrics = kubectl(&["get", "--raw", "/metrics"])?.accepted()?;
-    let ours = |line: &&str| {
-        let is_ours =
-            [r#"group="codekeep.dev""#, r#"resource="services""#, r#"resource="configmaps""#, r#"resource="events""#]
-                .iter()
-                .any(|label| line.contains(label));
-        let reads = [r#"verb="GET""#, r#"verb="LIST""#, r#"verb="WATCH""#];
-        is_ours && !reads.iter().any(|label| line.contains(label))
-    };
-    let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")).filter(ours);
+    let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && passes(line));
     let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
     Ok(counts.sum::<f64>() as u64)
