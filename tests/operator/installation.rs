@@ -125,9 +125,12 @@ fn only_the_watched_namespaces_are_served() -> Result<()> {
     helm(&["upgrade", "codekeep", &chart(), "--values", "-", "--set", &only], &values)?;
     let outcome = (|| {
         installed()?;
+        // The controller replaces the pool a moment after itself.
+        wait::until("the other not to be served", Duration::from_mins(2), || {
+            Ok(other.git("", &["ls-remote", &other.url("hello")?])?.refused().ok())
+        })?;
         watched.push("hello", "file1")?.accepted()?;
         reconcile(&watched, "watched")?;
-        ensure!(other.push("hello", "file1")?.refused()?.contains("not found"), "the other is served");
         let who = format!("--as=system:serviceaccount:{SYSTEM}:codekeep-controller");
         for (tenant, may) in [(&watched, true), (&other, false)] {
             let answer = tenant.kubectl(&["auth", "can-i", "--quiet", &who, "patch", "services"])?;
@@ -138,7 +141,12 @@ fn only_the_watched_namespaces_are_served() -> Result<()> {
     helm(&["upgrade", "codekeep", &chart(), "--values", "-"], &values)?;
     installed()?;
     outcome?;
-    other.git("hello", &["push", "--quiet", "origin", "HEAD"])?.accepted().map(drop)
+    wait::until("the other to be served again", Duration::from_mins(2), || {
+        Ok(other.git("", &["ls-remote", &other.url("hello")?])?.accepted().ok())
+    })?;
+    // Whatever pod answers: none of those before is left.
+    pool_is_ready()?;
+    other.push("hello", "file1")?.accepted().map(drop)
 }
 
 #[test]
