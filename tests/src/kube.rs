@@ -83,6 +83,13 @@ pub fn component(verb: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command with a text on its standard input inside a node of the local cluster.
+pub fn on_node(node: u8, command: &[&str], input: &str) -> Result<Answer> {
+    let script = crate::binary::workspace().join("tests/cluster/exec.sh").display().to_string();
+    let (state, node) = (local_cluster()?.display().to_string(), node.to_string());
+    run(&script, &[&[state.as_str(), &node], command].concat(), input)
+}
+
 /// A line of the local cluster's `cluster.env`.
 pub fn local_value(name: &str) -> Result<String> {
     let text = std::fs::read_to_string(local_cluster()?.join("cluster.env"))?;
