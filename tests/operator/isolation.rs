@@ -1,4 +1,4 @@
-//! NetworkPolicies, which no network of a local cluster enforces, turned into rules of each node's packet filter: what Codekeep
+//! Network policies, which no network of a local cluster enforces, turned into rules of each node's packet filter: what Codekeep
 //! needs passes, and what nobody else needs does not.
 
 use std::collections::BTreeSet;
@@ -46,31 +46,50 @@ fn number(port: &Value, pod: &Value) -> Result<u64> {
     named.and_then(|named| named["containerPort"].as_u64()).with_context(|| format!("the pod has no port {port}"))
 }
 
+/// One direction of a policy, and how a packet filter names the addresses of a packet that goes there.
+struct Direction {
+    kind: &'static str,
+    peers: &'static str,
+    own: &'static str,
+    other: &'static str,
+}
+
+const DIRECTIONS: [Direction; 2] = [
+    Direction { kind: "Ingress", peers: "from", own: "daddr", other: "saddr" },
+    Direction { kind: "Egress", peers: "to", own: "saddr", other: "daddr" },
+];
+
 /// The rules of one policy for the pods that it selects; of what a policy can say, that which ours say.
 fn rules(policy: &Value, pods: &Pods) -> Result<String> {
     let mut all = String::new();
-    let (namespace, spec) = (&policy["metadata"]["namespace"], &policy["spec"]);
-    for pod in pods.select(Some(namespace), &spec["podSelector"]) {
-        for (kind, peers, own, other) in [("Ingress", "from", "daddr", "saddr"), ("Egress", "to", "saddr", "daddr")] {
-            if !spec["policyTypes"].as_array().is_some_and(|kinds| kinds.iter().any(|found| found == kind)) {
-                continue;
+    let spec = &policy["spec"];
+    for pod in pods.select(Some(&policy["metadata"]["namespace"]), &spec["podSelector"]) {
+        let kinds = spec["policyTypes"].as_array().context("a policy without types")?;
+        for direction in DIRECTIONS.iter().filter(|direction| kinds.iter().any(|kind| kind == direction.kind)) {
+            for rule in spec[direction.kind.to_lowercase()].as_array().into_iter().flatten() {
+                all += &accepted(rule, direction, pod, pods)?;
             }
-            for rule in spec[kind.to_lowercase()].as_array().into_iter().flatten() {
-                let allowed = rule[peers].as_array().map(|peers| {
-                    let pods = peers.iter().flat_map(|peer| {
-                        assert_eq!(peer["namespaceSelector"], json!({}), "a peer of all namespaces");
-                        pods.select(None, &peer["podSelector"])
-                    });
-                    pods.map(address).collect::<Vec<_>>().join(", ")
-                });
-                let peer = allowed.map_or(String::new(), |peers| format!("ip {other} {{ {peers} }} "));
-                for port in rule["ports"].as_array().into_iter().flatten() {
-                    let protocol = port["protocol"].as_str().unwrap_or("TCP").to_lowercase();
-                    writeln!(all, "ip {own} {} {peer}{protocol} dport {} accept", address(pod), number(port, pod)?)?;
-                }
-            }
-            writeln!(all, "ip {own} {} drop", address(pod))?;
+            writeln!(all, "ip {} {} drop", direction.own, address(pod))?;
         }
+    }
+    Ok(all)
+}
+
+fn accepted(rule: &Value, direction: &Direction, pod: &Value, pods: &Pods) -> Result<String> {
+    let mut all = String::new();
+    let mut peer = String::new();
+    if let Some(peers) = rule[direction.peers].as_array() {
+        ensure!(
+            peers.iter().all(|peer| peer["namespaceSelector"] == json!({})),
+            "a peer that is not of all namespaces"
+        );
+        let selected = peers.iter().flat_map(|peer| pods.select(None, &peer["podSelector"]));
+        peer = format!("ip {} {{ {} }} ", direction.other, selected.map(address).collect::<Vec<_>>().join(", "));
+    }
+    for port in rule["ports"].as_array().into_iter().flatten() {
+        let protocol = port["protocol"].as_str().unwrap_or("TCP").to_lowercase();
+        let (own, address) = (direction.own, address(pod));
+        writeln!(all, "ip {own} {address} {peer}{protocol} dport {} accept", number(port, pod)?)?;
     }
     Ok(all)
 }

@@ -48,7 +48,7 @@ pub struct S3Store {
 
 impl S3Store {
     /// A client for the bucket; when the first request needs them, credentials come from a folder that has them (see
-    /// [`crate::connect`]), or else from the standard chain.
+    /// [`crate::connect()`]), or else from the standard chain.
     ///
     /// # Errors
     /// When the certificate authority cannot be read.

@@ -99,8 +99,8 @@ fn pods_of_a_tenant_have_no_api_token_and_not_the_authoritys_key() {
     let pod = check(&workload);
     is_restricted(&pod);
     assert_eq!(pod.automount_service_account_token, Some(false));
-    let secrets: Vec<_> = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()).collect();
-    assert!(secrets.iter().all(|secret| secret.secret_name.as_deref() == Some("own-tls")));
+    let secrets = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
+    assert_eq!(secrets.collect::<Vec<_>>(), ["own-store", "own-tls"]);
     let text = json!(pod).to_string();
     assert!(!text.contains("codekeep-store"), "the pool's credentials stay in its namespace");
     let sources =
