@@ -9,7 +9,7 @@ use serde_json::json;
 use tests::Git;
 use tests::kube::{
     SYSTEM, Tenant, api_requests, controllers, count_ready, dedicated, git_servers, give_credentials, kubectl,
-    kubectl_with, local_cluster, metric, pool_is_ready, repository, writes,
+    local_cluster, metric, pool_is_ready, quiet, repository, writes,
 };
 use tests::report::say;
 use tests::wait;
@@ -135,16 +135,14 @@ impl Client {
 
     pub(crate) fn many(&self, count: usize) -> Result<()> {
         let old = count_ready(&self.tenant)?;
-        let items: Vec<_> = (0..count).map(|number| repository(&format!("repo{number}"), &json!({}))).collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
         let began = Instant::now();
-        kubectl_with(&["--namespace", &self.tenant.namespace, "create", "--filename", "-"], &list)?.accepted()?;
+        self.tenant.create_many(count)?;
         let created = began.elapsed();
         wait::until("all to be ready", Duration::from_mins(5), || {
             Ok((count_ready(&self.tenant)? >= old + count).then_some(()))
         })?;
         say(format!("\n{count} Repositories: created in {created:.1?}, all ready after {:.1?}", began.elapsed()));
-        let before = settled()?;
+        let before = quiet()?;
         let (asked, minute) = (api_requests(|_| true)?, Instant::now());
         std::thread::sleep(Duration::from_mins(1));
         let rate = rate(api_requests(|_| true)? - asked, minute.elapsed());
@@ -197,16 +195,4 @@ fn rate(count: u64, time: Duration) -> String {
 fn resident(pods: &[String]) -> Result<String> {
     let each = pods.iter().map(|pod| Ok(format!("{:.0} MB", metric(pod, "process_resident_memory_bytes")? / 1e6)));
     Ok(each.collect::<Result<Vec<_>>>()?.join(", "))
-}
-
-/// Waits until nothing was written for half a minute; gives the count.
-fn settled() -> Result<u64> {
-    let mut before = writes()?;
-    wait::until("quiet", Duration::from_mins(5), || {
-        std::thread::sleep(Duration::from_secs(30));
-        let now = writes()?;
-        let quiet = now == before;
-        before = now;
-        Ok(quiet.then_some(now))
-    })
 }

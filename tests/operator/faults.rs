@@ -63,11 +63,11 @@ fn a_bucket_that_is_away_loses_nothing_and_is_named() -> Result<()> {
 fn without_an_api_server_clients_go_on() -> Result<()> {
     let tenant = ready("noapi")?;
     // A git server believes a token that it has seen for ten minutes then: each of them has seen it.
-    tenant.sh("cd /work/hello && for turn in $(seq 12); do git ls-remote -q origin || exit 1; done")?.accepted()?;
+    tenant.sh("cd /clones/hello && for turn in $(seq 12); do git ls-remote -q origin || exit 1; done")?.accepted()?;
     // A loop in the pod, since nobody can be sent there then.
-    tenant.sh("cd /work/hello && (for n in $(seq 1 60); do date > tick$n && git add . && git commit -qm tick$n && git push -q origin HEAD && echo ok || echo failed; sleep 0.5; done) > /work/ticks 2>&1 &")?.accepted()?;
+    tenant.sh("cd /clones/hello && (for n in $(seq 1 60); do date > tick$n && git add . && git commit -qm tick$n && git push -q origin HEAD && echo ok || echo failed; sleep 0.5; done) > /clones/ticks 2>&1 &")?.accepted()?;
     wait::until("the first push", Duration::from_secs(20), || {
-        Ok(tenant.sh("grep -c ok /work/ticks")?.accepted().ok())
+        Ok(tenant.sh("grep -c ok /clones/ticks")?.accepted().ok())
     })?;
     component("kill", "kube-apiserver")?;
     std::thread::sleep(Duration::from_secs(15));
@@ -76,7 +76,7 @@ fn without_an_api_server_clients_go_on() -> Result<()> {
         Ok(kubectl(&["get", "--raw", "/readyz"])?.accepted().ok())
     })?;
     let ticks = wait::until("the last push", Duration::from_secs(90), || {
-        let ticks = tenant.sh("cat /work/ticks").and_then(Answer::accepted).unwrap_or_default();
+        let ticks = tenant.sh("cat /clones/ticks").and_then(Answer::accepted).unwrap_or_default();
         Ok((ticks.lines().count() >= 60).then_some(ticks))
     })?;
     assert!(ticks.lines().all(|line| line == "ok"), "{ticks}");

@@ -195,7 +195,7 @@ fn put_authority(current: &Authority, next: Option<(&str, &str)>) -> Result<()> 
 fn all_are_signed_by(tenant: &Tenant, certificate: &str) -> Result<()> {
     let url = tenant.url("hello")?;
     let ask = format!(
-        "cat > /work/only.crt && for turn in $(seq 12); do GIT_SSL_CAINFO=/work/only.crt git ls-remote {url} || exit 1; done"
+        "cat > /clones/only.crt && for turn in $(seq 12); do GIT_SSL_CAINFO=/clones/only.crt git ls-remote {url} || exit 1; done"
     );
     hurry_volumes(SYSTEM)?;
     wait::until("all git servers to use the authority", Duration::from_mins(3), || {

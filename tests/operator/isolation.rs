@@ -139,10 +139,10 @@ fn what_codekeep_needs_passes_its_network_policies_and_nothing_else_does() -> Re
     wait::until("its own pods", Duration::from_mins(1), || {
         Ok((tenant.object("repository/own")?["status"]["servingMode"] == "Dedicated").then_some(()))
     })?;
-    enforce(&[SYSTEM, &tenant.namespace])?;
-    let outcome = under_the_rules(&tenant);
-    on_each_node(&["nft", "delete", "table", "ip", "policies"], "")?;
-    outcome
+    let outcome = enforce(&[SYSTEM, &tenant.namespace]).and_then(|()| under_the_rules(&tenant));
+    // Made first, so that a table that was never made is no error.
+    let removed = on_each_node(&["nft", "-f", "-"], "add table ip policies\ndelete table ip policies\n");
+    outcome.and(removed)
 }
 
 fn under_the_rules(tenant: &Tenant) -> Result<()> {

@@ -79,6 +79,13 @@ fn of_two_repositories_of_one_name_the_second_says_so_until_the_first_is_gone() 
     tenant.apply(&repository("second", &json!({"repositoryName": "same"})))?;
     let condition = tenant.reason("repository/second", "Ready", "NameConflict")?;
     assert!(condition["message"].as_str().is_some_and(|message| message.contains("first")), "{condition}");
+    // One event on what the user applied says so too, and it is not said again.
+    let reported = ["get", "events.events.k8s.io", "--field-selector", "reason=NameConflict", "--output", "name"];
+    let events = tests::wait::until("the event", std::time::Duration::from_secs(20), || {
+        let events = tenant.kubectl(&reported)?.accepted()?;
+        Ok((!events.is_empty()).then_some(events))
+    })?;
+    assert_eq!(events.lines().count(), 1, "{events}");
     tenant.kubectl(&["delete", "repository", "first"])?.accepted()?;
     tenant.reason("repository/second", "Ready", "Serving")?;
     Ok(())

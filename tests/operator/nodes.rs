@@ -83,7 +83,7 @@ fn a_node_that_is_cut_off_takes_nothing_with_it() -> Result<()> {
         // Connections to the lost pod hang until the cluster notices; then every push goes through at the first attempt.
         wait::until("the cluster to notice", Duration::from_mins(2), || Ok((!is_ready(GOES)?).then_some(())))?;
         wait::until("the first push", Duration::from_mins(1), || {
-            Ok(tenant.sh("cd /work/hello && touch file2 && git add . && (git commit -qm file2 || true) && timeout 10 git push -q origin HEAD")?.accepted().ok())
+            Ok(tenant.sh("cd /clones/hello && touch file2 && git add . && (git commit -qm file2 || true) && timeout 10 git push -q origin HEAD")?.accepted().ok())
         })?;
         (3..=8).try_for_each(|turn| tenant.push("hello", &format!("file{turn}"))?.accepted().map(drop))
     })();

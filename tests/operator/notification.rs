@@ -32,7 +32,7 @@ fn a_push_reaches_a_service_of_the_namespace_and_the_rule_shows_it() -> Result<(
     tenant.prepare()?;
     tenant
         .sh(&format!(
-            "cat > /work/receiver.pl <<'END'\n{RECEIVER}\nEND\nperl /work/receiver.pl > /work/received 2>&1 &"
+            "cat > /clones/receiver.pl <<'END'\n{RECEIVER}\nEND\nperl /clones/receiver.pl > /clones/received 2>&1 &"
         ))?
         .accepted()?;
     tenant.apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "ci"},
@@ -51,7 +51,7 @@ fn a_push_reaches_a_service_of_the_namespace_and_the_rule_shows_it() -> Result<(
     tenant.clone("hello")?;
     tenant.push("hello", "one")?.accepted()?;
     let received = wait::until("the event", Duration::from_secs(30), || {
-        let text = tenant.sh("cat /work/received")?.accepted()?;
+        let text = tenant.sh("cat /clones/received")?.accepted()?;
         Ok(text.contains("refs/heads/main").then_some(text))
     })?;
     assert!(received.starts_with("POST /hook ") && received.to_lowercase().contains("signature"), "{received}");

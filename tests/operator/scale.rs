@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
-use tests::kube::{Tenant, controllers, count_ready, kubectl_with, metric, repository, writes};
+use tests::kube::{Tenant, controllers, count_ready, metric, quiet};
 use tests::wait;
 
 const MANY: usize = 500;
@@ -13,9 +12,7 @@ const MANY: usize = 500;
 #[ignore = "needs a cluster"]
 fn five_hundred_repositories_are_served_and_idle_ones_cost_no_write() -> Result<()> {
     let tenant = Tenant::new("many")?;
-    let items: Vec<_> = (0..MANY).map(|number| repository(&format!("repo{number}"), &json!({}))).collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    kubectl_with(&["--namespace", &tenant.namespace, "create", "--filename", "-"], &list.to_string())?.accepted()?;
+    tenant.create_many(MANY)?;
     wait::until("all to be ready", Duration::from_mins(3), || {
         std::thread::sleep(Duration::from_secs(1));
         Ok((count_ready(&tenant)? == MANY).then_some(()))
@@ -26,14 +23,7 @@ fn five_hundred_repositories_are_served_and_idle_ones_cost_no_write() -> Result<
         tenant.push(name, "one")?.accepted()?;
     }
     // Status follows a push by some seconds; then there is nothing more to say.
-    let mut before = writes()?;
-    wait::until("a quiet half minute", Duration::from_mins(4), || {
-        std::thread::sleep(Duration::from_secs(30));
-        let now = writes()?;
-        let quiet = now == before;
-        before = now;
-        Ok(quiet.then_some(()))
-    })?;
+    quiet()?;
     ensure!(count_ready(&tenant)? == MANY, "they are still ready");
     let counted = metric(&controllers()?[0], r#"codekeep_controller_resources{kind="Repository",ready="True"}"#)?;
     ensure!(counted >= 500.0, "the controller counts {counted}");

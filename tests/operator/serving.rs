@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use jiff::{SignedDuration, Timestamp};
+use pki::Authority;
 use serde_json::{Value, json};
 use tests::kube::{
     SYSTEM, Tenant, dedicated, git_servers, give_credentials, kubectl, pool_is_ready, ready, repository,
@@ -35,9 +37,9 @@ fn the_pool_is_replaced_under_load_and_no_git_command_fails_twice() -> Result<()
     let mut clones = 0;
     let pushed = tenant.push_until("hello", |pushed| {
         clones += 1;
-        let clone = format!("git clone --quiet {} /work/clone{clones}", tenant.url("hello")?);
+        let clone = format!("git clone --quiet {} /clones/clone{clones}", tenant.url("hello")?);
         if tenant.sh(&clone)?.accepted().is_err() {
-            tenant.sh(&format!("rm -rf /work/clone{clones}; {clone}"))?.accepted()?;
+            tenant.sh(&format!("rm -rf /clones/clone{clones}; {clone}"))?.accepted()?;
         }
         let status =
             kubectl(&["--namespace", SYSTEM, "rollout", "status", "deployment/codekeep-git", "--watch=false"])?
@@ -125,4 +127,31 @@ fn a_bucket_that_does_not_answer_is_named_by_the_condition() -> Result<()> {
     })?;
     assert!(message.starts_with("0 of 1 pods are ready") && message.contains("the store 'default'"), "{message}");
     Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn pods_of_its_own_show_the_certificate_that_the_tenant_gave() -> Result<()> {
+    let tenant = ready("given")?;
+    give_credentials(&tenant, "store")?;
+    let (now, day) = (Timestamp::now(), SignedDuration::from_hours(24));
+    let authority = Authority::generate(now, day)?;
+    let host = format!("own.{}.svc.cluster.local", tenant.namespace);
+    let leaf = authority.issue(&[host], now, day)?;
+    tenant.apply(
+        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "given"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": leaf.certificate_pem, "tls.key": leaf.key_pem}}),
+    )?;
+    let mut spec = dedicated("store");
+    spec["serving"]["dedicated"]["tlsSecretRef"] = json!({"name": "given"});
+    tenant.repository("own", &spec)?;
+    let url = tenant.url("own")?;
+    let clone =
+        format!("cat > /clones/given.crt; rm -rf own; GIT_SSL_CAINFO=/clones/given.crt git clone --quiet {url} own");
+    wait::until("the tenant's certificate", Duration::from_mins(1), || {
+        Ok(tenant.sh_with(&clone, authority.certificate_pem())?.accepted().ok())
+    })?;
+    // The controller, which does not know that authority, finds it ready all the same.
+    ensure!(tenant.object("repository/own")?["status"]["servingMode"] == "Dedicated");
+    tenant.reason("repository/own", "ServingReady", "LsRefsAnswered").map(drop)
 }

@@ -21,7 +21,7 @@ const GIT_SERVERS: &str = "app.kubernetes.io/component=git-server";
 /// How long something may take that happens within a second or two when the machine is idle.
 const SOON: Duration = Duration::from_mins(1);
 /// The folder of clones in a tenant's pod.
-const WORK: &str = "/work";
+const WORK: &str = "/clones";
 
 /// Runs `kubectl`.
 pub fn kubectl(arguments: &[&str]) -> Result<Answer> {
@@ -157,6 +157,13 @@ impl Tenant {
         self.reason(&format!("repository/{name}"), "Ready", "Serving").map(drop)
     }
 
+    /// Creates Repositories `repo0`, `repo1`, … in one go.
+    pub fn create_many(&self, count: usize) -> Result<()> {
+        let items: Vec<_> = (0..count).map(|number| repository(&format!("repo{number}"), &json!({}))).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+        self.kubectl_with(&["create", "--filename", "-"], &list)?.accepted().map(drop)
+    }
+
     /// Waits for a reason, see [`reason`].
     pub fn reason(&self, name: &str, kind: &str, wanted: &str) -> Result<Value> {
         reason(&self.namespace, name, kind, wanted)
@@ -194,7 +201,7 @@ impl Tenant {
         self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=90s"])?.accepted()?;
         let authority =
             self.kubectl(&["get", "configmap", "codekeep-ca", "--output", r"jsonpath={.data.ca\.crt}"])?.accepted()?;
-        self.sh_with("cat > /work/ca.crt", &authority)?.accepted().map(drop)
+        self.sh_with("cat > /clones/ca.crt", &authority)?.accepted().map(drop)
     }
 
     /// Runs a shell script in the pod, where `git` trusts the servers.
@@ -269,10 +276,9 @@ pub fn ready_on_node(name: &str, node: Option<&str>) -> Result<Tenant> {
 
 impl Drop for Tenant {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Whoever reads the failure wants to look around.
-            dump(&self.namespace);
-        }
+        // Whoever reads a failure wants to look around; a test fails by an error of which nothing is known here, and the output of
+        // those that pass is not shown.
+        dump(&self.namespace);
         let _left = kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
     }
 }
@@ -299,7 +305,7 @@ pub fn give_credentials(tenant: &Tenant, name: &str) -> Result<()> {
 fn client_pod(image: &str) -> Value {
     let environment = [
         ("HOME", WORK),
-        ("GIT_SSL_CAINFO", "/work/ca.crt"),
+        ("GIT_SSL_CAINFO", "/clones/ca.crt"),
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_CONFIG_COUNT", "3"),
         ("GIT_CONFIG_KEY_0", "user.name"),
@@ -334,7 +340,7 @@ fn dump(namespace: &str) {
     for arguments in [
         &["--namespace", namespace, "get", "all,repositories,accesspolicies,notificationrules", "--output", "wide"][..],
         &["--namespace", namespace, "get", "events", "--sort-by", ".lastTimestamp"],
-        &["--namespace", namespace, "get", "repositories", "--output", "yaml"],
+        &["--namespace", namespace, "get", "repositories,accesspolicies,notificationrules", "--output", "yaml"],
         &["--namespace", SYSTEM, "get", "pods", "--output", "wide"],
         &["--namespace", SYSTEM, "logs", "deployment/codekeep-controller", "--tail", "50"],
         &["--namespace", SYSTEM, "logs", "--selector", GIT_SERVERS, "--tail", "30"],
@@ -355,6 +361,18 @@ pub fn count_ready(tenant: &Tenant) -> Result<usize> {
     let path = r#"jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}"#;
     let states = tenant.kubectl(&["get", "repositories", "--output", path])?.accepted()?;
     Ok(states.split_whitespace().filter(|status| *status == "True").count())
+}
+
+/// Waits until nothing was written for half a minute; gives the count of [`writes`].
+pub fn quiet() -> Result<u64> {
+    let mut before = writes()?;
+    wait::until("a quiet half minute", Duration::from_mins(4), || {
+        std::thread::sleep(Duration::from_secs(30));
+        let now = writes()?;
+        let is_quiet = now == before;
+        before = now;
+        Ok(is_quiet.then_some(now))
+    })
 }
 
 /// How often the API server has been asked to write what Codekeep writes, by anybody; Leases, which leaders renew, are not among it.

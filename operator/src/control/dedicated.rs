@@ -102,7 +102,12 @@ pub(super) async fn certificate(
     Json(question): Json<CertificateQuestion>,
 ) -> Result<Json<CertificateAnswer>, Refusal> {
     let namespace = namespace_of(&user, &question.repository, &control)?;
-    let names = ServiceName { service: question.repository, namespace }.forms(&control.cluster_domain);
+    // The names that such a server asks for: the Repository's, and that of its own Service.
+    let services = [workload_name(&question.repository), question.repository];
+    let names: Vec<String> = services
+        .into_iter()
+        .flat_map(|service| ServiceName { service, namespace: namespace.clone() }.forms(&control.cluster_domain))
+        .collect();
     let signed = sign(&control, &question.csr, &names).await;
     let certificate = signed.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("{error:#}")))?;
     Ok(Json(CertificateAnswer { certificate }))

@@ -11,7 +11,7 @@ use super::serving::{self, Served};
 use super::status::{self, Found};
 use crate::cluster::Observed;
 use crate::control::DeletionQuestion;
-use crate::controller::{Context, GitServerError, Kind, ReconcileError, about};
+use crate::controller::{Context, GitServerError, Kind, ReconcileError, Summary, about};
 use crate::problem::Severity;
 
 /// The finalizer of a Repository whose data goes with it.
@@ -96,7 +96,8 @@ async fn report(object: &DynamicObject, found: &Found<'_>, context: &Context) ->
         .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready")?["reason"].as_str());
     let changed = before != Some(summary.reason());
     context.write_status(Kind::Repository, object, &status).await?;
-    if changed && (summary.is_ready() || !found.is_new()) {
+    // "Not yet" is no news of one that was just made; what somebody has to change is.
+    if changed && !(found.is_new() && matches!(summary, Summary::Progressing { .. })) {
         context.tell(Kind::Repository, object, !summary.is_ready(), summary.reason(), summary.message()).await;
     }
     Ok(())

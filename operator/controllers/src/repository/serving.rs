@@ -52,8 +52,7 @@ pub(crate) async fn apply(
         context.children.apply(&child).await?;
     }
     let (ready, mut waiting_for) = readiness(&workload, context).await?;
-    let place =
-        address.and_then(|address| address.parse::<IpAddr>().ok()).map(|address| Place { host: host.clone(), address });
+    let place = own_place(&workload, address, context);
     let mut turn =
         object.data["status"]["servingMode"] == "Dedicated" || super::own_bucket(&repository.spec.serving).is_some();
     if let Some(place) = place.as_ref().filter(|_| ready && !turn) {
@@ -83,7 +82,6 @@ pub(crate) async fn place_of_data(
     context: &Context,
 ) -> Result<Place, ReconcileError> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let host = context.host(&name, &namespace);
     let repository: crds::Repository = serde_json::from_value(document.clone()).map_err(ReconcileError::Document)?;
     if super::own_bucket(&repository.spec.serving).is_none() {
         // By its own name: that of a Repository that is not served has no certificate any more.
@@ -92,8 +90,14 @@ pub(crate) async fn place_of_data(
     let owner = owner(Kind::Repository, object);
     let workload = dedicated(&repository, &namespace, &name, owner, context).ok_or(ReconcileError::NoPods)?;
     let address = context.children.apply(&workload.service()).await?;
-    let address = address.and_then(|address| address.parse().ok()).ok_or(ReconcileError::NoPods)?;
-    Ok(Place { host, address })
+    own_place(&workload, address, context).ok_or(ReconcileError::NoPods)
+}
+
+/// Pods of its own are asked by the name of their own Service: for the Repository's name they may show a certificate that the tenant
+/// gave, of an authority that nobody else knows.
+fn own_place(workload: &Workload<'_>, address: Option<String>, context: &Context) -> Option<Place> {
+    let address = address?.parse().ok()?;
+    Some(Place { host: context.host(&workload.service, workload.namespace), address })
 }
 
 /// Gives clients of a namespace the certificate that proves the servers.

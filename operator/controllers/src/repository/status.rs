@@ -16,8 +16,8 @@ pub(crate) struct Found<'a> {
     observed: &'a Observed,
     /// Number of policies of the namespace that are in effect and speak of the repository.
     policies: usize,
-    /// How often the repository was ready before.
-    was_ready: bool,
+    /// Whether the status said something before.
+    was_reported: bool,
     /// Why the resource is not in effect.
     pub(crate) refused: Option<(&'static str, String)>,
     pub(crate) served: Option<Served>,
@@ -31,7 +31,7 @@ impl<'a> Found<'a> {
         Self {
             observed,
             policies: policies(object, &namespace, view),
-            was_ready: object.data["status"]["conditions"].as_array().is_some_and(|all| !all.is_empty()),
+            was_reported: object.data["status"]["conditions"].as_array().is_some_and(|all| !all.is_empty()),
             refused: None,
             served: None,
             answered: None,
@@ -46,9 +46,9 @@ impl<'a> Found<'a> {
         !waits && (proven || is_suspended)
     }
 
-    /// Whether it was never reported on, so that "not yet" is no news.
+    /// Whether it was never reported on.
     pub(crate) fn is_new(&self) -> bool {
-        !self.was_ready
+        !self.was_reported
     }
 }
 

@@ -99,6 +99,11 @@ fn pods_of_a_tenant_have_no_api_token_and_not_the_authoritys_key() {
     let pod = check(&workload);
     is_restricted(&pod);
     assert_eq!(pod.automount_service_account_token, Some(false));
+    let spread = pod.topology_spread_constraints.iter().flatten();
+    assert!(
+        spread.clone().count() == 2
+            && spread.clone().all(|one| one.match_label_keys.as_deref() == Some(&["pod-template-hash".to_owned()]))
+    );
     let secrets = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
     assert_eq!(secrets.collect::<Vec<_>>(), ["own-store", "own-tls"]);
     let text = json!(pod).to_string();

@@ -198,11 +198,12 @@ fn follow_pool(
     let end = stop.clone();
     tasks.spawn(async move { following.follow(feeder, end).await });
     let (pairs, signed) = watch::channel(None);
-    let names = gateway::ServiceName {
-        service: args.repository.clone().unwrap_or_default(),
-        namespace: args.namespace.clone(),
-    };
-    tasks.spawn(keep_certificate(Arc::clone(&pool), names.forms(&args.cluster_domain), pairs, stop.clone()));
+    // The name that clients type, and that of its own Service, by which the controller asks.
+    let services = [args.repository.clone().unwrap_or_default(), args.service.clone()];
+    let names = services.into_iter().flat_map(|service| {
+        gateway::ServiceName { service, namespace: args.namespace.clone() }.forms(&args.cluster_domain)
+    });
+    tasks.spawn(keep_certificate(Arc::clone(&pool), names.collect(), pairs, stop.clone()));
     let asked = Asked::Pool(Arc::clone(&pool));
     InCluster { cluster, reviewer: Arc::new(PoolReviewer(pool)), asked, signed: Some(signed) }
 }

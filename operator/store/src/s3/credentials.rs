@@ -1,5 +1,6 @@
 //! Access keys in a folder, one file each, as a mounted Secret has them: read again, so that keys are exchanged without a restart.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -28,13 +29,16 @@ impl FolderCredentials {
         // Kubernetes exchanges this link, so that all files of one version are read.
         let version = tokio::fs::canonicalize(self.folder.join("..data")).await;
         let folder = version.as_deref().unwrap_or(&self.folder);
-        let read = async |name: &str| {
-            let text = tokio::fs::read_to_string(folder.join(name)).await;
-            text.map(|text| text.trim().to_owned())
+        let read = async |name: &str| match tokio::fs::read_to_string(folder.join(name)).await {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // Keys that cannot be read are not the same as none: others must not take their place unseen.
+            Err(error) => Err(CredentialsError::provider_error(error)),
         };
-        let key = read("AWS_ACCESS_KEY_ID").await.map_err(CredentialsError::not_loaded)?;
-        let secret = read("AWS_SECRET_ACCESS_KEY").await.map_err(CredentialsError::not_loaded)?;
-        let token = read("AWS_SESSION_TOKEN").await.ok();
+        let (Some(key), Some(secret)) = (read("AWS_ACCESS_KEY_ID").await?, read("AWS_SECRET_ACCESS_KEY").await?) else {
+            return Err(CredentialsError::not_loaded("the folder has no access key"));
+        };
+        let token = read("AWS_SESSION_TOKEN").await?;
         Ok(Credentials::new(key, secret, token, Some(SystemTime::now() + FRESH), "folder"))
     }
 }
@@ -71,6 +75,13 @@ mod tests {
             assert_eq!((read.secret_access_key(), read.session_token()), (format!("secret{version}").as_str(), token));
             assert!(read.expiry() > Some(SystemTime::now()));
         }
+        let key = folder.path().join("..2/AWS_ACCESS_KEY_ID");
+        std::fs::remove_file(&key)?;
+        std::fs::create_dir(&key)?;
+        assert!(
+            matches!(credentials.read().await, Err(CredentialsError::ProviderError(_))),
+            "not another's keys instead"
+        );
         Ok(())
     }
 }
