@@ -40,5 +40,7 @@ pub use repository::{
     ReceivedPack, Repository, StagedPack,
 };
 pub use s3::S3Store;
-pub use state::{DroppedTips, Lease, PackId, RefEdit, Refs, RetiredUpload, Snapshot, StoredPack, Upkeep, Upload};
+pub use state::{
+    DroppedTips, Lease, PackId, RefEdit, Refs, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
+};
 pub use url::{S3Url, StoreUrl, StoreUrlError};
