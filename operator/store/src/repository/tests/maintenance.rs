@@ -263,13 +263,13 @@ async fn a_scrub_finds_each_damaged_object_and_says_so_until_it_is_mended() {
         .into_iter()
         .filter(|key| key.contains("/packs/") || key.ends_with("/log/00000000000000000002"));
     for key in keys.collect::<Vec<_>>() {
-        bed.store.tamper(&key, |bytes| bytes[20] ^= 1);
+        bed.store.tamper(&key, |bytes| bytes[3] ^= 1);
         bed.clock.advance(31 * DAY);
         assert_eq!(bed.maintain().await.damaged, 1, "{key}");
         let scrub = repository.known().upkeep.scrub.clone().unwrap();
         let stem = key.split('.').next().unwrap();
         assert!(scrub.problems.iter().any(|problem| problem.contains(stem)), "{key}: {:?}", scrub.problems);
-        bed.store.tamper(&key, |bytes| bytes[20] ^= 1);
+        bed.store.tamper(&key, |bytes| bytes[3] ^= 1);
         bed.clock.advance(2 * DAY);
         assert_eq!(bed.maintain().await.damaged, 0, "{key}");
     }
