@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use model::clock::{Clock, Random};
 use model::{RepositoryId, RepositoryPath};
@@ -12,19 +13,20 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::cache::Cache;
-use crate::checkpoint;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError};
 use crate::pack_tools::PackTools;
-use crate::repository::{Hint, Reader, Repository, Shared};
+use crate::repository::{Latest, Repository, Shared, latest};
 use crate::state::Snapshot;
 
 /// Repositories that are kept open; beyond, those that nobody uses are closed.
 const MAX_OPEN: usize = 1_024;
 /// Objects listed at once.
 const PAGE: usize = 1_000;
+/// Ids that are learned at once.
+const LEARNING: usize = 16;
 /// Doubtful answers to a create of a catalog entry.
 const MAX_DOUBTS: u32 = 6;
 
@@ -111,8 +113,12 @@ impl Repositories {
             let body = serde_json::to_vec_pretty(&entry).map_err(|error| Error::Packs(error.to_string()))?;
             match self.shared.store.create(&keys::catalog_entry(path), Bytes::from(body)).await {
                 Ok(Create::Created) => {
-                    self.remember(path, &entry.repository_id);
-                    return Ok(entry.repository_id);
+                    let id = entry.repository_id;
+                    self.remember(path, &id);
+                    // Nobody has written to it before its name was there: there is nothing to read.
+                    let empty = Repository::new(id.clone(), Arc::clone(&self.shared), Latest::empty());
+                    drop(self.cell(&id).set(Arc::new(empty)));
+                    return Ok(id);
                 }
                 Ok(Create::Exists) => {}
                 Err(StoreError::Unknown { .. }) if doubts < MAX_DOUBTS => {
@@ -121,6 +127,20 @@ impl Repositories {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Learns the ids of repositories ahead of the first request for them, as far as the store has these. What goes wrong is left
+    /// to that request.
+    pub async fn learn(&self, paths: Vec<RepositoryPath>) {
+        stream::iter(paths).for_each_concurrent(LEARNING, async |path| drop(self.find(&path).await)).await;
+    }
+
+    /// Forgets the ids of repositories that are not wanted any more: one that comes back may be another one.
+    pub fn forget(&self, paths: &[RepositoryPath]) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            ids.remove(path);
         }
     }
 
@@ -149,9 +169,44 @@ impl Repositories {
     /// # Errors
     /// When its log cannot be read.
     pub async fn open(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
-        let cell = self.cell(id);
-        let opened = cell.get_or_try_init(|| self.read(id)).await?;
-        Ok(Arc::clone(opened))
+        self.cell(id).get_or_try_init(|| self.read(id)).await.cloned()
+    }
+
+    /// Opens a repository and tells its state as the log has it now: everything acknowledged before the call is in it.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub async fn open_fresh(&self, id: &RepositoryId) -> Result<(Arc<Repository>, Arc<Snapshot>), Error> {
+        let (mut known, cell) = (None, self.cell(id));
+        let opened = cell.get_or_try_init(|| async {
+            let repository = self.read(id).await?;
+            // Just read, so there is no need to ask again; who waits for another one's reading has to.
+            known = Some(repository.known());
+            Ok::<_, Error>(repository)
+        });
+        let repository = Arc::clone(opened.await?);
+        let snapshot = match known {
+            Some(known) => known,
+            None => repository.snapshot().await?,
+        };
+        Ok((repository, snapshot))
+    }
+
+    /// The repository of this name, if it is open here.
+    #[must_use]
+    pub fn opened(&self, path: &RepositoryPath) -> Option<Arc<Repository>> {
+        let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path)?.clone();
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.get().cloned()
+    }
+
+    async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
+        let latest = latest(&self.shared, id).await?;
+        let hint_is_poor = latest.hint_is_poor;
+        let repository = Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), latest));
+        if hint_is_poor {
+            repository.keep_checkpoints();
+        }
+        Ok(repository)
     }
 
     fn cell(&self, id: &RepositoryId) -> Open {
@@ -161,61 +216,6 @@ impl Repositories {
             open.retain(|_, cell| cell.get().is_none_or(|repository| Arc::strong_count(repository) > 1));
         }
         Arc::clone(open.entry(id.clone()).or_default())
-    }
-
-    /// Reads hint, checkpoint and the log behind it.
-    async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
-        let store = &*self.shared.store;
-        let hint: Option<Hint> = store.get(&keys::hint(id)).await?.and_then(|body| serde_json::from_slice(&body).ok());
-        let start = match hint {
-            Some(hint) if hint.checkpoint > 0 => self.read_checkpoint(id, hint.checkpoint).await?,
-            Some(_) => None,
-            None => self.newest_checkpoint(id).await?,
-        };
-        let start = start.unwrap_or_default();
-        let checkpoint = start.generation;
-        let behind = hint.map_or(0, |hint| hint.generation.saturating_sub(checkpoint));
-        let mut snapshot = start;
-        let mut reader = Reader::expecting(store, id, behind);
-        while let Some((generation, read)) = reader.next_after(snapshot.generation).await? {
-            snapshot = snapshot
-                .after(&read.entry, read.digest)
-                .map_err(|error| Error::fold(keys::log_entry(id, generation), &error))?;
-        }
-        Ok(Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), snapshot, checkpoint)))
-    }
-
-    /// A checkpoint, if it is there and whole.
-    async fn read_checkpoint(&self, id: &RepositoryId, generation: u64) -> Result<Option<Snapshot>, Error> {
-        let key = keys::checkpoint(id, generation);
-        let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
-        match checkpoint::decode(&body) {
-            Ok(snapshot) if snapshot.generation == generation => Ok(Some(snapshot)),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::warn!(object.key = key, %error, "a checkpoint cannot be read; the log is read instead");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Without a hint: the newest checkpoint that the bucket lists.
-    async fn newest_checkpoint(&self, id: &RepositoryId) -> Result<Option<Snapshot>, Error> {
-        let prefix = keys::checkpoint_all(id);
-        let mut after: Option<String> = None;
-        let mut newest = None;
-        loop {
-            let page = self.shared.store.list(&prefix, after.as_deref(), PAGE).await?;
-            newest = page.last().and_then(|object| keys::number(&object.key)).or(newest);
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => break,
-            }
-        }
-        match newest {
-            Some(generation) => self.read_checkpoint(id, generation).await,
-            None => Ok(None),
-        }
     }
 
     /// Deletes a repository: its name first, so that no new request finds it, then its objects.

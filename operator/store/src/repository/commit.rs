@@ -129,6 +129,7 @@ impl Repository {
             let _ = pending.answer.send(answer);
         }
         self.keep_house();
+        self.keep_checkpoints();
     }
 
     fn take_group(&self) -> Vec<Pending> {
@@ -147,6 +148,7 @@ impl Repository {
 
     /// Writes one entry for the group; the generation is that of the entry, or what is known when no push could go on.
     async fn write_group(&self, group: &[Pending]) -> Result<(u64, Vec<Outcome>), GroupError> {
+        self.prove().await.map_err(GroupError::failed)?;
         let mut fresh = false;
         let mut lost = 0;
         loop {
@@ -325,7 +327,7 @@ impl Plan {
             let accepted = pending.push.edits.iter().zip(&results).filter(|(_, result)| result.is_ok());
             let edits: Vec<RefEdit> = accepted.map(|(edit, _)| edit.clone()).collect();
             for edit in &edits {
-                state.refs.set(&edit.name, edit.new);
+                state.refs.set(&edit.name, edit.value());
             }
             let default_branch = pending.push.default_branch.clone().filter(|branch| {
                 state.head.is_none() && edits.iter().any(|edit| edit.name == *branch && edit.new.is_some())

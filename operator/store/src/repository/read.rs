@@ -12,6 +12,8 @@ use crate::object::ObjectStore;
 
 /// Most entries read at once.
 const WINDOW: u64 = 16;
+/// Most entries read at once that a hint speaks of.
+const HINTED: u64 = 80;
 
 /// Reads consecutive entries.
 pub(crate) struct Reader<'a> {
@@ -28,29 +30,38 @@ impl<'a> Reader<'a> {
 
     /// A reader that expects this many entries, from a hint.
     pub(crate) fn expecting(store: &'a dyn ObjectStore, id: &'a RepositoryId, entries: u64) -> Self {
-        Self { window: (entries + 1).clamp(1, WINDOW), ..Self::new(store, id) }
+        Self { window: entries.saturating_add(1).min(HINTED), ..Self::new(store, id) }
     }
 
     /// The entry after this generation, or `None` at the end of the log.
     ///
-    /// An answer "absent" that was read ahead, before an entry that came to be meanwhile, is asked again: only a probe that
-    /// began after its predecessor was known proves the end.
+    /// An answer "absent" holds although its predecessor was asked for at the same time: whatever was acknowledged before the
+    /// question was there then.
     pub(crate) async fn next_after(&mut self, generation: u64) -> Result<Option<(u64, Decoded)>, Error> {
         let wanted = generation + 1;
         while self.ahead.front().is_some_and(|(number, _)| *number < wanted) {
             self.ahead.pop_front();
         }
-        if let Some((_, Some(entry))) = self.ahead.pop_front() {
-            return Ok(Some((wanted, entry)));
+        if self.ahead.is_empty() {
+            self.look_ahead(generation).await?;
         }
-        self.ahead.clear();
-        let numbers = wanted..wanted + self.window;
+        let next = self.ahead.pop_front().and_then(|(number, entry)| entry.map(|entry| (number, entry)));
+        if next.is_none() {
+            // What was absent may come to be: it is asked for again.
+            self.ahead.clear();
+        }
+        Ok(next)
+    }
+
+    /// Reads what comes after this generation, as far as is worth while.
+    pub(crate) async fn look_ahead(&mut self, generation: u64) -> Result<(), Error> {
+        let numbers = generation + 1..generation + 1 + self.window;
         let (store, id) = (self.store, self.id);
         let reads =
             numbers.map(|number| async move { read_entry(store, id, number).await.map(|entry| (number, entry)) });
         self.ahead = try_join_all(reads).await?.into();
         self.window = (self.window * 2).min(WINDOW);
-        Ok(self.ahead.pop_front().and_then(|(number, entry)| entry.map(|entry| (number, entry))))
+        Ok(())
     }
 }
 
