@@ -7,6 +7,7 @@ mod refs;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -109,10 +110,10 @@ impl Work {
         open.await.map_err(|error| Trouble::of_store(&error, self))
     }
 
-    /// The repository with its state as the log has it now.
-    async fn fresh(&self) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
+    /// The repository with its state as the log has it now, or had within this time.
+    async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
         let store = self.store()?;
-        let open = async { store.open_fresh(&store.find_or_create(&self.config.path).await?).await };
+        let open = async { store.open_within(&store.find_or_create(&self.config.path).await?, staleness).await };
         open.await.map_err(|error| Trouble::of_store(&error, self))
     }
 
@@ -141,7 +142,9 @@ pub(crate) async fn advertise(work: Work, service: Service, version: Version) ->
 
 async fn advertisement(work: &Work, service: Service, version: Version) -> Result<Vec<u8>, Trouble> {
     let turn = work.turn().await?;
-    let (_, snapshot) = work.fresh().await?;
+    // A push is made against what it is shown, so that must be true.
+    let staleness = if service == Service::UploadPack { work.config.max_staleness } else { Duration::ZERO };
+    let (_, snapshot) = work.open_within(staleness).await?;
     let config = Arc::clone(&work.config);
     blocking(work, move || {
         let _turn = turn;

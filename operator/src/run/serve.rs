@@ -1,6 +1,7 @@
 //! `codekeep serve`: what a folder or a cluster wants, repositories of a store, git clients.
 
 mod banner;
+mod maintenance;
 mod source;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     notifier.prime().await;
     tasks.spawn(Arc::clone(&notifier).run(stop.clone()));
     source.follow_deletions(&stores, &tasks, &stop);
+    let interval = args.maintenance.maintenance_interval;
+    tasks.spawn(maintenance::run(source.desired(), stores.clone(), interval, stop.clone()));
 
     let desired = source.desired();
     let tls = tls(&args, &source, &stop).await?;
@@ -94,6 +97,7 @@ async fn open_stores(
     let opening = stores::Opening {
         prove: true,
         cluster: facts.cluster_id.as_deref(),
+        policy: args.maintenance.policy(),
         waits: if patient { Some(&waits) } else { None },
     };
     let stores = stores::open(&args.stores, registry, opening).await?;

@@ -6,6 +6,8 @@
 //!
 //! It is derived data: a damaged or missing one costs time, never truth.
 
+mod upkeep;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,14 +37,12 @@ struct State {
     head: Vec<u8>,
     #[prost(message, repeated, tag = "6")]
     packs: Vec<Placed>,
-    #[prost(bytes = "vec", repeated, tag = "7")]
-    dropped_tips: Vec<Vec<u8>>,
-    #[prost(bool, tag = "8")]
-    complete_walk_needed: bool,
     #[prost(uint64, tag = "9")]
     pushes: u64,
     #[prost(sint64, optional, tag = "10")]
     last_push_us: Option<i64>,
+    #[prost(message, optional, tag = "11")]
+    upkeep: Option<upkeep::State>,
     /// Whose it is: one that was copied to another repository is not believed.
     #[prost(string, tag = "12")]
     repository: String,
@@ -104,8 +104,7 @@ impl Layer {
 
 /// The bytes of a checkpoint.
 pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
-    let Snapshot { generation, digest, refs, head, packs, dropped_tips, complete_walk_needed, pushes, last_push } =
-        snapshot;
+    let Snapshot { generation, digest, refs, head, packs, upkeep, pushes, last_push } = snapshot;
     let change = |(name, value): (&RefName, Option<RefValue>)| Change {
         name: name.as_bstr().to_vec(),
         value: wire::optional(value.map(|value| value.id)),
@@ -119,10 +118,9 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         changes: refs.changes().map(change).collect(),
         head: head.as_ref().map(|name| name.as_bstr().to_vec()).unwrap_or_default(),
         packs: packs.iter().map(placed).collect(),
-        dropped_tips: dropped_tips.iter().map(|id| id.as_slice().to_vec()).collect(),
-        complete_walk_needed: *complete_walk_needed,
         pushes: *pushes,
         last_push_us: last_push.map(Timestamp::as_microsecond),
+        upkeep: Some((&**upkeep).into()),
         repository: id.to_string(),
         base: refs.base().map(|base| WireBase::from(&base.name())),
     };
@@ -154,7 +152,6 @@ fn to_layer(state: State) -> Result<Layer, EntryError> {
         Ok(StoredPack { generation: placed.generation, record: pack.try_into()? })
     };
     let packs = state.packs.into_iter().map(placed).collect::<Result<Vec<_>, EntryError>>()?;
-    let dropped = state.dropped_tips.iter().map(|id| wire::object_id(id)).collect::<Result<Vec<_>, _>>()?;
     let last_push = state.last_push_us.map(Timestamp::from_microsecond).transpose();
     let rest = Snapshot {
         generation: state.generation,
@@ -162,8 +159,7 @@ fn to_layer(state: State) -> Result<Layer, EntryError> {
         refs: Refs::default(),
         head: if state.head.is_empty() { None } else { Some(wire::ref_name(&state.head)?) },
         packs: Arc::new(packs),
-        dropped_tips: Arc::new(dropped),
-        complete_walk_needed: state.complete_walk_needed,
+        upkeep: Arc::new(state.upkeep.unwrap_or_default().try_into()?),
         pushes: state.pushes,
         last_push: last_push.map_err(|error| EntryError::Header(error.to_string()))?,
     };

@@ -77,14 +77,18 @@ impl Refs {
     /// The value of a reference.
     #[must_use]
     pub fn value(&self, name: &RefName) -> Option<RefValue> {
+        self.at(name.as_bstr())
+    }
+
+    fn at(&self, name: &[u8]) -> Option<RefValue> {
         match self.overlay.get(name) {
             Some(changed) => *changed,
             None => self.in_base(name),
         }
     }
 
-    fn in_base(&self, name: &RefName) -> Option<RefValue> {
-        self.base.as_ref().and_then(|base| base.table.get(name.as_bstr()))
+    fn in_base(&self, name: &[u8]) -> Option<RefValue> {
+        self.base.as_ref().and_then(|base| base.table.get(name))
     }
 
     /// All references in byte order.
@@ -138,7 +142,7 @@ impl Refs {
 
     /// Sets or, with `None`, removes a reference.
     pub(crate) fn set(&mut self, name: &RefName, value: Option<RefValue>) {
-        let (base, before) = (self.in_base(name), self.value(name));
+        let (base, before) = (self.in_base(name.as_bstr()), self.value(name));
         self.len = self.len + usize::from(value.is_some()) - usize::from(before.is_some());
         if value == base {
             self.overlay.remove_mut(name);
@@ -149,11 +153,30 @@ impl Refs {
 
     /// Whether both say the same. On the same base, only what is different from it is looked at.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        if self.base().map(Base::name) == other.base().map(Base::name) {
+        if self.has_base_of(other) {
             self.changes().eq(other.changes())
         } else {
             self.len == other.len && self.iter().eq(other.iter())
         }
+    }
+
+    /// What references point at that `other` does not have, or has with another value. On the same base, only what is different
+    /// from it is looked at.
+    pub(crate) fn unlike(&self, other: &Self) -> Vec<ObjectId> {
+        if self.has_base_of(other) {
+            let names: BTreeSet<&RefName> = self.overlay.keys().chain(other.overlay.keys()).collect();
+            let changed = names.into_iter().filter(|name| self.value(name) != other.value(name));
+            return changed.filter_map(|name| self.get(name)).collect();
+        }
+        let is_unlike = |reference: &Reference<'_>| {
+            let Reference { name, id, peeled } = *reference;
+            other.at(name) != Some(RefValue { id, peeled })
+        };
+        self.iter().filter(is_unlike).map(|reference| reference.id).collect()
+    }
+
+    fn has_base_of(&self, other: &Self) -> bool {
+        self.base().map(Base::name) == other.base().map(Base::name)
     }
 
     /// The base, if there is one.
@@ -174,7 +197,7 @@ impl Refs {
     /// The same references on another base, which was made from `origin`, an earlier state on the same base as this one.
     /// Costs what has changed, not what there is; `None` when the bases are not the same.
     pub(crate) fn rebased(&self, base: Base, origin: &Self) -> Option<Self> {
-        if self.base().map(Base::name) != origin.base().map(Base::name) {
+        if !self.has_base_of(origin) {
             return None;
         }
         // Whatever is the same in both bases has changed in neither state.

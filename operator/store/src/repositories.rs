@@ -7,18 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
-use model::clock::{Clock, Random};
 use model::{RepositoryId, RepositoryPath};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
-use crate::cache::Cache;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError};
-use crate::pack_tools::PackTools;
-use crate::repository::{Latest, Repository, Shared, latest};
+use crate::repository::open::{self, Latest};
+use crate::repository::{Context, Repository, Shared};
 use crate::state::Snapshot;
 
 /// Repositories that are kept open; beyond, those that nobody uses are closed.
@@ -64,14 +63,10 @@ pub struct Repositories {
 impl Repositories {
     /// The repositories of `store`.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        cache: Arc<Cache>,
-        tools: Arc<dyn PackTools>,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-    ) -> Self {
-        let shared = Arc::new(Shared { store, cache, tools, clock, random });
+    pub fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
+        let mut process = [0; 16];
+        context.random.fill(&mut process);
+        let shared = Arc::new(Shared { store, context, process });
         Self { shared, ids: Mutex::default(), open: Mutex::default() }
     }
 
@@ -172,11 +167,16 @@ impl Repositories {
         self.cell(id).get_or_try_init(|| self.read(id)).await.cloned()
     }
 
-    /// Opens a repository and tells its state as the log has it now: everything acknowledged before the call is in it.
+    /// Opens a repository and tells its state at some time within `staleness` before the call, or later; with none, everything
+    /// acknowledged before the call is in it.
     ///
     /// # Errors
     /// When its log cannot be read.
-    pub async fn open_fresh(&self, id: &RepositoryId) -> Result<(Arc<Repository>, Arc<Snapshot>), Error> {
+    pub async fn open_within(
+        &self,
+        id: &RepositoryId,
+        staleness: Duration,
+    ) -> Result<(Arc<Repository>, Arc<Snapshot>), Error> {
         let (mut known, cell) = (None, self.cell(id));
         let opened = cell.get_or_try_init(|| async {
             let repository = self.read(id).await?;
@@ -187,7 +187,7 @@ impl Repositories {
         let repository = Arc::clone(opened.await?);
         let snapshot = match known {
             Some(known) => known,
-            None => repository.snapshot().await?,
+            None => repository.snapshot_within(staleness).await?,
         };
         Ok((repository, snapshot))
     }
@@ -200,7 +200,8 @@ impl Repositories {
     }
 
     async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
-        let latest = latest(&self.shared, id).await?;
+        let began = Instant::now();
+        let latest = Latest { began: Some(began), ..open::latest(&self.shared, id).await? };
         let hint_is_poor = latest.hint_is_poor;
         let repository = Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), latest));
         if hint_is_poor {

@@ -10,7 +10,8 @@ use model::{ObjectId, RefName, RepositoryPath};
 use prometheus::Registry;
 use store::testing::MemoryStore;
 use store::{
-    Cache, LocalPack, ObjectStore as _, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository, StoreMetrics,
+    Cache, Context, LocalPack, ObjectStore as _, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
+    Repository, StoreMetrics,
 };
 
 /// There are no packs here.
@@ -19,6 +20,14 @@ struct NoTools;
 impl PackTools for NoTools {
     fn fold(&self, _: &[LocalPack], _: &std::path::Path) -> Result<ReceivedPack, String> {
         Err("no packs".to_owned())
+    }
+
+    fn prune(&self, _: &[LocalPack], _: &[ObjectId], _: &std::path::Path) -> Result<Option<ReceivedPack>, String> {
+        Ok(None)
+    }
+
+    fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
+        Ok(true)
     }
 
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
@@ -36,8 +45,9 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let metrics = StoreMetrics::new(&Registry::new()).unwrap();
         let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
-        let (store, tools) = (Arc::new(store.clone()), Arc::new(NoTools));
-        let repositories = Repositories::new(store, cache, tools, Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+        let context = Context { cache, tools: Arc::new(NoTools), clock, random, policy: Policy::default(), metrics };
+        let repositories = Repositories::new(Arc::new(store.clone()), context);
         Self { _cache: folder, repositories }
     }
 
@@ -66,6 +76,7 @@ fn push(edits: Vec<RefEdit>) -> Push {
         atomic: false,
         edits,
         pack: None,
+        checked_at: u64::MAX,
         dropped: vec![],
         default_branch: None,
     }

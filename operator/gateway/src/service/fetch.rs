@@ -50,7 +50,7 @@ async fn parse(
 
 /// Lists references: from memory, without any pack.
 async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request) -> Result<Response, Trouble> {
-    let (_, snapshot) = work.fresh().await?;
+    let (_, snapshot) = work.open_within(work.config.max_staleness).await?;
     let asked = work.clone();
     Ok(stream(work, RESULT, move |out, _| {
         let _turn = turn;
@@ -64,7 +64,7 @@ async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request
 /// Sends a pack, or negotiates about it.
 async fn send(work: &Work, turn: OwnedSemaphorePermit, request: upload_pack::Request) -> Result<Response, Trouble> {
     // The packs that are known come in while the log is asked for news.
-    let ((repository, snapshot), ()) = tokio::try_join!(work.fresh(), warm(work))?;
+    let ((repository, snapshot), ()) = tokio::try_join!(work.open_within(work.config.max_staleness), warm(work))?;
     let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
     let asked = work.clone();
     Ok(stream(work, RESULT, move |out, interrupt| {

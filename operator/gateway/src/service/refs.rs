@@ -47,8 +47,8 @@ impl<'a> View<'a> {
         RepositoryView {
             packs: &opened.packs,
             refs: self.references(),
-            dropped_tips: &self.snapshot.dropped_tips,
-            complete_walk_needed: self.snapshot.complete_walk_needed,
+            dropped_tips: self.snapshot.upkeep.dropped.ids(),
+            complete_walk_needed: self.snapshot.upkeep.dropped.is_incomplete(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::entry::{PackRecord, Place};
 use crate::refs::Table;
 use crate::state::PackId;
+use crate::state::upkeep::{DroppedTips, RetiredUpload, Upkeep, Upload};
 
 fn id() -> RepositoryId {
     RepositoryId::random(&SystemRandom)
@@ -23,7 +24,7 @@ fn changes() -> impl Strategy<Value = Vec<(RefName, Option<RefValue>)>> {
 
 prop_compose! {
     fn pack()(id in any::<[u8; 32]>(), generation in any::<u64>(), bytes in any::<u64>(), inlined in any::<bool>()) -> StoredPack {
-        let place = if inlined { Place::Inlined { offset: 7 } } else { Place::Uploaded };
+        let place = if inlined { Place::Inlined { offset: 7 } } else { Place::Uploaded(Upload { generation, nonce: [1; 8] }) };
         let record = PackRecord { id: PackId(id), index_id: id, bytes, index_bytes: 3, objects: 4, exact: inlined, place };
         StoredPack { generation, record }
     }
@@ -34,7 +35,8 @@ prop_compose! {
         generation in any::<u64>(),
         digest in any::<[u8; 32]>(),
         packs in prop::collection::vec(pack(), 0..4),
-        dropped in prop::collection::vec(object(), 0..4),
+        dropped in prop::collection::vec((object(), any::<u64>()), 0..4),
+        retired in prop::collection::vec((any::<u64>(), any::<[u8; 8]>()), 0..4),
         pushes in any::<u64>(),
         time in prop::option::of(0_i64..4_000_000_000_000_000),
         head in any::<bool>(),
@@ -44,11 +46,25 @@ prop_compose! {
             digest,
             head: head.then(|| RefName::branch("main").unwrap()),
             packs: Arc::new(packs),
-            dropped_tips: Arc::new(dropped),
+            upkeep: Arc::new(upkeep(&dropped, &retired)),
             pushes,
             last_push: time.map(|time| Timestamp::from_microsecond(time).unwrap()),
             ..Snapshot::default()
         }
+    }
+}
+
+fn upkeep(dropped: &[(ObjectId, u64)], retired: &[(u64, [u8; 8])]) -> Upkeep {
+    let at = Timestamp::UNIX_EPOCH;
+    let retired = retired.iter().map(|(generation, nonce)| {
+        let upload = Upload { generation: *generation, nonce: *nonce };
+        RetiredUpload { upload, bytes: 3, at }
+    });
+    Upkeep {
+        dropped: DroppedTips::new(dropped.iter().map(|(id, generation)| (*id, *generation, at)), 5),
+        retired: retired.collect(),
+        truncated: 9,
+        ..Upkeep::default()
     }
 }
 

@@ -58,7 +58,7 @@ fn agree(refs: &Refs, model: &Model) -> Result<(), TestCaseError> {
         prop_assert_eq!(refs.value(name), model.get(name).copied());
         // Whatever the base says already is not said again.
         let changed = refs.changes().any(|(changed, _)| changed == name);
-        prop_assert_eq!(changed, refs.in_base(name) != refs.value(name), "{}", name);
+        prop_assert_eq!(changed, refs.in_base(name.as_bstr()) != refs.value(name), "{}", name);
     }
     for prefix in ["refs/heads/a", "refs/heads/", "refs/", "refs/tags/", "x", "refs/heads/b"] {
         let found: Vec<_> = refs.range(prefix.as_bytes()).map(shown).collect();
@@ -94,6 +94,19 @@ proptest! {
         apply(&mut refs, &mut model, &third);
         let refs = refs.rebased(base, &origin).unwrap();
         agree(&refs, &model)?;
+        let mut unlike = model.clone();
+        unlike.retain(|name, value| origin.value(name) != Some(*value));
+        let mut expected: Vec<ObjectId> = unlike.values().map(|value| value.id).collect();
+        expected.sort_unstable();
+        let origin_here = Refs::layered(refs.base().cloned(), []);
+        let on_same_base = refs.rebased(base_of(&origin, 4), &origin_here).unwrap();
+        let origin_there = Refs::layered(on_same_base.base().cloned(), []);
+        for (refs, origin) in [(&refs, &origin), (&on_same_base, &origin_there)] {
+            let mut found = refs.unlike(origin);
+            found.sort_unstable();
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(refs.is_same(origin), refs.iter().eq(origin.iter()));
+        }
         prop_assert!(refs.changed() <= third.len());
         prop_assert!(refs.rebased(base_of(&refs, 3), &origin).is_none(), "another base");
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use model::{RepositoryId, RepositoryPath};
 
 use super::hint::Hint;
-use super::{Latest, Reader, Repository, Shared, open};
+use super::{Latest, Next, Reader, Repository, Shared, open};
 use crate::blocking::blocking;
 use crate::checkpoint;
 use crate::entry::EntryError;
 use crate::error::Error;
 use crate::keys;
-use crate::refs::{Base, BaseName, Refs, Table};
+use crate::refs::{Base, Refs, Table};
 use crate::repositories::Repositories;
 use crate::state::Snapshot;
 
@@ -81,14 +81,16 @@ impl Repository {
     async fn check(self: &Arc<Self>, report: &mut CheckReport) -> Result<(), Error> {
         let mut derived = Derived::list(&self.shared, &self.id).await?;
         let mut reader = Reader::expecting(&*self.shared.store, &self.id, u64::MAX);
-        while let Some((generation, entry)) = reader.next_after(self.known().generation).await? {
-            self.apply(generation, &entry)?;
-            report.entries = generation;
-            if derived.bases.binary_search(&generation).is_ok() {
-                self.check_base(&mut derived, report).await?;
-            }
-            if derived.checkpoints.binary_search(&generation).is_ok() {
-                self.check_checkpoint(&derived, report).await?;
+        loop {
+            match reader.next_after(self.known().generation).await? {
+                Next::Entry(generation, entry) => {
+                    self.apply(generation, &entry)?;
+                    report.entries = generation;
+                    self.check_derived(&mut derived, report).await?;
+                }
+                // What lies before is cut off: the oldest checkpoint is where the log begins.
+                Next::Stub => self.begin_at_checkpoint(&derived.checkpoints, report).await?,
+                Next::End => break,
             }
         }
         let snapshot = self.known();
@@ -101,6 +103,33 @@ impl Repository {
         report.objects = snapshot.objects();
         report.bytes = snapshot.bytes();
         self.check_objects(&snapshot, report).await
+    }
+
+    /// Goes on from the oldest readable checkpoint that is newer than what is known.
+    async fn begin_at_checkpoint(&self, checkpoints: &[u64], report: &mut CheckReport) -> Result<(), Error> {
+        let known = self.known().generation;
+        for generation in checkpoints.iter().filter(|generation| **generation > known) {
+            if let Some(snapshot) = open::read_checkpoint(&self.shared, &self.id, *generation).await? {
+                self.known.store(Arc::new(snapshot));
+                return Ok(());
+            }
+            let key = keys::checkpoint(&self.id, *generation);
+            report.problems.push(format!("{key} is damaged, and the log before it is cut off"));
+        }
+        let key = keys::log_entry(&self.id, known + 1);
+        Err(Error::Damaged { key, reason: "it is cut off, and no later checkpoint is left".to_owned() })
+    }
+
+    /// What was made from the state that is reached.
+    async fn check_derived(self: &Arc<Self>, derived: &mut Derived, report: &mut CheckReport) -> Result<(), Error> {
+        let generation = self.known().generation;
+        if derived.bases.binary_search(&generation).is_ok() {
+            self.check_base(derived, report).await?;
+        }
+        if derived.checkpoints.binary_search(&generation).is_ok() {
+            self.check_checkpoint(derived, report).await?;
+        }
+        Ok(())
     }
 
     /// A base must have the references that the log leads to. If it has, the state goes on from it, as that of a server does, so
@@ -127,7 +156,7 @@ impl Repository {
     }
 
     /// A checkpoint must say what the log says.
-    async fn check_checkpoint(&self, derived: &Derived, report: &mut CheckReport) -> Result<(), Error> {
+    async fn check_checkpoint(&self, derived: &mut Derived, report: &mut CheckReport) -> Result<(), Error> {
         let known = self.known();
         let key = keys::checkpoint(&self.id, known.generation);
         let Some(body) = self.shared.store.get(&key).await? else { return Ok(()) };
@@ -138,13 +167,12 @@ impl Repository {
                 return Ok(());
             }
         };
-        let base = match layer.base.filter(|name| derived.sound.contains(name)) {
-            Some(name) => match derived.kept.iter().find(|base| base.name() == name) {
-                Some(base) => Some(base.clone()),
-                None => open::named(&self.shared, &self.id, Some(name)).await?,
-            },
-            None => None,
+        let kept = derived.kept.iter().find(|base| Some(base.name()) == layer.base).cloned();
+        let base = match kept {
+            Some(base) => Some(base),
+            None => open::named(&self.shared, &self.id, layer.base).await?,
         };
+        base.clone().into_iter().for_each(|base| derived.keep(base));
         let Some(found) = layer.on(base) else {
             let reason = "the references that it builds on are missing or damaged";
             report.problems.push(format!("{key} is of no use, as {reason}; the log is read instead"));
@@ -182,9 +210,7 @@ impl Repository {
 struct Derived {
     checkpoints: Vec<u64>,
     bases: Vec<u64>,
-    /// Bases that say what the log says.
-    sound: Vec<BaseName>,
-    /// The last of them, which most checkpoints need.
+    /// The last bases that were seen, which most checkpoints need.
     kept: VecDeque<Base>,
     hint: Option<Hint>,
 }
@@ -195,14 +221,13 @@ impl Derived {
         Ok(Self {
             checkpoints: open::checkpoints(shared, id).await?,
             bases: open::bases(shared, id).await?,
-            sound: vec![],
             kept: VecDeque::new(),
             hint: hint.and_then(|hint| Hint::decode(&hint, id)),
         })
     }
 
     fn keep(&mut self, base: Base) {
-        self.sound.push(base.name());
+        self.kept.retain(|kept| kept.name() != base.name());
         self.kept.push_front(base);
         self.kept.truncate(KEPT);
     }

@@ -92,7 +92,9 @@ impl Repository {
     /// Writes a new base, if one is due, and goes on from it.
     async fn renew_base(self: &Arc<Self>) -> Result<bool, Error> {
         let origin = self.known();
-        if !base_is_due(&origin.refs) {
+        // One from before what was truncated may be deleted.
+        let is_old = origin.refs.base().is_some_and(|base| base.generation <= origin.upkeep.truncated);
+        if !is_old && !base_is_due(&origin.refs) {
             return Ok(false);
         }
         let refs = origin.refs.clone();

@@ -6,12 +6,14 @@
 //! and before the first commit (`Repository::prove`).
 
 use model::RepositoryId;
+use tokio::time::Instant;
 
 use super::hint::{Checkpoint, Hint};
-use super::read::{Reader, read_entry};
+use super::read::{Next, Reader, read_number};
 use super::{Payloads, Repository, Shared};
 use crate::blocking::blocking;
 use crate::checkpoint::{self, Layer};
+use crate::entry::{Numbered, Stub};
 use crate::error::Error;
 use crate::keys;
 use crate::refs::{Base, BaseName, Table};
@@ -21,6 +23,8 @@ use crate::state::Snapshot;
 const PAGE: usize = 1_000;
 /// Entries that are read one after the other; behind more, there is a newer checkpoint.
 pub(super) const FAR: u64 = 128;
+/// Times that the log may be cut off behind the checkpoint that is being read.
+const MAX_STUBS: u32 = 4;
 
 /// The newest state.
 #[derive(Default)]
@@ -34,6 +38,8 @@ pub(crate) struct Latest {
     pub(crate) hint_is_poor: bool,
     /// Inlined packs of the entries that were read.
     pub(crate) payloads: Payloads,
+    /// When the reading began.
+    pub(crate) began: Option<Instant>,
 }
 
 impl Latest {
@@ -51,7 +57,7 @@ impl Latest {
 enum Reached {
     /// At its end.
     End,
-    /// Not at its end, which is far.
+    /// Not at its end, which is far; or at an entry that is a stub by now.
     Far,
     /// The log does not go on from this state: it is not a state of this log.
     Strange,
@@ -101,31 +107,44 @@ async fn hinted<'a>(shared: &'a Shared, id: &'a RepositoryId) -> Result<Option<(
 
 /// Without the help of the hint: from the newest checkpoint that is behind `latest`, can be read and is vouched for by the log,
 /// or from `latest`. Lists; not the way of a request unless a hint was lost.
-pub(super) async fn listed(shared: &Shared, id: &RepositoryId, latest: Latest) -> Result<Latest, Error> {
-    let store = &*shared.store;
-    let newer = |generation: &u64| *generation > latest.snapshot.generation;
-    for generation in checkpoints(shared, id).await?.into_iter().filter(newer).rev() {
-        let Some(layer) = read_layer(shared, id, generation).await? else { continue };
-        let base = layer.base;
-        let Some(snapshot) = complete(shared, id, layer, None).await? else { continue };
-        if !vouches(shared, id, &snapshot).await? {
-            continue;
+async fn listed(shared: &Shared, id: &RepositoryId, mut latest: Latest) -> Result<Latest, Error> {
+    for _ in 0..MAX_STUBS {
+        if let Some(newer) = newest(shared, id, latest.snapshot.generation).await? {
+            latest = newer;
         }
-        let mut found = Latest { proven: true, ..Latest::from(snapshot, Checkpoint { generation, base }) };
-        follow(&mut found, &mut Reader::new(store, id), id, u64::MAX).await?;
-        return Ok(Latest { hint_is_poor: true, ..found });
+        let mut reader = Reader::new(&*shared.store, id);
+        match follow(&mut latest, &mut reader, id, u64::MAX).await? {
+            Reached::End => return Ok(Latest { hint_is_poor: true, ..latest }),
+            Reached::Far => {}
+            Reached::Strange => latest = Latest::empty(),
+        }
     }
-    let mut latest = latest;
-    follow(&mut latest, &mut Reader::new(store, id), id, u64::MAX).await?;
-    Ok(Latest { hint_is_poor: true, ..latest })
+    // What comes next is cut off, and none of the checkpoints that would tell can be read.
+    Err(Error::Missing { key: keys::checkpoint(id, latest.snapshot.generation + 1) })
+}
+
+/// The newest checkpoint behind this generation that can be read and is vouched for.
+async fn newest(shared: &Shared, id: &RepositoryId, generation: u64) -> Result<Option<Latest>, Error> {
+    let checkpoints = checkpoints(shared, id).await?;
+    for generation in checkpoints.into_iter().filter(|number| *number > generation).rev() {
+        if let Some(snapshot) = read_checkpoint(shared, id, generation).await?
+            && vouches(shared, id, &snapshot).await?
+        {
+            let checkpoint = Checkpoint { generation, base: snapshot.refs.base().map(Base::name) };
+            return Ok(Some(Latest { proven: true, ..Latest::from(snapshot, checkpoint) }));
+        }
+    }
+    Ok(None)
 }
 
 /// Moves on by what the log has behind the state, at most by `limit` entries.
 async fn follow(latest: &mut Latest, reader: &mut Reader<'_>, id: &RepositoryId, limit: u64) -> Result<Reached, Error> {
     let end = latest.snapshot.generation.saturating_add(limit);
     while latest.snapshot.generation < end {
-        let Some((generation, read)) = reader.next_after(latest.snapshot.generation).await? else {
-            return Ok(Reached::End);
+        let (generation, read) = match reader.next_after(latest.snapshot.generation).await? {
+            Next::Entry(generation, read) => (generation, read),
+            Next::Stub => return Ok(Reached::Far),
+            Next::End => return Ok(Reached::End),
         };
         match latest.snapshot.after(&read.entry, read.digest) {
             Ok(next) => latest.snapshot = next,
@@ -140,8 +159,24 @@ async fn follow(latest: &mut Latest, reader: &mut Reader<'_>, id: &RepositoryId,
 
 /// Whether the log has the entry that the state ends with.
 async fn vouches(shared: &Shared, id: &RepositoryId, snapshot: &Snapshot) -> Result<bool, Error> {
-    let entry = read_entry(&*shared.store, id, snapshot.generation).await?;
-    Ok(entry.is_some_and(|entry| entry.digest == snapshot.digest))
+    let digest = match read_number(&*shared.store, id, snapshot.generation).await? {
+        Some(Numbered::Entry(read)) => read.digest,
+        Some(Numbered::Stub(Stub { digest, .. })) => digest,
+        None => return Ok(false),
+    };
+    Ok(digest == snapshot.digest)
+}
+
+/// The state of a checkpoint, if it and its base are there and whole.
+pub(super) async fn read_checkpoint(
+    shared: &Shared,
+    id: &RepositoryId,
+    generation: u64,
+) -> Result<Option<Snapshot>, Error> {
+    match read_layer(shared, id, generation).await? {
+        Some(layer) => complete(shared, id, layer, None).await,
+        None => Ok(None),
+    }
 }
 
 /// A checkpoint, if it is there and whole.
@@ -230,7 +265,7 @@ impl Repository {
     }
 
     /// Forgets a state that the log does not go on from.
-    pub(super) async fn start_over(&self) -> Result<(), Error> {
+    async fn start_over(&self) -> Result<(), Error> {
         let was = self.known().generation;
         let latest = listed(&self.shared, &self.id, Latest::empty()).await?;
         tracing::error!(
@@ -239,14 +274,14 @@ impl Repository {
             repo.is = latest.snapshot.generation,
             "a hint or checkpoint was not of this log: it was copied from elsewhere, or entries of the log were lost"
         );
-        self.replace(latest, |_, _| true);
+        self.go_on_from(latest, |_, _| true);
         Ok(())
     }
 
-    /// Takes a short cut to the newest state, instead of reading all entries up to it.
-    pub(super) async fn leap(&self) -> Result<(), Error> {
+    /// Takes a short cut to the newest state: what we know lies far back, or the log behind it has been cut off.
+    pub(super) async fn reload(&self) -> Result<(), Error> {
         let latest = latest(&self.shared, &self.id).await?;
-        self.replace(latest, |known, latest| latest.generation > known.generation);
+        self.go_on_from(latest, |known, latest| latest.generation > known.generation);
         Ok(())
     }
 }

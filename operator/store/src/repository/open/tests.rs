@@ -1,5 +1,7 @@
 //! What a server that knows nothing asks the store for, and what becomes of hints and checkpoints that lie.
 
+use std::time::Duration;
+
 use model::RefName;
 
 use super::super::hint::Hint;
@@ -49,7 +51,7 @@ async fn a_cold_server_asks_twice_for_references_and_once_more_for_a_pack() {
     let server = cold(&store).await;
     let before = store.calls();
     let id = server.repositories.find_or_create(&"team-a/hello".parse().unwrap()).await.unwrap();
-    let (opened, snapshot) = server.repositories.open_fresh(&id).await.unwrap();
+    let (opened, snapshot) = server.repositories.open_within(&id, Duration::ZERO).await.unwrap();
     assert_eq!(snapshot.refs.len(), 1);
     let asked = |operations: &[&str]| operations.iter().map(|name| since(&store, &before, name)).sum::<u64>();
     assert_eq!((asked(&["get"]), asked(&["list", "create", "put", "download"])), (2, 0));
@@ -88,7 +90,7 @@ async fn a_large_repository_is_opened_in_two_rounds_whatever_its_size() {
     let truth = truth(&store, &repository).await;
     let server = cold(&store).await;
     let before = store.calls();
-    let (opened, snapshot) = server.repositories.open_fresh(repository.id()).await.unwrap();
+    let (opened, snapshot) = server.repositories.open_within(repository.id(), Duration::ZERO).await.unwrap();
     // The hint; then the base and the entry that is not there.
     assert_eq!((since(&store, &before, "get"), since(&store, &before, "list")), (3, 0));
     assert_same(&snapshot, &truth, "on a base");
@@ -111,7 +113,7 @@ async fn a_state_too_large_for_the_hint_is_read_from_checkpoint_and_log_at_once(
     let truth = truth(&store, &repository).await;
     let server = cold(&store).await;
     let before = store.calls();
-    let (_, snapshot) = server.repositories.open_fresh(repository.id()).await.unwrap();
+    let (_, snapshot) = server.repositories.open_within(repository.id(), Duration::ZERO).await.unwrap();
     assert_same(&snapshot, &truth, "from a checkpoint");
     let behind = hint.generation - hint.checkpoint.generation;
     assert_eq!((since(&store, &before, "get"), since(&store, &before, "list")), (2 + behind + 1, 0));
