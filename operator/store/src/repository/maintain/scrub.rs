@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Housekeeping, Repository, Say};
 use crate::cache::verify;
-use crate::entry::{Place, UpkeepRecord};
+use crate::entry::{PackRecord, Place, UpkeepRecord};
 use crate::error::Error;
 use crate::keys;
 use crate::repository::{open, read};
@@ -83,8 +83,9 @@ impl Repository {
         let folder = self.incoming()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let store = &self.shared.store;
-        for (key, file) in [(&pack_key, &pack_file), (&index_key, &index_file)] {
-            if !store.download(key, file).await? {
+        let PackRecord { bytes, index_bytes, .. } = pack.record;
+        for (key, file, size) in [(&pack_key, &pack_file, bytes), (&index_key, &index_file, index_bytes)] {
+            if !store.download(key, file, size).await? {
                 return Err(Error::Missing { key: key.clone() });
             }
         }
