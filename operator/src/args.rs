@@ -147,6 +147,9 @@ pub(crate) struct MaintenanceArgs {
     /// Time in which every repository is looked after once
     #[arg(long, env = "CODEKEEP_MAINTENANCE_INTERVAL", value_name = "TIME", default_value = "6h", value_parser = time)]
     pub(crate) maintenance_interval: Duration,
+    /// Time after which packs leave the local cache that nobody has used
+    #[arg(long, env = "CODEKEEP_CACHE_RETENTION", value_name = "TIME", default_value = "24h", value_parser = time)]
+    pub(crate) cache_retention: Duration,
     /// Time after which objects are deleted that nothing names any more; longer than any request takes
     #[arg(long, env = "CODEKEEP_DELETION_GRACE", value_name = "TIME", default_value = "24h", value_parser = time)]
     pub(crate) deletion_grace: Duration,
@@ -156,6 +159,12 @@ pub(crate) struct MaintenanceArgs {
     /// Time for which the log keeps events for notification targets that do not take them
     #[arg(long, env = "CODEKEEP_LOG_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
     pub(crate) log_retention: Duration,
+    /// Time in which everything that the store holds is read and verified once
+    #[arg(long, env = "CODEKEEP_SCRUB_INTERVAL", value_name = "TIME", default_value = "30d", value_parser = time)]
+    pub(crate) scrub_interval: Duration,
+    /// Bytes per second that this verification reads, at most
+    #[arg(long, env = "CODEKEEP_SCRUB_RATE", value_name = "SIZE", default_value = "32Mi", value_parser = model::quantity::parse_bytes)]
+    pub(crate) scrub_rate: u64,
 }
 
 impl MaintenanceArgs {
@@ -164,6 +173,8 @@ impl MaintenanceArgs {
             grace: self.deletion_grace,
             unreachable_retention: self.unreachable_retention,
             log_retention: self.log_retention,
+            scrub_interval: self.scrub_interval,
+            scrub_rate: self.scrub_rate,
         }
     }
 }

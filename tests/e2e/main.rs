@@ -7,6 +7,7 @@ mod cold;
 mod disk;
 mod foreign_clients;
 mod kill;
+mod maintenance;
 mod memory;
 mod tls;
 mod two_servers;

@@ -49,6 +49,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = gateway_config(&args.cluster);
     let random = Arc::new(SystemRandom);
     let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
+    let cache_retention = args.maintenance.cache_retention;
+    tasks.spawn(maintenance::let_go(Arc::clone(&gateway), stores.clone(), cache_retention, stop.clone()));
     if let (Source::Cluster(followed), Some(tokens), Some(tls)) = (&source, tokens, &tls) {
         let parts = (Arc::clone(&gateway), Arc::clone(&notifier), tokens, stores, facts);
         spawn_control(&args, followed, parts, tls, &tasks, &admin_stop)?;

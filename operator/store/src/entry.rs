@@ -82,6 +82,8 @@ pub struct UpkeepRecord {
     pub truncated: u64,
     /// Retired uploads whose objects are deleted.
     pub deleted: Vec<Upload>,
+    /// Everything that the bucket holds of the repository was read and verified: one line for each problem.
+    pub scrubbed: Option<Vec<String>>,
 }
 
 /// A pack.

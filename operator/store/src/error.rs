@@ -63,6 +63,15 @@ impl Error {
         }
     }
 
+    /// Whether something in the bucket is not what it must be.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::TooNew { .. } | Self::Store(StoreError::Damaged { .. })
+        )
+    }
+
     pub(crate) fn entry(key: String, source: EntryError) -> Self {
         match source {
             EntryError::Feature(_) => Self::TooNew { key, source },

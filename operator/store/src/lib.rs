@@ -43,5 +43,5 @@ pub use repository::{
     ReceivedPack, Repository, StagedPack,
 };
 pub use s3::S3Store;
-pub use state::{DroppedTips, Lease, PackId, RefEdit, RetiredUpload, Snapshot, StoredPack, Upkeep, Upload};
+pub use state::{DroppedTips, Lease, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload};
 pub use url::{S3Url, StoreUrl, StoreUrlError};

@@ -77,10 +77,18 @@ impl MaintenanceMetrics {
 
     /// Counts what a round did.
     pub(crate) fn count(&self, outcome: Result<&Maintained, &Error>) {
-        let Ok(Maintained { packs, pruned, deleted, truncated, orphans }) = outcome else { return self.failures.inc() };
-        for (task, done) in
-            [("fold", packs), ("prune", pruned), ("delete", deleted), ("truncate", truncated), ("sweep", orphans)]
-        {
+        let Ok(Maintained { packs, pruned, deleted, truncated, orphans, damaged }) = outcome else {
+            return self.failures.inc();
+        };
+        let tasks = [
+            ("fold", packs),
+            ("prune", pruned),
+            ("delete", deleted),
+            ("truncate", truncated),
+            ("sweep", orphans),
+            ("scrub-damaged", damaged),
+        ];
+        for (task, done) in tasks {
             self.done.with_label_values(&[task]).inc_by(*done);
         }
     }

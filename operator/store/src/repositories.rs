@@ -50,7 +50,20 @@ struct CatalogPath {
     repository_name: model::RepositoryName,
 }
 
-type Open = Arc<OnceCell<Arc<Repository>>>;
+/// A repository that is open or being opened, and when it was last asked for.
+struct Open {
+    cell: Cell,
+    used: Instant,
+}
+
+type Cell = Arc<OnceCell<Arc<Repository>>>;
+
+impl Open {
+    /// Whoever uses a repository holds it; the others can be read again from the store.
+    fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.cell) > 1 || self.cell.get().is_none_or(|opened| Arc::strong_count(opened) > 1)
+    }
+}
 
 /// The repositories of one store on this server.
 pub struct Repositories {
@@ -196,7 +209,7 @@ impl Repositories {
     #[must_use]
     pub fn opened(&self, path: &RepositoryPath) -> Option<Arc<Repository>> {
         let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path)?.clone();
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.get().cloned()
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.cell.get().cloned()
     }
 
     async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
@@ -210,13 +223,27 @@ impl Repositories {
         Ok(repository)
     }
 
-    fn cell(&self, id: &RepositoryId) -> Open {
+    fn cell(&self, id: &RepositoryId) -> Cell {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= MAX_OPEN && !open.contains_key(id) {
-            // Whoever uses a repository holds it; the others can be read again from the store.
-            open.retain(|_, cell| cell.get().is_none_or(|repository| Arc::strong_count(repository) > 1));
+            open.retain(|_, open| open.is_in_use());
         }
-        Arc::clone(open.entry(id.clone()).or_default())
+        let used = Instant::now();
+        let open = open.entry(id.clone()).or_insert_with(|| Open { cell: Cell::default(), used });
+        open.used = used;
+        Arc::clone(&open.cell)
+    }
+
+    /// Closes repositories that nobody has asked for in this time: an idle one costs no memory.
+    pub fn close_idle(&self, idle: Duration) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, open| open.used.elapsed() < idle || open.is_in_use());
+        open.shrink_to_fit();
+    }
+
+    /// Removes packs from the local cache that nobody has used in this time: an idle repository costs no disk.
+    pub fn evict_idle(&self, idle: Duration) {
+        self.shared.cache.evict_idle(idle);
     }
 
     /// Deletes a repository: its name first, so that no new request finds it, then its objects.

@@ -341,7 +341,7 @@ pub(crate) struct Payloads {
 }
 
 impl Payloads {
-    const CAPACITY: usize = 4 << 20;
+    const CAPACITY: usize = 1 << 20;
 
     fn add(&mut self, generation: u64, payload: Bytes) {
         self.bytes += payload.len();

@@ -11,11 +11,18 @@ use model::{ObjectId, RefName, RefValue};
 
 use crate::entry::{Compaction, Entry, PackRecord, Place, UpkeepRecord};
 use crate::refs::Refs;
-pub use upkeep::{DroppedTips, Lease, RetiredUpload, Upkeep, Upload};
+pub use upkeep::{DroppedTips, Lease, RetiredUpload, Scrub, Upkeep, Upload};
 
 /// The name of a pack: the SHA-256 of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackId(pub(crate) [u8; 32]);
+
+impl PackId {
+    /// From its hexadecimal form.
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
+        Some(Self(hex::decode(hex).ok()?.try_into().ok()?))
+    }
+}
 
 impl fmt::Display for PackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,6 +142,9 @@ impl Snapshot {
             return Err(FoldError::Chain);
         }
         let mut next = Self { generation: self.generation + 1, digest, ..self.clone() };
+        if self.generation == 0 {
+            Arc::make_mut(&mut next.upkeep).begun = Some(entry.time);
+        }
         for push in &entry.pushes {
             for edit in &push.edits {
                 if next.refs.get(&edit.name) != edit.old {
@@ -160,7 +170,7 @@ impl Snapshot {
             next.compact(compaction, entry.time)?;
         }
         if let Some(record) = &entry.upkeep {
-            next.keep_up(record);
+            next.keep_up(record, entry.time);
         }
         Ok(next)
     }
@@ -213,13 +223,16 @@ impl Snapshot {
         }
     }
 
-    fn keep_up(&mut self, record: &UpkeepRecord) {
+    fn keep_up(&mut self, record: &UpkeepRecord, at: Timestamp) {
         let upkeep = Arc::make_mut(&mut self.upkeep);
         if let Some(lease) = record.lease {
             upkeep.lease = Some((self.generation, lease));
         }
         upkeep.uploads_before = upkeep.uploads_before.max(record.uploads_before);
         upkeep.truncated = upkeep.truncated.max(record.truncated);
+        if let Some(problems) = &record.scrubbed {
+            upkeep.scrub = Some(Scrub { at, problems: problems.clone() });
+        }
         if !record.deleted.is_empty() {
             let deleted: HashSet<_> = record.deleted.iter().collect();
             upkeep.retired.retain(|retired| !deleted.contains(&retired.upload));

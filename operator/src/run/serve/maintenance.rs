@@ -1,14 +1,19 @@
-//! Looks after every repository that is served, one after the other, each once in an interval.
+//! Looks after every repository that is served, one after the other, each once in an interval; and lets go what is idle.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::Gateway;
 use model::desired::DesiredState;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::stores::Stores;
 
+/// How often what is idle is let go.
+const SWEEP: Duration = Duration::from_secs(30);
+/// A repository that nobody has asked for in this time leaves the memory.
+const IDLE_REPOSITORY: Duration = Duration::from_mins(5);
 /// How often it is looked whether there is anything to look after.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -40,4 +45,16 @@ pub(super) async fn run(
         }
     };
     let _: Option<std::convert::Infallible> = stop.run_until_cancelled(rounds).await;
+}
+
+/// Lets go what nobody uses: packs that are open, repositories in memory, packs on the disk.
+pub(super) async fn let_go(gateway: Arc<Gateway>, stores: Stores, cache_retention: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        gateway.close_idle();
+        for store in stores.values() {
+            store.close_idle(IDLE_REPOSITORY);
+            store.evict_idle(cache_retention);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::entry::{EntryError, wire};
-use crate::state::upkeep::{DroppedTips, RetiredUpload, Upkeep};
+use crate::state::upkeep::{DroppedTips, RetiredUpload, Scrub, Upkeep};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct State {
@@ -25,6 +25,18 @@ pub(super) struct State {
     dropped: Vec<Dropped>,
     #[prost(uint64, tag = "9")]
     forgotten: u64,
+    #[prost(message, optional, tag = "10")]
+    scrub: Option<Scrubbed>,
+    #[prost(sint64, optional, tag = "11")]
+    begun_us: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Scrubbed {
+    #[prost(sint64, tag = "1")]
+    at_us: i64,
+    #[prost(string, repeated, tag = "2")]
+    problems: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -49,7 +61,7 @@ struct Dropped {
 
 impl From<&Upkeep> for State {
     fn from(upkeep: &Upkeep) -> Self {
-        let Upkeep { lease, uploads_before, pruned_at, retired, truncated, junk_since, dropped } = upkeep;
+        let Upkeep { lease, uploads_before, pruned_at, retired, truncated, junk_since, begun, scrub, dropped } = upkeep;
         let retired = retired.iter().map(|RetiredUpload { upload, bytes, at }| Retired {
             upload: Some(upload.into()),
             bytes: *bytes,
@@ -70,6 +82,10 @@ impl From<&Upkeep> for State {
             junk_since_us: junk_since.map(Timestamp::as_microsecond),
             dropped: tips.collect(),
             forgotten: dropped.forgotten,
+            begun_us: begun.map(Timestamp::as_microsecond),
+            scrub: scrub
+                .as_ref()
+                .map(|Scrub { at, problems }| Scrubbed { at_us: at.as_microsecond(), problems: problems.clone() }),
         }
     }
 }
@@ -85,6 +101,7 @@ impl TryFrom<State> for Upkeep {
         let dropped = |dropped: Dropped| Ok((wire::object_id(&dropped.id)?, dropped.generation, time(dropped.at_us)?));
         let tips = state.dropped.into_iter().map(dropped).collect::<Result<Vec<_>, EntryError>>()?;
         let lease = state.lease.map(|lease| Ok::<_, EntryError>((state.lease_generation, lease.try_into()?)));
+        let scrub = state.scrub.map(|Scrubbed { at_us, problems }| Ok(Scrub { at: time(at_us)?, problems }));
         Ok(Self {
             lease: lease.transpose()?,
             uploads_before: state.uploads_before,
@@ -92,6 +109,8 @@ impl TryFrom<State> for Upkeep {
             retired: state.retired.into_iter().map(retired).collect::<Result<_, EntryError>>()?,
             truncated: state.truncated,
             junk_since: state.junk_since_us.map(time).transpose()?,
+            begun: state.begun_us.map(time).transpose()?,
+            scrub: scrub.transpose()?,
             dropped: DroppedTips::new(tips, state.forgotten),
         })
     }

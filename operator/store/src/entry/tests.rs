@@ -46,9 +46,10 @@ prop_compose! {
         uploads_before in any::<u64>(),
         truncated in any::<u64>(),
         deleted in prop::collection::vec(upload(), 0..3),
+        scrubbed in prop::option::of(prop::collection::vec("\\PC{0,9}", 0..3)),
     ) -> UpkeepRecord {
         let lease = lease.map(|(holder, seconds)| Lease { holder, seconds });
-        UpkeepRecord { lease, uploads_before, truncated, deleted }
+        UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed }
     }
 }
 

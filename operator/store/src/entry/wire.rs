@@ -107,6 +107,14 @@ pub(super) struct Upkeep {
     truncated: u64,
     #[prost(message, repeated, tag = "4")]
     deleted: Vec<Upload>,
+    #[prost(message, optional, tag = "5")]
+    scrubbed: Option<Scrubbed>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Scrubbed {
+    #[prost(string, repeated, tag = "1")]
+    problems: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -294,12 +302,13 @@ impl TryFrom<Lease> for LeaseRecord {
 
 impl From<&UpkeepRecord> for Upkeep {
     fn from(upkeep: &UpkeepRecord) -> Self {
-        let UpkeepRecord { lease, uploads_before, truncated, deleted } = upkeep;
+        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed } = upkeep;
         Self {
             lease: lease.as_ref().map(Lease::from),
             uploads_before: *uploads_before,
             truncated: *truncated,
             deleted: deleted.iter().map(Upload::from).collect(),
+            scrubbed: scrubbed.clone().map(|problems| Scrubbed { problems }),
         }
     }
 }
@@ -313,6 +322,7 @@ impl TryFrom<Upkeep> for UpkeepRecord {
             uploads_before: wire.uploads_before,
             truncated: wire.truncated,
             deleted: all(wire.deleted)?,
+            scrubbed: wire.scrubbed.map(|scrubbed| scrubbed.problems),
         })
     }
 }

@@ -64,16 +64,11 @@ impl Repositories {
 impl CheckReport {
     /// Damage goes into the report; what kept us from looking stays an error.
     fn take(&mut self, error: Error) -> Result<(), Error> {
-        match error {
-            Error::Damaged { .. }
-            | Error::Missing { .. }
-            | Error::TooNew { .. }
-            | Error::Store(crate::StoreError::Damaged { .. }) => {
-                self.problems.push(error.to_string());
-                Ok(())
-            }
-            other => Err(other),
+        if !error.is_damage() {
+            return Err(error);
         }
+        self.problems.push(error.to_string());
+        Ok(())
     }
 }
 

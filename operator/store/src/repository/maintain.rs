@@ -8,11 +8,13 @@
 //! - **prune**: all packs become one without what nothing leads to any more;
 //! - **delete**: the objects of packs that were folded or pruned;
 //! - **truncate**: old entries become stubs, old checkpoints go;
-//! - **sweep**: uploads that no entry names, left by pushes that crashed.
+//! - **sweep**: uploads that no entry names, left by pushes that crashed;
+//! - **scrub**: everything that the bucket holds is read and verified.
 
 mod delete;
 mod fold;
 mod prune;
+mod scrub;
 mod sweep;
 mod truncate;
 
@@ -49,12 +51,22 @@ pub struct Policy {
     pub unreachable_retention: Duration,
     /// Entries of the log are kept whole for this time, for those who read events.
     pub log_retention: Duration,
+    /// Everything is read and verified once in this time.
+    pub scrub_interval: Duration,
+    /// Bytes that a scrub reads in a second, at most.
+    pub scrub_rate: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let day = Duration::from_hours(24);
-        Self { grace: day, unreachable_retention: 14 * day, log_retention: 14 * day }
+        Self {
+            grace: day,
+            unreachable_retention: 14 * day,
+            log_retention: 14 * day,
+            scrub_interval: 30 * day,
+            scrub_rate: 32 << 20,
+        }
     }
 }
 
@@ -71,6 +83,8 @@ pub struct Maintained {
     pub truncated: u64,
     /// Uploads without an owner that were deleted.
     pub orphans: u64,
+    /// Problems that a scrub found.
+    pub damaged: u64,
 }
 
 /// The lease that was last seen in the log, and when.
@@ -105,6 +119,7 @@ impl Repository {
                 deleted: self.delete_retired(&mut state).await?,
                 truncated: self.truncate(&mut state).await?,
                 orphans: self.sweep(&mut state).await?,
+                damaged: self.scrub(&mut state).await?,
             })
         };
         let done = round.await;

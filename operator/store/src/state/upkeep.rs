@@ -43,6 +43,15 @@ pub struct RetiredUpload {
     pub at: Timestamp,
 }
 
+/// Everything that the bucket held of the repository was read and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scrub {
+    /// When it came to an end.
+    pub at: Timestamp,
+    /// One line for each problem; none: all was sound.
+    pub problems: Vec<String>,
+}
+
 /// The part of a [`super::Snapshot`] that maintenance works on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Upkeep {
@@ -58,6 +67,10 @@ pub struct Upkeep {
     pub truncated: u64,
     /// When the oldest pack with unreachable objects came that has not been pruned.
     pub junk_since: Option<Timestamp>,
+    /// When the first entry was written.
+    pub begun: Option<Timestamp>,
+    /// What the last scrub found.
+    pub scrub: Option<Scrub>,
     /// What references pointed to before they were deleted or forced elsewhere: what only they reach is invisible.
     pub dropped: DroppedTips,
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::entry::{Compaction, Decoded, Entry, Numbered, PushRecord, UpkeepRecord};
 use crate::error::{CommitError, Error};
 use crate::keys;
@@ -34,7 +36,8 @@ impl Repository {
         let entry = Entry { previous: base.digest, writer, time, pushes, compaction, upkeep };
         let generation = base.generation + 1;
         let (bytes, digest) = entry.encode(&payload);
-        let ours = Decoded { entry, payload: payload.into(), digest };
+        // Its packs are in the cache already, so nobody needs the payload.
+        let ours = Decoded { entry, payload: Bytes::new(), digest };
         let key = keys::log_entry(&self.id, generation);
         let mut doubts = 0;
         loop {

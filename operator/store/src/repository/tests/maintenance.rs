@@ -246,6 +246,37 @@ async fn maintenance_is_one_servers_until_its_lease_ends() {
     assert_eq!(other.repositories.maintain(&path).await.unwrap().orphans, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_scrub_finds_each_damaged_object_and_says_so_until_it_is_mended() {
+    let bed = Bed::new();
+    let repository = bed.server.open().await;
+    let (large, _folder) = with_pack(&repository, push(&[("main", None, Some(0))]), &vec![7; 300 << 10]);
+    repository.commit(large).await.unwrap();
+    push_steps(&repository, 1..2).await;
+    bed.clock.advance(29 * DAY);
+    bed.maintain().await;
+    assert_eq!(repository.known().upkeep.scrub, None);
+    bed.clock.advance(2 * DAY);
+    assert_eq!(bed.maintain().await.damaged, 0);
+    assert_eq!(repository.known().upkeep.scrub.as_ref().unwrap().problems, Vec::<String>::new());
+    let keys = bed
+        .store
+        .keys()
+        .into_iter()
+        .filter(|key| key.contains("/packs/") || key.ends_with("/log/00000000000000000002"));
+    for key in keys.collect::<Vec<_>>() {
+        bed.store.tamper(&key, |bytes| bytes[3] ^= 1);
+        bed.clock.advance(31 * DAY);
+        assert_eq!(bed.maintain().await.damaged, 1, "{key}");
+        let scrub = repository.known().upkeep.scrub.clone().unwrap();
+        let stem = key.split('.').next().unwrap();
+        assert!(scrub.problems.iter().any(|problem| problem.contains(stem)), "{key}: {:?}", scrub.problems);
+        bed.store.tamper(&key, |bytes| bytes[3] ^= 1);
+        bed.clock.advance(2 * DAY);
+        assert_eq!(bed.maintain().await.damaged, 0, "{key}");
+    }
+}
+
 #[tokio::test]
 async fn a_pack_that_is_gone_is_an_error_in_words() {
     let bed = Bed::new();
