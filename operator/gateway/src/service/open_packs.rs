@@ -71,17 +71,17 @@ impl OpenPacks {
         Ok(opened)
     }
 
+    /// Whether the packs of a snapshot are open already.
+    pub(crate) fn has(&self, repository: &Repository, snapshot: &Snapshot) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(repository.id()).is_some_and(|(opened, _)| opened.is_of(snapshot))
+    }
+
     /// Closes packs that nobody asked for lately.
     pub(crate) fn close_idle(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, (_, used)| used.elapsed() < IDLE);
         open.shrink_to_fit();
-    }
-
-    /// Whether the packs of a snapshot are open already.
-    pub(crate) fn has(&self, repository: &Repository, snapshot: &Snapshot) -> bool {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(repository.id()).is_some_and(|(opened, _)| opened.is_of(snapshot))
     }
 
     fn touch(&self, id: &RepositoryId) -> Option<Arc<Opened>> {

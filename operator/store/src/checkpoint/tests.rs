@@ -79,7 +79,9 @@ proptest! {
         let old = Refs::layered(None, first);
         let base = has_base.then(|| base_of(&old, 7));
         let mut refs = if has_base { Refs::layered(base.clone(), []) } else { old };
-        second.iter().for_each(|(name, value)| refs.set(name, *value));
+        for (name, value) in &second {
+            refs.set(name, *value);
+        }
         let state = Snapshot { refs, ..state };
         let bytes = encode(&id, &state);
         let layer = decode(&bytes, &id).unwrap();

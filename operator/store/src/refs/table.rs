@@ -93,7 +93,7 @@ impl Table {
         let Some(names) = end.checked_sub(self.names()) else { return false };
         let mut last = 0;
         let mut record_fits = |number| {
-            let before = std::mem::replace(&mut last, word(&self.bytes, self.record(number) + ID));
+            let before = std::mem::replace(&mut last, word(&self.bytes, record(number) + ID));
             before <= last && self.tag(number) <= self.tags
         };
         let entry_fits = |at| {
@@ -106,6 +106,11 @@ impl Table {
     /// The SHA-256 that ends it.
     pub(crate) fn digest(&self) -> [u8; DIGEST] {
         self.digest
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
     }
 
     /// How many references it has.
@@ -141,12 +146,12 @@ impl Table {
 
     fn value(&self, number: usize) -> RefValue {
         let tag = self.tag(number).checked_sub(1);
-        RefValue { id: self.id(self.record(number)), peeled: tag.map(|tag| self.id(self.peeled() + tag * ID)) }
+        RefValue { id: self.id(record(number)), peeled: tag.map(|tag| self.id(self.peeled() + tag * ID)) }
     }
 
     fn name(&self, number: usize) -> &[u8] {
         let names = self.names();
-        let end_of = |number| word(&self.bytes, self.record(number) + ID);
+        let end_of = |number| word(&self.bytes, record(number) + ID);
         let start = number.checked_sub(1).map_or(0, end_of);
         &self.bytes[names + start..names + end_of(number)]
     }
@@ -158,7 +163,7 @@ impl Table {
 
     /// What the tag of a reference is called among the tags, from 1; 0 for none.
     fn tag(&self, number: usize) -> usize {
-        word(&self.bytes, self.record(number) + ID + 4)
+        word(&self.bytes, record(number) + ID + 4)
     }
 
     /// The reference in a place of the index, and whether it is there for what it peels to.
@@ -171,7 +176,7 @@ impl Table {
     /// The object in a place of the index.
     fn object(&self, at: usize) -> ObjectId {
         let (number, is_peeled) = self.entry(at);
-        if is_peeled { self.id(self.peeled() + (self.tag(number) - 1) * ID) } else { self.id(self.record(number)) }
+        if is_peeled { self.id(self.peeled() + (self.tag(number) - 1) * ID) } else { self.id(record(number)) }
     }
 
     fn id(&self, at: usize) -> ObjectId {
@@ -179,12 +184,8 @@ impl Table {
         ObjectId::Sha1(*bytes)
     }
 
-    fn record(&self, number: usize) -> usize {
-        HEADER + number * RECORD
-    }
-
     fn peeled(&self) -> usize {
-        self.record(self.references)
+        record(self.references)
     }
 
     fn index(&self) -> usize {
@@ -194,6 +195,11 @@ impl Table {
     fn names(&self) -> usize {
         self.index() + 4 * (self.references + self.tags)
     }
+}
+
+/// Where a reference's record begins.
+fn record(number: usize) -> usize {
+    HEADER + number * RECORD
 }
 
 fn word(bytes: &[u8], at: usize) -> usize {

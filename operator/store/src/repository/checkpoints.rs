@@ -42,24 +42,24 @@ impl Repository {
         let repository = Arc::clone(self);
         tokio::spawn(async move {
             let mut generations = repository.generations();
-            // Whoever comes while this is under way goes away, so it looks again when it is done, and once more when it has left.
-            while let Ok(mut written) = repository.written.try_lock() {
-                let done = written.hint;
-                if repository.known().generation <= done {
-                    drop(written);
-                    if repository.known().generation <= done {
-                        return;
-                    }
-                    continue;
+            loop {
+                let Ok(mut written) = repository.written.try_lock() else { return };
+                if repository.known().generation <= written.hint {
+                    return;
                 }
                 if let Err(error) = repository.record(&mut written).await {
                     tracing::warn!(repo.id = %repository.id, %error, "failed to write a checkpoint; it is tried again after a later push");
                     return;
                 }
-                let checkpoint = written.checkpoint.generation;
-                let is_due = generations.wait_for(|_| repository.checkpoint_is_due(checkpoint));
+                let Written { checkpoint, hint } = *written;
+                let is_due = generations.wait_for(|_| repository.checkpoint_is_due(checkpoint.generation));
                 // Whether time is up or a checkpoint is due makes no difference.
                 let _ = tokio::time::timeout(INTERVAL, is_due).await;
+                drop(written);
+                // Whoever came meanwhile found it busy and went away, but had moved on what is known before.
+                if repository.known().generation <= hint {
+                    return;
+                }
             }
         });
     }

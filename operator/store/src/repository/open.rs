@@ -180,7 +180,7 @@ pub(super) async fn read_checkpoint(
 }
 
 /// A checkpoint, if it is there and whole.
-async fn read_layer(shared: &Shared, id: &RepositoryId, generation: u64) -> Result<Option<Layer>, Error> {
+pub(super) async fn read_layer(shared: &Shared, id: &RepositoryId, generation: u64) -> Result<Option<Layer>, Error> {
     let key = keys::checkpoint(id, generation);
     let Some(body) = shared.store.get(&key).await? else { return Ok(None) };
     match checkpoint::decode(&body, id) {
@@ -211,11 +211,16 @@ async fn complete(
 /// The base of this name, if it is there and whole.
 pub(super) async fn named(shared: &Shared, id: &RepositoryId, name: Option<BaseName>) -> Result<Option<Base>, Error> {
     let Some(name) = name else { return Ok(None) };
-    let key = keys::references(id, name.generation);
+    let base = read_base(shared, id, name.generation).await?;
+    Ok(base.filter(|base| base.name() == name))
+}
+
+/// A base, if it is there and whole.
+pub(super) async fn read_base(shared: &Shared, id: &RepositoryId, generation: u64) -> Result<Option<Base>, Error> {
+    let key = keys::references(id, generation);
     let Some(body) = shared.store.get(&key).await? else { return Ok(None) };
     match blocking(move || Table::open(body)).await? {
-        Ok(table) if table.digest() == name.digest => Ok(Some(Base::new(name.generation, table))),
-        Ok(_) => Ok(None),
+        Ok(table) => Ok(Some(Base::new(generation, table))),
         Err(error) => {
             tracing::warn!(object.key = key, %error, "a table of references cannot be read; an older one or the log is read instead");
             Ok(None)

@@ -1,3 +1,4 @@
+mod growth;
 mod maintenance;
 
 use std::sync::Arc;

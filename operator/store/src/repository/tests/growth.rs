@@ -1,91 +1,27 @@
 //! What a push, a read and a cold open cost while references and log entries become many. Measures and compares nothing:
-//! `cargo test --release -p store --test growth -- --ignored --nocapture`.
+//! `cargo test --release -p store growth -- --ignored --nocapture`.
 
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::clock::{SystemClock, SystemRandom};
-use model::{ObjectId, RefName, RepositoryPath};
-use prometheus::Registry;
-use store::testing::MemoryStore;
-use store::{
-    Cache, Context, LocalPack, ObjectStore as _, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
-    Repository, StoreMetrics,
-};
+use model::RefName;
 
-/// There are no packs here.
-struct NoTools;
-
-impl PackTools for NoTools {
-    fn fold(&self, _: &[LocalPack], _: &std::path::Path) -> Result<ReceivedPack, String> {
-        Err("no packs".to_owned())
-    }
-
-    fn prune(&self, _: &[LocalPack], _: &[ObjectId], _: &std::path::Path) -> Result<Option<ReceivedPack>, String> {
-        Ok(None)
-    }
-
-    fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
-        Ok(true)
-    }
-
-    fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
-        Ok(vec![])
-    }
-}
-
-struct Server {
-    _cache: tempfile::TempDir,
-    repositories: Repositories,
-}
-
-impl Server {
-    fn new(store: &MemoryStore) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let metrics = StoreMetrics::new(&Registry::new()).unwrap();
-        let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
-        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-        let context = Context { cache, tools: Arc::new(NoTools), clock, random, policy: Policy::default(), metrics };
-        let repositories = Repositories::new(Arc::new(store.clone()), context);
-        Self { _cache: folder, repositories }
-    }
-
-    async fn open(&self) -> Arc<Repository> {
-        let path: RepositoryPath = "team-a/hello".parse().unwrap();
-        let id = self.repositories.find_or_create(&path).await.unwrap();
-        self.repositories.open(&id).await.unwrap()
-    }
-}
+use super::{Server, id, many, push};
+use crate::testing::MemoryStore;
+use crate::{ObjectStore as _, Push, RefEdit, Repository};
 
 fn name(number: u32) -> RefName {
     RefName::branch(&format!("feature/branch-{number:06}")).unwrap()
 }
 
-fn value(number: u32) -> ObjectId {
-    let mut bytes = [1; 20];
-    bytes[..4].copy_from_slice(&number.to_be_bytes());
-    ObjectId::Sha1(bytes)
-}
-
-fn push(edits: Vec<RefEdit>) -> Push {
-    Push {
-        actor: "alice".to_owned(),
-        request_id: "r".to_owned(),
-        options: vec![],
-        atomic: false,
-        edits,
-        pack: None,
-        checked_at: u64::MAX,
-        dropped: vec![],
-        default_branch: None,
-    }
+fn of(edits: Vec<RefEdit>) -> Push {
+    Push { edits, ..push(&[]) }
 }
 
 async fn fill(repository: &Arc<Repository>, references: u32) {
     for from in (0..references).step_by(20_000) {
-        let edit = |number| RefEdit { name: name(number), old: None, new: Some(value(number)), peeled: None };
-        repository.commit(push((from..references.min(from + 20_000)).map(edit).collect())).await.unwrap();
+        repository.commit(many(from, references.min(from + 20_000), 1)).await.unwrap();
     }
 }
 
@@ -95,8 +31,8 @@ async fn pushes(repository: &Arc<Repository>, references: u32, count: u32) -> Du
     for step in 0..count {
         let name = name(step.wrapping_mul(7_919) % references);
         let old = repository.known().refs.get(&name);
-        let edit = RefEdit { name, old, new: Some(value(1_000_000 + step)), peeled: None };
-        repository.commit(push(vec![edit])).await.unwrap();
+        let edit = RefEdit { name, old, new: Some(id(1_000_000 + step)), peeled: None };
+        repository.commit(of(vec![edit])).await.unwrap();
     }
     started.elapsed() / count
 }
@@ -116,7 +52,7 @@ fn mean(rounds: u32, mut work: impl FnMut()) -> Duration {
 }
 
 async fn cold_open(store: &MemoryStore) -> (Duration, u64) {
-    let server = Server::new(store);
+    let server = Server::new(store.clone());
     server.repositories.learn(vec!["team-a/hello".parse().unwrap()]).await;
     let (before, started) = (requests(store), Instant::now());
     server.open().await;
@@ -129,11 +65,11 @@ fn say(line: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures; run it by hand, in a release build"]
-async fn references() {
+async fn growth_of_references() {
     say("references | push | bytes written per push | cold open | requests | one prefix | all | of one object");
     for references in [10, 1_000, 10_000, 50_000, 500_000] {
         let store = MemoryStore::default();
-        let server = Server::new(&store);
+        let server = Server::new(store.clone());
         let repository = server.open().await;
         fill(&repository, references).await;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -145,7 +81,7 @@ async fn references() {
         let refs = repository.known().refs.clone();
         let prefix = mean(1_000, || assert!(refs.range(b"refs/heads/feature/branch-00000").count() <= 10));
         let all = mean(3, || assert_eq!(refs.iter().count(), refs.len()));
-        let of_one = [value(3)].into_iter().collect();
+        let of_one = [id(1_000_003)].into_iter().collect();
         let tips = mean(1_000, || refs.leading_to(&of_one, &mut |_| ()));
         say(&format!("{references} | {push:?} | {written} | {open:?} | {requests} | {prefix:?} | {all:?} | {tips:?}"));
     }
@@ -153,11 +89,11 @@ async fn references() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures; run it by hand, in a release build"]
-async fn entries() {
+async fn growth_of_the_log() {
     say("entries | push | cold open | requests");
     for entries in [10, 1_000, 100_000, 1_000_000] {
         let store = MemoryStore::default();
-        let server = Server::new(&store);
+        let server = Server::new(store.clone());
         let repository = server.open().await;
         fill(&repository, 100).await;
         let push = pushes(&repository, 100, entries).await;
