@@ -46,7 +46,10 @@ impl JGit {
 
     /// Copies a repository and prepares it as well as git can.
     pub(crate) fn take(&self, git: &Git, source: &Path, name: &str) -> Result<()> {
-        peer::prepare(git, &self.repositories, source, name)
+        peer::prepare(git, &self.repositories, source, name)?;
+        // A collection of its own would hold locks that pushes need, and they would be refused.
+        git.ok(&self.repositories.join(name), &["config", "receive.autogc", "false"])?;
+        Ok(())
     }
 
     /// Where its repositories are.

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tests::Git;
+
+/// Sets of chains made so far: git would not write again what it has.
+static SETS: AtomicUsize = AtomicUsize::new(0);
 
 /// A commit, and a pack with what it adds to the one before: itself, three trees, a blob.
 pub(crate) struct Step {
@@ -49,9 +53,10 @@ fn import(git: &Git, repository: &Path, base: &str, (chains, steps): (usize, usi
     let arguments = ["-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--done", "--force", "--depth=0"];
     let mut child = git.command(repository, &arguments).stdin(Stdio::piped()).spawn().context("failed to start git")?;
     let mut out = std::io::BufWriter::new(child.stdin.take().context("git fast-import has no standard input")?);
+    let set = SETS.fetch_add(1, Ordering::Relaxed);
     for chain in 0..chains {
         for step in 0..steps {
-            write_commit(&mut out, base, chain, step)?;
+            write_commit(&mut out, base, (set, chain), step)?;
         }
     }
     std::io::Write::write_all(&mut out, b"done\n")?;
@@ -60,9 +65,9 @@ fn import(git: &Git, repository: &Path, base: &str, (chains, steps): (usize, usi
     Ok(())
 }
 
-fn write_commit(out: &mut impl std::io::Write, base: &str, chain: usize, step: usize) -> Result<()> {
+fn write_commit(out: &mut impl std::io::Write, base: &str, (set, chain): (usize, usize), step: usize) -> Result<()> {
     let (message, content) =
-        (format!("Change {step} of writer {chain}"), format!("writer {chain}, step {step}\n").repeat(12));
+        (format!("Change {step} of writer {chain}"), format!("set {set}, writer {chain}, step {step}\n").repeat(12));
     writeln!(
         out,
         "commit refs/heads/chain-{chain}\ncommitter Test User <test@example.com> {} +0000",
