@@ -9,7 +9,8 @@ use clap::Parser;
 use model::clock::{SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
 use store::{
-    Cache, FileStore, LocalPack, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository, StoreMetrics,
+    Cache, Context, FileStore, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories, Repository,
+    StoreMetrics,
 };
 
 /// References that one push creates.
@@ -43,6 +44,14 @@ impl PackTools for NoPacks {
         Err("there are no packs to fold".to_owned())
     }
 
+    fn prune(&self, _: &[LocalPack], _: &[ObjectId], _: &Path) -> Result<Option<ReceivedPack>, String> {
+        Err("there are no packs to prune".to_owned())
+    }
+
+    fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
+        Err("there are no packs to prune".to_owned())
+    }
+
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("nothing is verified here".to_owned())
     }
@@ -55,8 +64,15 @@ async fn main() -> Result<()> {
     let store = Arc::new(FileStore::open(&options.store, metrics.clone()).await?.without_sync());
     let cache = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open(cache.path(), 1 << 20, &metrics)?);
-    let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-    let repositories = Repositories::new(store, cache, Arc::new(NoPacks), clock, random);
+    let context = Context {
+        cache,
+        tools: Arc::new(NoPacks),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        policy: Policy::default(),
+        metrics,
+    };
+    let repositories = Repositories::new(store, context);
     let path = RepositoryPath { namespace: options.namespace.parse()?, name: options.name.parse()? };
     let id = repositories.find(&path).await?.context("there is no such repository")?;
     let repository = repositories.open(&id).await?;
@@ -78,6 +94,7 @@ async fn grow(repository: &Arc<Repository>, tip: ObjectId, options: &Options) ->
                     name: name(&format!("branch/{:02}/{number:06}", number % 100))?,
                     old: None,
                     new: Some(tip),
+                    peeled: None,
                 })
             })
             .collect();
@@ -88,7 +105,7 @@ async fn grow(repository: &Arc<Repository>, tip: ObjectId, options: &Options) ->
     let mut old = None;
     while repository.known().generation < options.entries {
         let new = if old.is_none() { Some(tip) } else { None };
-        repository.commit(push(vec![RefEdit { name: toggled.clone(), old, new }])).await?;
+        repository.commit(push(vec![RefEdit { name: toggled.clone(), old, new, peeled: None }])).await?;
         old = new;
     }
     Ok(())
@@ -100,5 +117,15 @@ fn name(branch: &str) -> Result<RefName> {
 
 fn push(edits: Vec<RefEdit>) -> Push {
     let (actor, request_id) = ("team-a/alice".to_owned(), "write-log".to_owned());
-    Push { actor, request_id, options: vec![], atomic: false, edits, pack: None, dropped: vec![], default_branch: None }
+    Push {
+        actor,
+        request_id,
+        options: vec![],
+        atomic: false,
+        edits,
+        pack: None,
+        checked_at: u64::MAX,
+        dropped: vec![],
+        default_branch: None,
+    }
 }
