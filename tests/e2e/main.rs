@@ -3,6 +3,7 @@
 mod bed;
 mod buckets;
 mod clone_push;
+mod cold;
 mod disk;
 mod foreign_clients;
 mod kill;

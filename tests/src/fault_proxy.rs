@@ -100,6 +100,12 @@ impl FaultProxy {
         lock(&self.state).rules = rules.into_iter().collect();
     }
 
+    /// How many requests there were.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        lock(&self.state).seen.len()
+    }
+
     /// How many requests of this method had `part` in their target.
     #[must_use]
     pub fn count(&self, method: &str, part: &str) -> usize {

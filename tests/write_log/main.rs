@@ -88,6 +88,7 @@ async fn grow(repository: &Arc<Repository>, tip: ObjectId, options: &Options) ->
                     name: name(&format!("branch/{:02}/{number:06}", number % 100))?,
                     old: None,
                     new: Some(tip),
+                    peeled: None,
                 })
             })
             .collect();
@@ -98,7 +99,7 @@ async fn grow(repository: &Arc<Repository>, tip: ObjectId, options: &Options) ->
     let mut old = None;
     while repository.known().generation < options.entries {
         let new = if old.is_none() { Some(tip) } else { None };
-        repository.commit(push(repository, vec![RefEdit { name: toggled.clone(), old, new }])).await?;
+        repository.commit(push(repository, vec![RefEdit { name: toggled.clone(), old, new, peeled: None }])).await?;
         old = new;
     }
     Ok(())

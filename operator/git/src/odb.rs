@@ -79,6 +79,9 @@ pub enum Error {
     /// An object that must be there is not.
     #[error("object {0} is missing")]
     Missing(ObjectId),
+    /// A tag of a tag of a tag, and so on.
+    #[error("the tag {0} points at more than {max} tags in a row", max = crate::peel::MAX_TAGS)]
+    TagChain(ObjectId),
 }
 
 impl Error {

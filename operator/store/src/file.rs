@@ -134,18 +134,21 @@ impl ObjectStore for FileStore {
         self.blocking("get", key, move |_| found(fs::read(target)).map(|found| found.map(Bytes::from))).await
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         let (source, target) = (self.root.join(key), file.to_owned());
-        self.blocking("download", key, move |_| {
+        let copied = self.blocking("download", key, move |_| {
             let folder = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
             let temporary = tempfile::NamedTempFile::new_in(folder)?;
-            if found(fs::copy(source, temporary.path()))?.is_none() {
-                return Ok(false);
+            let copied = found(fs::copy(source, temporary.path()))?;
+            if copied == Some(size) {
+                temporary.persist(&target).map_err(|error| error.error)?;
             }
-            temporary.persist(&target).map_err(|error| error.error)?;
-            Ok(true)
-        })
-        .await
+            Ok(copied)
+        });
+        match copied.await? {
+            Some(copied) if copied != size => Err(StoreError::other_size(key, size, copied)),
+            copied => Ok(copied.is_some()),
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

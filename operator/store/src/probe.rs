@@ -99,7 +99,7 @@ async fn reads_files(store: &dyn ObjectStore, prefix: &str) -> Result<(), Refusa
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_be_bytes).collect();
     std::fs::write(&up, &content).map_err(local)?;
     store.upload(&key, &up).await?;
-    if !store.download(&key, &down).await? {
+    if !store.download(&key, &down, content.len() as u64).await? {
         return unfit("it does not find a file right after its upload");
     }
     if std::fs::read(&down).map_err(local)? == content {

@@ -190,8 +190,8 @@ impl ObjectStore for S3Store {
         outcome
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
-        self.download_file(key, file).await
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
+        self.download_file(key, file, size).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -24,7 +24,8 @@ fn objects(packs: &Packs) -> BTreeSet<ObjectId> {
 fn pruning_leaves_what_git_says_is_reachable() {
     let fixture = Fixture::new(11, 160, 24, true);
     let (never, mut dice) = (AtomicBool::new(false), Dice(5));
-    let all: Vec<ObjectId> = fixture.refs.values().copied().chain(fixture.commits.iter().copied()).collect();
+    let all: Vec<ObjectId> =
+        fixture.refs.values().map(|value| value.id).chain(fixture.commits.iter().copied()).collect();
     for number in 0..6 {
         let tips: Vec<ObjectId> = (0..=dice.roll(3)).map(|_| all[dice.roll(all.len())]).collect();
         let into = fixture.directory.path().join(format!("prune-{number}"));

@@ -84,6 +84,7 @@ impl Repository {
             }
         }
         self.keep_house();
+        self.keep_checkpoints();
     }
 
     /// Lets those who were answered together come again together: without this, one push that is a moment faster than the
@@ -117,6 +118,7 @@ impl Repository {
 
     /// Writes one entry for the group; the generation is that of the entry, or what is known when no push could go on.
     async fn write_group(&self, group: &mut [Pending]) -> Result<(u64, Vec<Outcome>), GroupError> {
+        self.prove().await.map_err(GroupError::failed)?;
         let mut fresh = false;
         let mut lost = 0;
         loop {

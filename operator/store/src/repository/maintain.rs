@@ -126,6 +126,7 @@ impl Repository {
         self.shared.metrics.maintenance.count(done.as_ref());
         drop(state);
         self.keep_house();
+        self.keep_checkpoints();
         done
     }
 

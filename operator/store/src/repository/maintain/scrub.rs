@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Housekeeping, Repository, Say};
 use crate::cache::verify;
-use crate::entry::{Place, UpkeepRecord};
+use crate::entry::{PackRecord, Place, UpkeepRecord};
 use crate::error::Error;
 use crate::keys;
 use crate::repository::{open, read};
@@ -46,11 +46,7 @@ impl Repository {
             self.note(checked, &mut problems)?;
             self.rest(pack.record.bytes + pack.record.index_bytes).await;
         }
-        for generation in open::checkpoints(&self.shared, &self.id).await? {
-            if open::read_checkpoint(&self.shared, &self.id, generation).await?.is_none() {
-                problems.push(format!("{} cannot be read", keys::checkpoint(&self.id, generation)));
-            }
-        }
+        problems.extend(self.unreadable().await?);
         for generation in known.upkeep.truncated + 1..=known.generation {
             let found = match read::read_number(&*self.shared.store, &self.id, generation).await {
                 Ok(None) => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
@@ -64,6 +60,24 @@ impl Repository {
             }
         }
         problems.truncate(MAX_PROBLEMS);
+        Ok(problems)
+    }
+
+    /// Checkpoints and bases of these that cannot be read.
+    async fn unreadable(&self) -> Result<Vec<String>, Error> {
+        let mut problems = Vec::new();
+        for generation in open::checkpoints(&self.shared, &self.id).await? {
+            if open::read_layer(&self.shared, &self.id, generation).await?.is_none() {
+                problems.push(format!("{} cannot be read", keys::checkpoint(&self.id, generation)));
+            }
+            self.rest(65_536).await;
+        }
+        for generation in open::bases(&self.shared, &self.id).await? {
+            match open::read_base(&self.shared, &self.id, generation).await? {
+                Some(base) => self.rest(base.table.bytes()).await,
+                None => problems.push(format!("{} cannot be read", keys::references(&self.id, generation))),
+            }
+        }
         Ok(problems)
     }
 
@@ -83,8 +97,9 @@ impl Repository {
         let folder = self.incoming()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let store = &self.shared.store;
-        for (key, file) in [(&pack_key, &pack_file), (&index_key, &index_file)] {
-            if !store.download(key, file).await? {
+        let PackRecord { bytes, index_bytes, .. } = pack.record;
+        for (key, file, size) in [(&pack_key, &pack_file, bytes), (&index_key, &index_file, index_bytes)] {
+            if !store.download(key, file, size).await? {
                 return Err(Error::Missing { key: key.clone() });
             }
         }

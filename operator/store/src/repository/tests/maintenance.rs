@@ -84,7 +84,9 @@ async fn push_steps(repository: &Arc<Repository>, steps: std::ops::Range<u32>) {
 async fn settle(repository: &Repository) {
     for _ in 0..200 {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if repository.housekeeping.try_lock().is_ok_and(|state| state.is_done(repository.known().generation)) {
+        let generation = repository.known().generation;
+        let kept = repository.housekeeping.try_lock().is_ok_and(|state| state.kept == generation);
+        if kept && repository.written.try_lock().is_ok_and(|written| written.hint == generation) {
             return;
         }
     }
