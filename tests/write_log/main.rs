@@ -9,8 +9,8 @@ use clap::Parser;
 use model::clock::{SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
 use store::{
-    Cache, Context, FileStore, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories, Repository,
-    StoreMetrics,
+    Cache, Context as StoreContext, FileStore, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
+    Repository, StoreMetrics,
 };
 
 /// References that one push creates.
@@ -36,7 +36,7 @@ struct Options {
     entries: u64,
 }
 
-/// Pushes without packs leave nothing to fold.
+/// Pushes without packs leave nothing to do.
 struct NoPacks;
 
 impl PackTools for NoPacks {
@@ -45,11 +45,11 @@ impl PackTools for NoPacks {
     }
 
     fn prune(&self, _: &[LocalPack], _: &[ObjectId], _: &Path) -> Result<Option<ReceivedPack>, String> {
-        Err("there are no packs to prune".to_owned())
+        Err("nothing is removed here".to_owned())
     }
 
     fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
-        Err("there are no packs to prune".to_owned())
+        Err("nothing is asked here".to_owned())
     }
 
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
@@ -64,14 +64,8 @@ async fn main() -> Result<()> {
     let store = Arc::new(FileStore::open(&options.store, metrics.clone()).await?.without_sync());
     let cache = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open(cache.path(), 1 << 20, &metrics)?);
-    let context = Context {
-        cache,
-        tools: Arc::new(NoPacks),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        policy: Policy::default(),
-        metrics,
-    };
+    let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+    let context = StoreContext { cache, tools: Arc::new(NoPacks), clock, random, policy: Policy::default(), metrics };
     let repositories = Repositories::new(store, context);
     let path = RepositoryPath { namespace: options.namespace.parse()?, name: options.name.parse()? };
     let id = repositories.find(&path).await?.context("there is no such repository")?;
@@ -98,14 +92,14 @@ async fn grow(repository: &Arc<Repository>, tip: ObjectId, options: &Options) ->
                 })
             })
             .collect();
-        repository.commit(push(edits?)).await?;
+        repository.commit(push(repository, edits?)).await?;
         made = until;
     }
     let toggled = name("toggled")?;
     let mut old = None;
     while repository.known().generation < options.entries {
         let new = if old.is_none() { Some(tip) } else { None };
-        repository.commit(push(vec![RefEdit { name: toggled.clone(), old, new, peeled: None }])).await?;
+        repository.commit(push(repository, vec![RefEdit { name: toggled.clone(), old, new, peeled: None }])).await?;
         old = new;
     }
     Ok(())
@@ -115,16 +109,15 @@ fn name(branch: &str) -> Result<RefName> {
     Ok(RefName::branch(branch)?)
 }
 
-fn push(edits: Vec<RefEdit>) -> Push {
-    let (actor, request_id) = ("team-a/alice".to_owned(), "write-log".to_owned());
+fn push(repository: &Repository, edits: Vec<RefEdit>) -> Push {
     Push {
-        actor,
-        request_id,
+        actor: "team-a/alice".to_owned(),
+        request_id: "write-log".to_owned(),
         options: vec![],
         atomic: false,
         edits,
         pack: None,
-        checked_at: u64::MAX,
+        checked_at: repository.known().generation,
         dropped: vec![],
         default_branch: None,
     }
