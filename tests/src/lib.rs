@@ -18,6 +18,7 @@ pub mod raw_http;
 pub mod report;
 pub mod s3;
 pub mod server;
+pub mod store_check;
 pub mod wait;
 
 pub use git_cli::Git;
