@@ -92,6 +92,11 @@ pub struct RepositorySpec {
     /// What happens to the data in the store when this resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// Reads may show the repository as it was up to this many seconds ago, which saves them a request to the store. With 0 a fetch
+    /// shows every push that was acknowledged before it, on every pod. Pushes never work on old state.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub max_staleness_seconds: u32,
     /// Turns every client away while `true`; the data stays. (A boolean as in Job and `CronJob`.)
     #[serde(default)]
     pub suspend: bool,
@@ -99,6 +104,11 @@ pub struct RepositorySpec {
 
 fn default_branch() -> String {
     "main".to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn default_store() -> String {
@@ -359,6 +369,17 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub size_bytes: Option<i64>,
+    /// Number of packs that hold its objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub packs: Option<i64>,
+    /// Bytes of packs that nothing needs any more and that maintenance deletes after the grace period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub retired_bytes: Option<i64>,
+    /// When everything that the store holds of it was last read and verified; the condition `Intact` says what was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified_time: Option<Time>,
     /// When the last push was acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_push_time: Option<Time>,

@@ -127,6 +127,12 @@ impl FaultProxy {
         lock(&self.state).rules = rules.into_iter().collect();
     }
 
+    /// How many requests there were.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        lock(&self.state).seen.len()
+    }
+
     /// How many requests met a fault.
     #[must_use]
     pub fn faults(&self) -> usize {

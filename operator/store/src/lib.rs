@@ -3,6 +3,7 @@
 //! Knows objects, logs and pack files; knows neither HTTP nor the Git protocol. The seam to buckets is [`ObjectStore`]; the
 //! entrance for servers is [`Repositories`].
 
+mod blocking;
 mod cache;
 mod checkpoint;
 mod claim;
@@ -17,6 +18,7 @@ mod metrics;
 mod object;
 mod pack_tools;
 pub mod probe;
+mod refs;
 mod repositories;
 mod repository;
 mod s3;
@@ -34,8 +36,12 @@ pub use file::FileStore;
 pub use metrics::StoreMetrics;
 pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
+pub use refs::Refs;
 pub use repositories::Repositories;
-pub use repository::{CheckReport, Committed, EditResult, LocalPack, LocalPacks, Push, ReceivedPack, Repository};
+pub use repository::{
+    CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, Maintained, Policy, Push, PushedPack,
+    ReceivedPack, Repository, StagedPack,
+};
 pub use s3::S3Store;
-pub use state::{PackId, RefEdit, Refs, Snapshot, StoredPack};
+pub use state::{DroppedTips, Lease, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload};
 pub use url::{S3Url, StoreUrl, StoreUrlError};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use model::error::Kind;
 
 /// The answer to a conditional create.
@@ -25,6 +26,8 @@ pub struct ObjectMeta {
     pub key: String,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was written, by the clock of the store; `None` when the store does not say.
+    pub modified: Option<Timestamp>,
 }
 
 /// Why a call failed.
@@ -79,6 +82,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// An object turned out to have another size.
+    pub(crate) fn other_size(key: &str, size: u64, found: u64) -> Self {
+        Self::Damaged { key: key.to_owned(), reason: format!("it has {found} bytes and should have {size}") }
+    }
+
     /// What the caller should do.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -99,7 +107,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// [`StoreError::Unknown`] whenever the object may have been created all the same.
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError>;
 
-    /// Writes an object, replacing what is there. For hints only, and retried.
+    /// Writes an object, replacing what is there. For hints and stubs only, and retried.
     ///
     /// # Errors
     /// When the object could not be written.
@@ -117,11 +125,12 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// When the store did not say.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
-    /// Downloads an object into `file`, which appears only when whole and durable enough for a cache; false when there is none.
+    /// Downloads an object of `size` bytes into `file`, which appears only when whole and durable enough for a cache; false when
+    /// there is none.
     ///
     /// # Errors
-    /// When the object could not be read whole.
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError>;
+    /// When the object could not be read whole, or has another size.
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError>;
 
     /// Deletes an object; a missing one is fine.
     ///

@@ -1,47 +1,84 @@
 //! One repository on one server: its state in memory, kept fresh by probing the log, moved on by commits.
 
 mod check;
+mod checkpoints;
 mod commit;
-mod compact;
 mod events;
+mod hint;
+mod housekeeping;
+mod maintain;
+pub(crate) mod open;
 mod packs;
 mod read;
+mod stage;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gix::bstr::BString;
 use model::clock::{Clock, Random};
 use model::{ObjectId, RefName, RepositoryId};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::entry::Decoded;
 use crate::error::Error;
 use crate::keys;
+use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
+use crate::refs::Base;
 use crate::state::{RefEdit, Snapshot};
 pub use check::CheckReport;
-use commit::Pending;
-pub(crate) use compact::Hint;
+use checkpoints::Written;
+use commit::{Pace, Pending};
+pub use events::Events;
+pub use maintain::{Maintained, Policy};
+use open::Latest;
 pub use packs::{LocalPack, LocalPacks};
-pub(crate) use read::Reader;
+use read::{Next, Reader};
+pub use stage::StagedPack;
+
+/// What repositories need beside their bucket.
+#[derive(Clone)]
+pub struct Context {
+    /// The local cache.
+    pub cache: Arc<Cache>,
+    /// Who knows git.
+    pub tools: Arc<dyn PackTools>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// When maintenance does what.
+    pub policy: Policy,
+    /// Where it is counted.
+    pub metrics: StoreMetrics,
+}
 
 /// What all repositories of a store share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) tools: Arc<dyn PackTools>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Arc<dyn Random>,
+    pub(crate) context: Context,
+    /// Random name of this process, for leases.
+    pub(crate) process: [u8; 16],
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
 }
 
 /// A pack that was received and checked, in a folder of [`Repository::incoming`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ReceivedPack {
     /// The pack file.
     pub pack: PathBuf,
@@ -67,11 +104,28 @@ pub struct Push {
     /// Changes of references.
     pub edits: Vec<RefEdit>,
     /// The objects, unless they are all there.
-    pub pack: Option<ReceivedPack>,
+    pub pack: Option<PushedPack>,
+    /// Generation of the state that all of this was checked against.
+    pub checked_at: u64,
     /// Old values that the new ones do not descend from.
     pub dropped: Vec<ObjectId>,
     /// The branch that becomes the default if the repository has none yet.
     pub default_branch: Option<RefName>,
+}
+
+/// The pack of a push.
+#[derive(Debug)]
+pub enum PushedPack {
+    /// As it was received.
+    Received(ReceivedPack),
+    /// Ready to be named by an entry.
+    Staged(StagedPack),
+}
+
+impl From<ReceivedPack> for PushedPack {
+    fn from(pack: ReceivedPack) -> Self {
+        Self::Received(pack)
+    }
 }
 
 /// The outcome of each edit of a push: done, or the value that the reference has instead.
@@ -91,33 +145,48 @@ pub struct Repository {
     id: RepositoryId,
     shared: Arc<Shared>,
     known: ArcSwap<Snapshot>,
-    /// Guards moving `known` on: entries are applied one after the other.
+    /// Whether an entry of the log vouches for `known`, which came from a hint or checkpoint.
+    proven: AtomicBool,
+    /// Guards changes of `known`: entries are applied one after the other.
     applying: Mutex<()>,
     generations: watch::Sender<u64>,
     probes: tokio::sync::Mutex<u64>,
     arrivals: AtomicU64,
+    /// When the last finished probe began.
+    confirmed: Mutex<Option<Instant>>,
     queue: Mutex<Vec<Pending>>,
-    writing: tokio::sync::Mutex<()>,
+    /// Tells who gathers a group that another push has come.
+    arrived: Notify,
+    writing: tokio::sync::Mutex<Pace>,
     /// Payloads of the newest entries, so that their inlined packs need not be read again.
     payloads: Mutex<Payloads>,
-    housekeeping: tokio::sync::Mutex<compact::Housekeeping>,
+    /// Bytes of payloads since the last checkpoint.
+    logged: AtomicU64,
+    written: tokio::sync::Mutex<Written>,
+    housekeeping: tokio::sync::Mutex<housekeeping::Housekeeping>,
 }
 
 impl Repository {
-    pub(crate) fn new(id: RepositoryId, shared: Arc<Shared>, snapshot: Snapshot, checkpoint: u64) -> Self {
+    pub(crate) fn new(id: RepositoryId, shared: Arc<Shared>, latest: Latest) -> Self {
+        let Latest { snapshot, checkpoint, proven, payloads, began, hint_is_poor: _ } = latest;
         let (generations, _) = watch::channel(snapshot.generation);
         Self {
             id,
             shared,
             known: ArcSwap::from_pointee(snapshot),
+            proven: AtomicBool::new(proven),
             applying: Mutex::default(),
             generations,
             probes: tokio::sync::Mutex::new(0),
             arrivals: AtomicU64::new(0),
+            confirmed: Mutex::new(began),
             queue: Mutex::default(),
+            arrived: Notify::new(),
             writing: tokio::sync::Mutex::default(),
-            payloads: Mutex::default(),
-            housekeeping: tokio::sync::Mutex::new(compact::Housekeeping::new(checkpoint)),
+            payloads: Mutex::new(payloads),
+            logged: AtomicU64::new(0),
+            written: tokio::sync::Mutex::new(Written { checkpoint, hint: 0 }),
+            housekeeping: tokio::sync::Mutex::default(),
         }
     }
 
@@ -139,6 +208,18 @@ impl Repository {
         self.generations.subscribe()
     }
 
+    /// As [`Self::snapshot`], or what was the state of the log at some time within `staleness`.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the log is damaged.
+    pub async fn snapshot_within(&self, staleness: Duration) -> Result<Arc<Snapshot>, Error> {
+        let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if confirmed.is_some_and(|confirmed| confirmed.elapsed() < staleness) {
+            return Ok(self.known());
+        }
+        self.snapshot().await
+    }
+
     /// The state of the log now: everything acknowledged before the call is in it.
     ///
     /// One request to the store; callers that arrive while one is under way share the next.
@@ -150,9 +231,10 @@ impl Repository {
         // Holds the number of arrivals when the last finished probe began: it answers all who came before.
         let mut answered = self.probes.lock().await;
         if *answered <= arrival {
-            let began = self.arrivals.load(Ordering::SeqCst);
+            let (began, begun) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
             self.catch_up().await?;
             *answered = began;
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         }
         Ok(self.known())
     }
@@ -161,10 +243,24 @@ impl Repository {
     pub(crate) async fn catch_up(&self) -> Result<bool, Error> {
         let mut reader = Reader::new(&*self.shared.store, &self.id);
         let before = self.known().generation;
-        while let Some((generation, entry)) = reader.next_after(self.known().generation).await? {
-            self.apply(generation, &entry)?;
+        if !self.is_proven() {
+            // The first answer was given without: from now on it is sure.
+            tokio::try_join!(reader.look_ahead(before), self.prove())?;
+            if self.known().generation != before {
+                return Ok(true);
+            }
         }
-        Ok(self.known().generation > before)
+        loop {
+            let is_far = match reader.next_after(self.known().generation).await? {
+                Next::Entry(generation, entry) => self.apply(generation, &entry)?.generation >= before + open::FAR,
+                Next::Stub => true,
+                Next::End => return Ok(self.known().generation > before),
+            };
+            if is_far {
+                self.reload().await?;
+                return Ok(true);
+            }
+        }
     }
 
     /// Moves on by an entry of the log; one that is known already changes nothing.
@@ -179,12 +275,61 @@ impl Repository {
             .map_err(|error| Error::fold(keys::log_entry(&self.id, generation), &error))?;
         let next = Arc::new(next);
         self.known.store(Arc::clone(&next));
+        self.proven.store(true, Ordering::SeqCst);
         drop(guard);
+        self.logged.fetch_add(read.payload.len() as u64, Ordering::Relaxed);
         if !read.payload.is_empty() {
             self.payloads.lock().unwrap_or_else(PoisonError::into_inner).add(generation, read.payload.clone());
         }
         self.generations.send_replace(generation);
         Ok(next)
+    }
+}
+
+impl Repository {
+    fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::SeqCst)
+    }
+
+    /// An entry of the log vouches for this state.
+    fn believe(&self, state: &Snapshot) {
+        let _guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        if (known.generation, known.digest) == (state.generation, state.digest) {
+            self.proven.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Goes on from another state, if it is still wanted when it can be had.
+    fn go_on_from(&self, latest: Latest, is_wanted: impl FnOnce(&Snapshot, &Snapshot) -> bool) {
+        let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let Latest { snapshot, proven, .. } = latest;
+        if !is_wanted(&self.known(), &snapshot) {
+            return;
+        }
+        let generation = snapshot.generation;
+        self.known.store(Arc::new(snapshot));
+        self.proven.store(proven, Ordering::SeqCst);
+        drop(guard);
+        self.generations.send_replace(generation);
+    }
+
+    /// Goes on from another base, which was made from `origin`; the state stays the same. Blocks for as long as it takes to
+    /// compare what has changed.
+    fn rebase(&self, base: Base, origin: &Snapshot) -> bool {
+        let _guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        let Some(refs) = known.refs.rebased(base, &origin.refs) else { return false };
+        self.known.store(Arc::new(Snapshot { refs, ..(*known).clone() }));
+        true
+    }
+
+    fn logged(&self) -> u64 {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    fn forget_logged(&self) {
+        self.logged.store(0, Ordering::Relaxed);
     }
 }
 
@@ -196,7 +341,7 @@ pub(crate) struct Payloads {
 }
 
 impl Payloads {
-    const CAPACITY: usize = 4 << 20;
+    const CAPACITY: usize = 1 << 20;
 
     fn add(&mut self, generation: u64, payload: Bytes) {
         self.bytes += payload.len();

@@ -16,7 +16,21 @@ pub(crate) fn program(name: &str, arguments: &[String]) -> Result<bool> {
     }
     let mut command = cargo(&["run", "--quiet", "--release", "--locked", "--package", "tests", "--bin", name, "--"]);
     command.args(arguments).env("CODEKEEP_BINARY", target().join("release/codekeep"));
+    command.env("CODEKEEP_WRITE_LOG", target().join("debug/examples/write-log"));
     Ok(command.status()?.success())
+}
+
+/// Builds and runs the benchmarks; those of the storage need `JGit`, and a program that writes long logs.
+pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
+    if arguments.first().is_some_and(|task| task == "store") {
+        tools::jgit()?;
+        // With the optimization that tests have: its dependencies would take a second release build.
+        let arguments = ["build", "--locked", "--package", "tests", "--example", "write-log"];
+        if built("build-write-log", &arguments)?.failed > 0 {
+            return Ok(false);
+        }
+    }
+    program("bench", arguments)
 }
 
 fn built(name: &str, arguments: &[&str]) -> Result<Outcome> {

@@ -11,6 +11,18 @@ use crate::cluster::{Observed, View};
 use crate::control::RepositorySummary;
 use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
 
+/// Fields of the status that a git server knows.
+const FACTS: [&str; 8] = [
+    "repositoryId",
+    "references",
+    "sizeBytes",
+    "packs",
+    "retiredBytes",
+    "lastVerifiedTime",
+    "defaultBranch",
+    "lastPushTime",
+];
+
 /// What a reconcile found out.
 pub(crate) struct Found<'a> {
     observed: &'a Observed,
@@ -72,6 +84,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     conditions.summarize(&summary);
     storage_ready(&mut conditions, found);
     serving_ready(&mut conditions, found);
+    intact(&mut conditions, found);
     if found.policies > 0 {
         let message = format!("AccessPolicies that speak of it: {}", found.policies);
         conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
@@ -86,7 +99,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     match &found.summary {
         Some(Ok(summary)) => facts(&mut status, summary),
         // What was known stays.
-        _ => keep(&mut status, before, &["repositoryId", "references", "sizeBytes", "defaultBranch", "lastPushTime"]),
+        _ => keep(&mut status, before, &FACTS),
     }
     match &found.served {
         Some(served) => status["servingMode"] = json!(served.mode),
@@ -158,6 +171,26 @@ fn serving_ready(conditions: &mut Conditions, found: &Found<'_>) {
     }
 }
 
+/// Set once there is something to say: a new repository was never verified.
+fn intact(conditions: &mut Conditions, found: &Found<'_>) {
+    let Some(Ok(RepositorySummary { verified_time: Some(time), problems, .. })) = &found.summary else { return };
+    match problems.as_slice() {
+        [] => conditions.set(
+            "Intact",
+            Status::True,
+            "Verified",
+            format!("every byte in the store was verified at {time}"),
+        ),
+        [first, ..] => {
+            let message = format!(
+                "{first} ({} in all, found at {time}); restore the objects from a replica or a back-up",
+                problems.len()
+            );
+            conditions.set("Intact", Status::False, "Damaged", message);
+        }
+    }
+}
+
 /// What follows from the names alone.
 fn addresses(object: &DynamicObject, context: &Context) -> Value {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
@@ -180,6 +213,11 @@ fn facts(status: &mut Value, summary: &RepositorySummary) {
     status["repositoryId"] = json!(summary.repository_id);
     status["references"] = json!(summary.references);
     status["sizeBytes"] = json!(summary.size_bytes);
+    status["packs"] = json!(summary.packs);
+    status["retiredBytes"] = json!(summary.retired_bytes);
+    if let Some(time) = &summary.verified_time {
+        status["lastVerifiedTime"] = json!(time);
+    }
     if let Some(branch) = &summary.default_branch {
         status["defaultBranch"] = json!(branch);
     }

@@ -23,7 +23,7 @@ async fn round_trip(site: &Site<'_>, name: &str, length: usize) -> Result<(), Re
     let (up, down, content) = (files.path("up"), files.path("down"), site.noise(length));
     write(&up, &content).await?;
     site.store.upload(&key, &up).await?;
-    if !site.store.download(&key, &down).await? {
+    if !site.store.download(&key, &down, length as u64).await? {
         return unfit("it does not find a file right after its upload");
     }
     if read(&down).await? == content { Ok(()) } else { unfit("a file comes back with other bytes than were sent") }

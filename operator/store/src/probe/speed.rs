@@ -114,7 +114,7 @@ pub(super) async fn throughput(site: &Site<'_>) -> Checked {
         let start = Instant::now();
         try_join_all(names().map(|name| {
             let (key, file) = (site.key(&name), files.path(&name));
-            async move { site.store.download(&key, &file).await }
+            async move { site.store.download(&key, &file, FILE.into()).await }
         }))
         .await?;
         let down = start.elapsed();

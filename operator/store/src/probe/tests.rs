@@ -81,8 +81,8 @@ impl ObjectStore for Flawed {
         }
     }
 
-    async fn download(&self, key: &str, file: &std::path::Path) -> Result<bool, StoreError> {
-        self.0.download(key, file).await
+    async fn download(&self, key: &str, file: &std::path::Path, size: u64) -> Result<bool, StoreError> {
+        self.0.download(key, file, size).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::Repository;
 use crate::cache::{CachedPack, verify};
-use crate::entry::{PackRecord, Place};
+use crate::entry::{Numbered, PackRecord, Place};
 use crate::error::Error;
 use crate::keys;
 use crate::state::{PackId, Snapshot, StoredPack};
@@ -43,6 +43,20 @@ pub struct LocalPacks {
     pub packs: Vec<LocalPack>,
 }
 
+impl LocalPack {
+    pub(super) fn new(record: &PackRecord, held: Arc<CachedPack>) -> Self {
+        Self {
+            id: record.id,
+            pack: held.pack.clone(),
+            index: held.index.clone(),
+            bytes: record.bytes,
+            objects: record.objects,
+            exact: record.exact,
+            _held: held,
+        }
+    }
+}
+
 impl Repository {
     /// A folder for a pack in the making, on the cache's file system.
     ///
@@ -57,11 +71,15 @@ impl Repository {
     /// # Errors
     /// When a pack cannot be fetched, or is damaged.
     pub async fn local_packs(&self, snapshot: &Snapshot) -> Result<LocalPacks, Error> {
-        let packs = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)))
+        let packs: Result<_, Error> = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)))
             .buffered(CONCURRENCY)
             .try_collect()
-            .await?;
-        Ok(LocalPacks { packs })
+            .await;
+        if matches!(packs, Err(Error::Missing { .. })) {
+            // A state that nothing vouches for may name what is lost: the next request has a better one.
+            self.prove().await?;
+        }
+        Ok(LocalPacks { packs: packs? })
     }
 
     pub(super) async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
@@ -69,16 +87,7 @@ impl Repository {
             Some(cached) => cached,
             None => self.bring_in(&pack).await?,
         };
-        let StoredPack { generation: _, record } = pack;
-        Ok(LocalPack {
-            id: record.id,
-            pack: cached.pack.clone(),
-            index: cached.index.clone(),
-            bytes: record.bytes,
-            objects: record.objects,
-            exact: record.exact,
-            _held: cached,
-        })
+        Ok(LocalPack::new(&pack.record, cached))
     }
 
     async fn cached(&self, record: &PackRecord) -> Result<Option<Arc<CachedPack>>, Error> {
@@ -93,12 +102,13 @@ impl Repository {
         let folder = self.incoming()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let key = match pack.record.place {
-            Place::Uploaded => {
-                let (pack_key, index_key) =
-                    (keys::pack(&self.id, &pack.record.id), keys::pack_index(&self.id, &pack.record.id));
+            Place::Uploaded(upload) => {
+                let (pack_key, index_key) = (keys::pack(&self.id, &upload), keys::pack_index(&self.id, &upload));
                 let store = &self.shared.store;
-                let (pack_found, index_found) =
-                    tokio::try_join!(store.download(&pack_key, &pack_file), store.download(&index_key, &index_file))?;
+                let (pack_found, index_found) = tokio::try_join!(
+                    store.download(&pack_key, &pack_file, pack.record.bytes),
+                    store.download(&index_key, &index_file, pack.record.index_bytes)
+                )?;
                 match (pack_found, index_found) {
                     (true, true) => pack_key,
                     (false, _) => return Err(Error::Missing { key: pack_key }),
@@ -139,9 +149,9 @@ impl Repository {
         if let Some(payload) = remembered {
             return Ok(payload);
         }
-        match super::read::read_entry(&*self.shared.store, &self.id, generation).await? {
-            Some(read) => Ok(read.payload),
-            None => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
+        match super::read::read_number(&*self.shared.store, &self.id, generation).await? {
+            Some(Numbered::Entry(read)) => Ok(read.payload),
+            _ => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
         }
     }
 }

@@ -82,9 +82,12 @@ impl ObjectStore for MemoryStore {
         Ok(self.objects().get(key).cloned())
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         self.count("download");
         let Some(bytes) = self.objects().get(key).cloned() else { return Ok(false) };
+        if bytes.len() as u64 != size {
+            return Err(StoreError::other_size(key, size, bytes.len() as u64));
+        }
         std::fs::write(file, bytes).map(|()| true).map_err(|error| StoreError::Unavailable {
             operation: "download",
             key: key.to_owned(),
@@ -103,6 +106,12 @@ impl ObjectStore for MemoryStore {
         let objects = self.objects();
         let wanted = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
         let after = wanted.filter(|(key, _)| start_after.is_none_or(|after| key.as_str() > after));
-        Ok(after.take(limit).map(|(key, body)| ObjectMeta { key: key.clone(), size: body.len() as u64 }).collect())
+        let meta = |(key, body): (&String, &Bytes)| ObjectMeta {
+            key: key.clone(),
+            size: body.len() as u64,
+            // As old as the world: whoever waits for a time that a test does not have need not.
+            modified: Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        Ok(after.take(limit).map(meta).collect())
     }
 }
