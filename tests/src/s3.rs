@@ -2,6 +2,7 @@
 
 mod minio;
 mod seaweedfs;
+mod unfit;
 
 use std::net::SocketAddr;
 
@@ -9,6 +10,7 @@ use anyhow::Result;
 
 pub use minio::MinIo;
 pub use seaweedfs::SeaweedFs;
+pub use unfit::{Unfit, UnfitServer};
 
 /// Credentials of all of them.
 const KEY: &str = "testkey";

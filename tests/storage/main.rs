@@ -4,4 +4,5 @@ mod check;
 mod contract;
 mod faults;
 mod fixture;
+mod negative;
 mod proof;
