@@ -179,7 +179,7 @@ fn pushes_through_faults_lose_nothing_on_seaweedfs() -> Result<()> {
 }
 
 #[test]
-#[ignore = "full tier: needs MinIO"]
+#[ignore = "peers tier: needs MinIO"]
 fn pushes_through_faults_lose_nothing_on_minio() -> Result<()> {
     story(S3Kind::MinIo, 15)
 }

@@ -98,7 +98,7 @@ fn sixty_kills_in_the_middle_of_pushes_lose_nothing() -> Result<()> {
 }
 
 #[test]
-#[ignore = "full tier: minutes, needs MinIO"]
+#[ignore = "peers tier: minutes, needs MinIO"]
 fn fifty_kills_of_one_of_two_servers_under_load_lose_nothing_on_minio() -> Result<()> {
     under_load::kills(S3Kind::MinIo, 50)
 }

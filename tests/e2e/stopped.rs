@@ -125,7 +125,7 @@ fn servers_that_were_stopped_in_mid_commit_do_no_harm_on_seaweedfs() -> Result<(
 }
 
 #[test]
-#[ignore = "full tier: more than a minute, needs MinIO"]
+#[ignore = "peers tier: more than a minute, needs MinIO"]
 fn servers_that_were_stopped_in_mid_commit_do_no_harm_on_minio() -> Result<()> {
     story(S3Kind::MinIo)
 }

@@ -42,7 +42,7 @@ async fn a_bucket_is_fit(kind: S3Kind) -> Result<()> {
 }
 
 #[tokio::test]
-async fn each_flaw_of_a_bucket_has_its_line() -> Result<()> {
+async fn each_flaw_of_a_bucket_has_its_line_on_minio() -> Result<()> {
     let bucket = Proxied::start(S3Kind::MinIo).await?;
     let (url, credentials) = (bucket.url(), S3Server::credentials());
     for (rule, check, outcome, words) in [
@@ -106,7 +106,7 @@ async fn what_cannot_be_asked_has_no_verdict_and_what_may_only_read_is_refused()
 
 #[tokio::test]
 async fn a_check_that_is_stopped_leaves_nothing() -> Result<()> {
-    let bucket = Proxied::start(S3Kind::MinIo).await?;
+    let bucket = Proxied::start(S3Kind::SeaweedFs).await?;
     bucket.proxy.set([Rule::new("PUT", "partNumber=2", Fault::Delay(Duration::from_mins(1)))]);
     let mut child = store_check::start(&bucket.url(), &S3Server::credentials())?;
     wait::until("the upload in parts", Duration::from_mins(2), || {

@@ -14,7 +14,12 @@ const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-de
 /// Installs everything that is missing.
 pub(crate) fn install_all() -> Result<()> {
     python()?;
-    CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))?;
+    CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
+}
+
+/// Installs what the quick tier needs, and builds the S3 servers beside SeaweedFS.
+pub(crate) fn install_for_peers() -> Result<()> {
+    install_for_quick()?;
     peers::install_all()
 }
 
