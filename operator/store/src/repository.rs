@@ -231,10 +231,10 @@ impl Repository {
         // Holds the number of arrivals when the last finished probe began: it answers all who came before.
         let mut answered = self.probes.lock().await;
         if *answered <= arrival {
-            let (began, begun) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
+            let (answers, start) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
             self.catch_up().await?;
-            *answered = began;
-            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+            *answered = answers;
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(start);
         }
         Ok(self.known())
     }

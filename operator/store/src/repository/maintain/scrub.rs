@@ -43,7 +43,7 @@ impl Repository {
         let mut problems = Vec::new();
         for pack in known.packs.iter() {
             let checked = self.scrub_pack(pack).await;
-            self.note(checked, &mut problems)?;
+            note(checked, &mut problems)?;
             self.rest(pack.record.bytes + pack.record.index_bytes).await;
         }
         problems.extend(self.unreadable().await?);
@@ -53,7 +53,7 @@ impl Repository {
                 Ok(Some(_)) => Ok(()),
                 Err(error) => Err(error),
             };
-            self.note(found, &mut problems)?;
+            note(found, &mut problems)?;
             self.rest(4_096).await;
             if problems.len() >= MAX_PROBLEMS {
                 break;
@@ -79,15 +79,6 @@ impl Repository {
             }
         }
         Ok(problems)
-    }
-
-    /// Damage is a finding; that the store does not answer is none.
-    fn note(&self, checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
-        match checked {
-            Err(error) if error.is_damage() => problems.push(error.to_string()),
-            other => return other,
-        }
-        Ok(())
     }
 
     /// Reads the objects of a pack from the bucket, whatever the cache has. Inlined ones are read with their entries.
@@ -120,4 +111,13 @@ impl Repository {
         let micros = bytes.saturating_mul(1_000_000) / self.shared.policy.scrub_rate.max(1);
         tokio::time::sleep(Duration::from_micros(micros)).await;
     }
+}
+
+/// Damage is a finding; that the store does not answer is none.
+fn note(checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
+    match checked {
+        Err(error) if error.is_damage() => problems.push(error.to_string()),
+        other => return other,
+    }
+    Ok(())
 }
