@@ -134,6 +134,10 @@ pub(crate) fn storage() -> Result<Outcome> {
     suite("storage", true)
 }
 
+pub(crate) fn simulation() -> Result<Outcome> {
+    tests("simulation", &["--package", "tests", "--test", "simulation"], &[])
+}
+
 pub(crate) fn end_to_end_quick() -> Result<Outcome> {
     suite("e2e", false)
 }

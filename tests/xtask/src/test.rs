@@ -33,7 +33,7 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 15] = [
+const FULL: [Step; 16] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
@@ -44,6 +44,7 @@ const FULL: [Step; 15] = [
     ("cargo-deny", checks::deny),
     ("build --release", suites::build_release),
     ("conformance", suites::conformance_full),
+    ("storage, simulated", suites::simulation),
     ("storage, on SeaweedFS", suites::storage),
     ("end to end", suites::end_to_end_full),
     ("operator, on Kubernetes", cluster::suite),
