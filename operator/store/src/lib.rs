@@ -3,6 +3,7 @@
 //! Knows objects, logs and pack files; knows neither HTTP nor the Git protocol. The seam to buckets is [`ObjectStore`]; the
 //! entrance for servers is [`Repositories`].
 
+mod blocking;
 mod cache;
 mod checkpoint;
 mod claim;

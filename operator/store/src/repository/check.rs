@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::RepositoryPath;
 
 use super::Reader;
+use crate::blocking::blocking;
 use crate::checkpoint;
 use crate::error::Error;
 use crate::keys;
@@ -131,8 +132,8 @@ impl Repository {
         }
         let tips: Vec<_> = snapshot.refs.iter().map(|(_, id)| *id).collect();
         let tools = Arc::clone(&self.shared.tools);
-        let verified = tokio::task::spawn_blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS));
-        report.problems.extend(verified.await.map_err(|_| Error::Stopping)?.map_err(Error::Packs)?);
+        let verified = blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS)).await?;
+        report.problems.extend(verified.map_err(Error::Packs)?);
         Ok(())
     }
 }

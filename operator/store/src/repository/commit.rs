@@ -11,6 +11,7 @@ use model::ObjectId;
 use tokio::sync::oneshot;
 
 use super::{Committed, EditResult, Push, Repository};
+use crate::blocking::blocking;
 use crate::cache::CachedPack;
 use crate::digest::sha256_file;
 use crate::entry::{Decoded, Entry, PackRecord, Place, PushRecord};
@@ -79,7 +80,7 @@ impl Repository {
     /// Brings a received pack to where the entry can name it: into the bucket, or into the entry when it is small.
     async fn prepare(&self, received: super::ReceivedPack) -> Result<PreparedPack, Error> {
         let (cache, id) = (Arc::clone(&self.shared.cache), self.id.clone());
-        let admit = tokio::task::spawn_blocking(move || -> Result<_, Error> {
+        let admit = blocking(move || -> Result<_, Error> {
             let (pack_id, bytes) = sha256_file(&received.pack)?;
             let (index_id, index_bytes) = sha256_file(&received.index)?;
             let small = bytes + index_bytes <= INLINE_BYTES;
@@ -96,7 +97,7 @@ impl Repository {
             let cached = cache.insert(&id, &record, &received.pack, &received.index)?;
             Ok(PreparedPack { record, inline, cached })
         });
-        let prepared = admit.await.map_err(|_| Error::Stopping)??;
+        let prepared = admit.await??;
         if prepared.inline.is_none() {
             self.upload(&prepared.record, &prepared.cached).await?;
         }

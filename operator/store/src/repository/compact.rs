@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{LocalPack, LocalPacks, Repository};
+use crate::blocking::blocking;
 use crate::digest::sha256_file;
 use crate::entry::{Compaction, PackRecord, Place};
 use crate::error::Error;
@@ -75,11 +76,11 @@ impl Repository {
         let known = self.known();
         if known.generation >= state.checkpoint + CHECKPOINT_ENTRIES {
             let key = keys::checkpoint(&self.id, known.generation);
-            let encoded = tokio::task::spawn_blocking({
+            let encoded = blocking({
                 let known = Arc::clone(&known);
                 move || checkpoint::encode(&known)
             });
-            let body = encoded.await.map_err(|_| Error::Stopping)?;
+            let body = encoded.await?;
             // Another server's checkpoint of the same generation says the same.
             self.shared.store.create(&key, body).await?;
             state.checkpoint = known.generation;
@@ -134,7 +135,7 @@ impl Repository {
     async fn write_folded(&self, packs: Vec<LocalPack>) -> Result<PackRecord, Error> {
         let folder = self.incoming()?;
         let (tools, cache, id) = (Arc::clone(&self.shared.tools), Arc::clone(&self.shared.cache), self.id.clone());
-        let fold = tokio::task::spawn_blocking(move || -> Result<_, Error> {
+        let fold = blocking(move || -> Result<_, Error> {
             let received = tools.fold(&packs, folder.path()).map_err(Error::Packs)?;
             let (pack_id, bytes) = sha256_file(&received.pack)?;
             let (index_id, index_bytes) = sha256_file(&received.index)?;
@@ -150,7 +151,7 @@ impl Repository {
             let cached = cache.insert(&id, &record, &received.pack, &received.index)?;
             Ok((record, cached))
         });
-        let (record, cached) = fold.await.map_err(|_| Error::Stopping)??;
+        let (record, cached) = fold.await??;
         self.upload(&record, &cached).await?;
         Ok(record)
     }
