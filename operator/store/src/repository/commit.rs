@@ -108,7 +108,11 @@ impl Repository {
     pub(super) async fn upload(&self, record: &PackRecord, cached: &CachedPack) -> Result<(), Error> {
         let (pack, index) = (keys::pack(&self.id, &record.id), keys::pack_index(&self.id, &record.id));
         let store = &self.shared.store;
-        tokio::try_join!(store.upload(&pack, &cached.pack), store.upload(&index, &cached.index))?;
+        let upload_index = async {
+            let uploaded = store.upload(&index, &cached.index).await;
+            if sabotaged!(IgnoreFailedUpload) { Ok(()) } else { uploaded }
+        };
+        tokio::try_join!(store.upload(&pack, &cached.pack), upload_index)?;
         Ok(())
     }
 
@@ -148,11 +152,12 @@ impl Repository {
 
     /// Writes one entry for the group; the generation is that of the entry, or what is known when no push could go on.
     async fn write_group(&self, group: &[Pending]) -> Result<(u64, Vec<Outcome>), GroupError> {
-        let mut fresh = false;
+        let mut fresh = sabotaged!(RefuseFromMemory);
         let mut lost = 0;
+        let first = self.known();
         loop {
             let base = self.known();
-            let plan = Plan::new(&base, group);
+            let plan = Plan::new(if sabotaged!(SkipRecheck) { &first } else { &base }, group);
             if plan.is_doubtful() && !fresh {
                 // What we know may be old: only the log can tell a client that its reference moved.
                 self.catch_up().await.map_err(GroupError::failed)?;
@@ -165,7 +170,8 @@ impl Repository {
             if self.write_entry(&base, plan.pushes, None, &plan.payload).await? {
                 return Ok((base.generation + 1, plan.outcomes));
             }
-            fresh = true;
+            // Only one of the entries behind what we knew has been read: it may be old news, too.
+            fresh = sabotaged!(RefuseFromMemory);
             lost += 1;
             if lost > MAX_LOST_RACES {
                 return Err(GroupError::Contended);
@@ -189,15 +195,31 @@ impl Repository {
         let ours = Decoded { entry, payload: Bytes::copy_from_slice(payload), digest };
         let key = keys::log_entry(&self.id, generation);
         let mut doubts = 0;
+        if sabotaged!(AcknowledgeEarly) {
+            let (store, key, bytes) = (Arc::clone(&self.shared.store), key.clone(), bytes.clone());
+            tokio::spawn(async move { store.create(&key, bytes).await });
+            self.apply(generation, &ours).map_err(GroupError::failed)?;
+            return Ok(true);
+        }
         loop {
-            let answer = self.shared.store.create(&key, bytes.clone()).await;
+            let mut answer = self.shared.store.create(&key, bytes.clone()).await;
+            if matches!(answer, Ok(Create::Exists)) && sabotaged!(TakeExistsForTheirs) {
+                return self.catch_up().await.map(|_| false).map_err(GroupError::failed);
+            }
+            if matches!(answer, Ok(Create::Exists)) && sabotaged!(TakeExistsForOurs) {
+                answer = Ok(Create::Created);
+            }
+            if matches!(answer, Ok(Create::Exists)) && sabotaged!(ReuseNumber) {
+                answer = self.shared.store.put(&key, bytes.clone()).await.map(|()| Create::Created);
+            }
             let doubt = match answer {
                 Ok(Create::Created) => {
                     self.apply(generation, &ours).map_err(GroupError::failed)?;
                     return Ok(true);
                 }
                 Ok(Create::Exists) => None,
-                Err(error @ StoreError::Unknown { .. }) => Some(error),
+                Err(error @ StoreError::Unknown { .. }) if !sabotaged!(TakeDoubtForFailure) => Some(error),
+                Err(error) if sabotaged!(TakeDoubtForFailure) => return Err(GroupError::failed(error.into())),
                 Err(error) if doubts == 0 => return Err(GroupError::failed(error.into())),
                 // An earlier attempt may have got through.
                 Err(error) => Some(error),
@@ -319,7 +341,8 @@ impl Plan {
         for pending in group {
             let results: Vec<EditResult> = pending.push.edits.iter().map(|edit| check(&state, edit)).collect();
             let refused = results.iter().filter(|result| result.is_err()).count();
-            if refused > 0 && (pending.push.atomic || refused == results.len()) {
+            let atomic = pending.push.atomic && !sabotaged!(SplitAtomic);
+            if refused > 0 && (atomic || refused == results.len()) {
                 plan.outcomes.push(Outcome::Moved(state.moved(&pending.push.edits)));
                 continue;
             }
