@@ -92,6 +92,11 @@ pub struct RepositorySpec {
     /// What happens to the data in the store when this resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// Reads may show the repository as it was up to this many seconds ago, which saves them a request to the store. With 0 a fetch
+    /// shows every push that was acknowledged before it, on every pod. Pushes never work on old state.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub max_staleness_seconds: u32,
     /// Turns every client away while `true`; the data stays. (A boolean as in Job and `CronJob`.)
     #[serde(default)]
     pub suspend: bool,
@@ -99,6 +104,11 @@ pub struct RepositorySpec {
 
 fn default_branch() -> String {
     "main".to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn default_store() -> String {

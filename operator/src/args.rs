@@ -112,6 +112,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) stores: StoreArgs,
     #[command(flatten)]
+    pub(crate) maintenance: MaintenanceArgs,
+    #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// Address that git clients connect to
     #[arg(long, env = "CODEKEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
@@ -137,6 +139,45 @@ pub(crate) struct ServeArgs {
     /// Seconds that requests under way may take to end when the server is asked to stop
     #[arg(long, env = "CODEKEEP_GRACE_PERIOD", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) grace_period: Duration,
+}
+
+/// When repositories are looked after. Times are a number with s, m, h or d.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MaintenanceArgs {
+    /// Time in which every repository is looked after once
+    #[arg(long, env = "CODEKEEP_MAINTENANCE_INTERVAL", value_name = "TIME", default_value = "6h", value_parser = time)]
+    pub(crate) maintenance_interval: Duration,
+    /// Time after which packs leave the local cache that nobody has used
+    #[arg(long, env = "CODEKEEP_CACHE_RETENTION", value_name = "TIME", default_value = "24h", value_parser = time)]
+    pub(crate) cache_retention: Duration,
+    /// Time after which objects are deleted that nothing names any more; longer than any request takes
+    #[arg(long, env = "CODEKEEP_DELETION_GRACE", value_name = "TIME", default_value = "24h", value_parser = time)]
+    pub(crate) deletion_grace: Duration,
+    /// Time for which commits are kept that only deleted or rewound references led to
+    #[arg(long, env = "CODEKEEP_UNREACHABLE_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
+    pub(crate) unreachable_retention: Duration,
+    /// Time for which the log keeps events for notification targets that do not take them
+    #[arg(long, env = "CODEKEEP_LOG_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
+    pub(crate) log_retention: Duration,
+    /// Time in which everything that the store holds is read and verified once
+    #[arg(long, env = "CODEKEEP_SCRUB_INTERVAL", value_name = "TIME", default_value = "30d", value_parser = time)]
+    pub(crate) scrub_interval: Duration,
+    /// Bytes per second that this verification reads, at most
+    #[arg(long, env = "CODEKEEP_SCRUB_RATE", value_name = "SIZE", default_value = "32Mi", value_parser = model::quantity::parse_bytes)]
+    pub(crate) scrub_rate: u64,
+}
+
+impl MaintenanceArgs {
+    pub(crate) fn policy(&self) -> store::Policy {
+        store::Policy {
+            grace: self.deletion_grace,
+            unreachable_retention: self.unreachable_retention,
+            log_retention: self.log_retention,
+            scrub_interval: self.scrub_interval,
+            scrub_rate: self.scrub_rate,
+            ..store::Policy::default()
+        }
+    }
 }
 
 /// How `codekeep serve` works in a cluster; the controller sets all of these.
@@ -246,6 +287,15 @@ pub(crate) struct CrdsArgs {
     /// Write one file per kind into this folder instead of printing
     #[arg(long, env = "CODEKEEP_CRDS_OUTPUT", value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+    let parsed = units.iter().find_map(|(unit, seconds)| {
+        let number: u64 = text.strip_suffix(*unit)?.parse().ok()?;
+        number.checked_mul(*seconds)
+    });
+    parsed.map(Duration::from_secs).ok_or_else(|| format!("'{text}' is not a number with s, m, h or d"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

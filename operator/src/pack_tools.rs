@@ -1,4 +1,4 @@
-//! Gives the store, which knows no git, the two things that it needs done with packs.
+//! Gives the store, which knows no git, what it needs done with packs.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -14,14 +14,30 @@ impl PackTools for GitPackTools {
     fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String> {
         let opened = open(packs)?;
         let git::fold::Folded { pack, index, objects, .. } =
-            git::fold::fold(&opened, 0, folder, &AtomicBool::new(false)).map_err(|error| error.to_string())?;
+            git::fold::fold(&opened, 0, folder, &AtomicBool::new(false)).map_err(|error| chain(&error))?;
         let exact = packs.iter().all(|pack| pack.exact);
         Ok(ReceivedPack { pack, index, objects, exact })
+    }
+
+    fn prune(&self, packs: &[LocalPack], tips: &[ObjectId], folder: &Path) -> Result<Option<ReceivedPack>, String> {
+        let pruned = git::prune::prune(&open(packs)?, tips, folder, &AtomicBool::new(false));
+        let pack = |git::fold::Folded { pack, index, objects, .. }| ReceivedPack { pack, index, objects, exact: true };
+        Ok(pruned.map_err(|error| chain(&error))?.map(pack))
+    }
+
+    fn covers(&self, packs: &[LocalPack], complete: bool, tips: &[ObjectId]) -> Result<bool, String> {
+        git::prune::covers(&open(packs)?, complete, tips, &AtomicBool::new(false)).map_err(|error| chain(&error))
     }
 
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
         git::deep_check::check(&open(packs)?, tips, limit, &AtomicBool::new(false)).map_err(|error| error.to_string())
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn open(packs: &[LocalPack]) -> Result<Packs, String> {

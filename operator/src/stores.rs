@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use model::clock::{SystemClock, SystemRandom};
 use prometheus::Registry;
-use store::{Cache, ObjectStore, Repositories, StoreMetrics};
+use store::{Cache, Context, ObjectStore, Policy, Repositories, StoreMetrics};
 
 use crate::args::{NamedStore, StoreArgs};
 use crate::pack_tools::GitPackTools;
@@ -23,6 +23,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) prove: bool,
     /// The cluster whose the prefixes have to be.
     pub(crate) cluster: Option<&'a str>,
+    /// When maintenance does what.
+    pub(crate) policy: Policy,
     /// Try again, for ever, instead of failing; gets why it is not ready.
     pub(crate) waits: Option<&'a (dyn Fn(String) + Send + Sync)>,
 }
@@ -35,17 +37,18 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     let metrics = StoreMetrics::new(registry).context("failed to register the store's metrics")?;
     let cache = Cache::open(&args.cache, args.cache_size, &metrics)
         .with_context(|| format!("failed to open the cache folder {}", args.cache.display()))?;
-    let cache = Arc::new(cache);
+    let context = Context {
+        cache: Arc::new(cache),
+        tools: Arc::new(GitPackTools),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        policy: opening.policy,
+        metrics: metrics.clone(),
+    };
     let mut stores = BTreeMap::new();
     for named in &args.store {
         let objects = connect_patiently(named, args.store_credentials.as_deref(), &metrics, opening).await?;
-        let repositories = Repositories::new(
-            objects,
-            Arc::clone(&cache),
-            Arc::new(GitPackTools),
-            Arc::new(SystemClock::new()),
-            Arc::new(SystemRandom),
-        );
+        let repositories = Repositories::new(objects, context.clone());
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
         }

@@ -6,6 +6,7 @@ mod clone_push;
 mod disk;
 mod foreign_clients;
 mod kill;
+mod maintenance;
 mod memory;
 mod tls;
 mod two_servers;

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use store::{Create, ObjectMeta};
 
 use crate::dice::Dice;
-use crate::ledger::Ledger;
-use crate::world::World;
+use crate::ledger::{Ledger, Promises};
+use crate::world::{World, time};
 use weather::Weather;
 
 /// What is asked of the bucket.
@@ -102,15 +102,20 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(world: Arc<World>, weather: Weather) -> Self {
+    pub(crate) fn new(world: Arc<World>, weather: Weather, promises: Promises) -> Self {
         let dice = Mutex::new(world.dice("bucket"));
-        let ledger = Ledger::new(Arc::clone(&world));
+        let ledger = Ledger::new(Arc::clone(&world), promises);
         Self { world, ledger, objects: Mutex::default(), weather: Mutex::new(weather), dice }
     }
 
     /// From now on the weather is this.
     pub(crate) fn set_weather(&self, weather: Weather) {
         *self.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
+    }
+
+    /// Whether bytes may come out other than they are.
+    pub(crate) fn may_damage(&self) -> bool {
+        self.weather().corrupt > 0
     }
 
     fn weather(&self) -> Weather {
@@ -158,7 +163,7 @@ impl Bucket {
 
     fn delete(&self, key: &str) {
         if self.get(key).is_some() {
-            self.ledger.deleted(key);
+            self.ledger.deleted(self, key);
             self.write(key, None);
         }
     }
@@ -172,8 +177,8 @@ impl Bucket {
         for (key, versions) in below.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after)) {
             let fresh = stale.is_zero() || self.dice().chance(500);
             let shown = versions.iter().rev().find(|version| fresh || version.since + stale <= now);
-            if let Some(body) = shown.and_then(|version| version.body.as_ref()) {
-                listed.push(ObjectMeta { key: key.clone(), size: body.len() as u64 });
+            if let Some(Version { since, body: Some(body) }) = shown {
+                listed.push(ObjectMeta { key: key.clone(), size: body.len() as u64, modified: Some(time(*since)) });
             }
             if listed.len() == limit {
                 break;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::event::ReferenceChange;
 use model::{ObjectId, RefName};
-use store::Committed;
+use store::{Committed, Events};
 
 use crate::history::{EventsOperation, Operations, Outcome, PushOperation, ReadOperation};
 use crate::ledger::{Generation, Log, Refs};
@@ -161,10 +161,16 @@ fn check_read(log: &Log, read: &ReadOperation) -> Result<(), String> {
 fn check_events(log: &Log, operation: &EventsOperation) -> Result<(), String> {
     let generation = log.generation(operation.generation);
     let (generation, events) = match (generation, &operation.events) {
-        (Some(generation), Some(events)) => (generation, events),
-        (Some(generation), None) => return ensure(generation.at >= operation.invoked, "none, although it was written"),
-        (None, Some(_)) => return Err("there is no such entry".to_owned()),
-        (None, None) => return Ok(()),
+        (Some(generation), Events::Of(events)) => (generation, events),
+        (Some(generation), Events::NotYet) => {
+            return ensure(generation.at >= operation.invoked, "not yet, although it was written");
+        }
+        (Some(generation), Events::Gone) => {
+            let gone = generation.stub_since.is_some_and(|since| since <= operation.responded);
+            return ensure(gone, "gone, although it was whole");
+        }
+        (None, Events::NotYet) => return Ok(()),
+        (None, _) => return Err("there is no such entry".to_owned()),
     };
     let mut wanted = Vec::new();
     for (at, push) in generation.entry.pushes.iter().enumerate() {

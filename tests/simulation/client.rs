@@ -5,7 +5,7 @@ mod intent;
 mod push;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{ObjectId, RefName, RepositoryPath};
@@ -29,12 +29,36 @@ pub(crate) struct Habits {
     pub(crate) push: u32,
     /// Pushes that move a branch to and fro.
     pub(crate) flip: u32,
+    /// Pushes that delete, rewind or bring back.
+    pub(crate) churn: u32,
+    /// Pushes, in a thousand, that start from what the client saw some time ago.
+    pub(crate) stale: u32,
+    /// How long a client takes to send its pack, at most, and how many of a thousand packs take long.
+    pub(crate) upload: (Duration, u32),
     /// Packs, in a thousand, that do not fit into an entry.
     pub(crate) bulky: u32,
+    /// Packs, in a thousand, with objects that nothing leads to.
+    pub(crate) junk: u32,
+    /// What a request saw stays for this time.
+    pub(crate) request_life: Duration,
     /// Milliseconds between operations, at most, most of the time.
     pub(crate) think_ms: u64,
     /// Times, in a thousand, that it thinks for minutes or hours.
     pub(crate) long: u32,
+}
+
+/// The reference that some client lately wanted to build on: a good one to delete.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rumours(Arc<Mutex<Option<RefName>>>);
+
+impl Rumours {
+    fn tell(&self, name: RefName) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+    }
+
+    fn last(&self) -> Option<RefName> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A client of one repository.
@@ -47,6 +71,7 @@ pub(crate) struct Client {
     path: RepositoryPath,
     dice: Dice,
     habits: Habits,
+    rumours: Rumours,
     /// References as last seen.
     seen: Refs,
     /// Tips that it has had to do with: it holds all that they lead to.
@@ -60,6 +85,17 @@ pub(crate) struct Client {
 pub(crate) struct Advertisement {
     pub(crate) repository: Arc<Repository>,
     pub(crate) snapshot: Arc<Snapshot>,
+    asked: Duration,
+    answered: Duration,
+}
+
+impl Advertisement {
+    /// What the server knows now.
+    pub(crate) async fn of(repository: Arc<Repository>, world: &World) -> Result<Self, Error> {
+        let asked = world.now();
+        let snapshot = request(repository.snapshot()).await?;
+        Ok(Self { repository, snapshot, asked, answered: world.now() })
+    }
 }
 
 impl Client {
@@ -69,7 +105,7 @@ impl Client {
         (world, universe): (&Arc<World>, &Arc<Universe>),
         history: &Arc<History>,
         path: RepositoryPath,
-        habits: &Habits,
+        (habits, rumours): (&Habits, &Rumours),
     ) -> Self {
         let name = format!("c{number}");
         Self {
@@ -81,6 +117,7 @@ impl Client {
             servers: servers.to_vec(),
             path,
             habits: habits.clone(),
+            rumours: rumours.clone(),
             seen: Refs::new(),
             tips: vec![],
             requests: 0,
@@ -100,7 +137,7 @@ impl Client {
                 _ => self.events().await,
             }
             let time = if self.dice.chance(self.habits.long) {
-                self.dice.millis(60_000, 7_200_000)
+                self.dice.millis(60_000, 28_800_000)
             } else {
                 self.dice.millis(0, self.habits.think_ms)
             };
@@ -122,26 +159,30 @@ impl Client {
     }
 
     /// Looks at the references.
-    async fn look(&mut self) -> Option<(Arc<Server>, Refs)> {
+    async fn look(&mut self) -> Option<Refs> {
         let server = self.server().await;
-        let (path, invoked) = (self.path.clone(), self.world.now());
-        let answer = server.serve(|repositories| async move { advertise(&repositories, &path).await }).await;
+        let (path, world) = (self.path.clone(), Arc::clone(&self.world));
+        let work = |repositories: Arc<Repositories>| async move {
+            let repository = open(&repositories, &path).await?;
+            Advertisement::of(repository, &world).await
+        };
+        let answer = server.serve(work).await;
         let told = self.told("looked", answer)?;
-        let refs = self.record(&server, &told, invoked);
+        let refs = self.record(&server, &told);
         self.tips.extend(refs.values());
         self.seen = refs.clone();
-        Some((server, refs))
+        Some(refs)
     }
 
     /// Keeps what a server told of the references.
-    fn record(&self, server: &Server, told: &Advertisement, invoked: Duration) -> Refs {
-        let Advertisement { repository, snapshot } = told;
+    fn record(&self, server: &Server, told: &Advertisement) -> Refs {
+        let Advertisement { repository, snapshot, asked, answered } = told;
         let refs: Refs = snapshot.refs.iter().map(|(name, id)| (name.clone(), *id)).collect();
         self.history.operations().reads.push(ReadOperation {
             reader: format!("{} on {}", self.name, server.name),
             repository: repository.id().to_string(),
-            invoked,
-            responded: self.world.now(),
+            invoked: *asked,
+            responded: *answered,
             generation: snapshot.generation,
             head: snapshot.head.clone(),
             refs: refs.clone(),
@@ -161,7 +202,13 @@ impl Client {
         };
         let answer = server.serve(read).await;
         if let Some((repository, generation, events)) = self.told("asked for events", answer) {
-            self.history.operations().events.push(EventsOperation { repository, invoked, generation, events });
+            self.history.operations().events.push(EventsOperation {
+                repository,
+                invoked,
+                generation,
+                responded: self.world.now(),
+                events,
+            });
         }
     }
 
@@ -195,13 +242,6 @@ impl Client {
 pub(crate) async fn open(repositories: &Repositories, path: &RepositoryPath) -> Result<Arc<Repository>, Error> {
     let id = repositories.find_or_create(path).await?;
     repositories.open(&id).await
-}
-
-/// What a server tells of its references.
-pub(crate) async fn advertise(repositories: &Repositories, path: &RepositoryPath) -> Result<Advertisement, Error> {
-    let repository = open(repositories, path).await?;
-    let snapshot = request(repository.snapshot()).await?;
-    Ok(Advertisement { repository, snapshot })
 }
 
 /// A reference by its full name.

@@ -39,6 +39,12 @@ impl Dice {
         Duration::from_millis(self.between(low, high))
     }
 
+    /// A time from `low` to `high`, in whole milliseconds.
+    pub(crate) fn time(&mut self, low: Duration, high: Duration) -> Duration {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.millis(millis(low), millis(high))
+    }
+
     /// One of several.
     pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         if all.is_empty() { None } else { all.get(self.below(all.len())) }

@@ -1,14 +1,17 @@
-//! Just enough of git: objects with links to others, packs that are lists of objects, and the tools that work on them.
+//! Just enough of git: objects with links to others, packs that are lists of objects, and what a repository's packs can tell.
 //!
-//! An object's id fixes its links, as a hash would. A pack is thin when its objects link to some that it does not hold.
+//! An object's id fixes its links, as a hash would. In a pack, an object may be a delta on another one, its base, which this or
+//! another pack must hold, or it cannot be read: such packs are thin.
+
+pub(crate) mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use model::ObjectId;
-use store::{LocalPack, PackTools, ReceivedPack};
+use store::{LocalPack, ReceivedPack};
 
 use crate::dice::Dice;
 
@@ -16,13 +19,13 @@ const MAGIC: &[u8] = b"FAKEPACK";
 /// What makes a pack too large to travel inside an entry.
 const BULK: usize = 257 << 10;
 
-/// Objects with their links, in the order of a pack.
-pub(crate) type Objects = BTreeMap<ObjectId, Vec<ObjectId>>;
+/// The objects of a pack with their bases.
+pub(crate) type Objects = BTreeMap<ObjectId, Option<ObjectId>>;
 
 /// All objects that were ever made: what an id says.
 #[derive(Default)]
 pub(crate) struct Universe {
-    objects: Mutex<Objects>,
+    links: Mutex<BTreeMap<ObjectId, Vec<ObjectId>>>,
     /// Packs that were read before, by their bytes.
     parsed: Mutex<BTreeMap<Bytes, Arc<Objects>>>,
     /// The same, by their files: no incarnation of a server writes another pack under a name.
@@ -30,12 +33,16 @@ pub(crate) struct Universe {
 }
 
 impl Universe {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Vec<ObjectId>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A new object.
     pub(crate) fn make(&self, dice: &mut Dice, links: Vec<ObjectId>) -> ObjectId {
         let mut bytes = [0; 20];
         dice.fill(&mut bytes);
         let id = ObjectId::Sha1(bytes);
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(id, links);
+        self.all().insert(id, links);
         id
     }
 
@@ -47,7 +54,7 @@ impl Universe {
 
     /// What an object links to.
     pub(crate) fn links(&self, id: &ObjectId) -> Vec<ObjectId> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned().unwrap_or_default()
+        self.all().get(id).cloned().unwrap_or_default()
     }
 
     /// The objects that `tips` lead to, without those that `without` holds and what only they lead to.
@@ -56,22 +63,34 @@ impl Universe {
         tips: impl IntoIterator<Item = ObjectId>,
         without: &BTreeSet<ObjectId>,
     ) -> BTreeSet<ObjectId> {
-        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = self.all();
         let mut found = BTreeSet::new();
         let mut open: Vec<ObjectId> = tips.into_iter().collect();
         while let Some(id) = open.pop() {
             if without.contains(&id) || !found.insert(id) {
                 continue;
             }
-            open.extend(objects.get(&id).into_iter().flatten());
+            open.extend(links.get(&id).into_iter().flatten());
         }
         found
     }
 
     /// The bytes of a pack.
-    pub(crate) fn pack(&self, ids: &BTreeSet<ObjectId>, bulky: bool) -> Bytes {
-        let objects = ids.iter().map(|id| (*id, self.links(id))).collect();
-        encode(&objects, if bulky { BULK } else { 0 })
+    pub(crate) fn pack(&self, objects: &Objects, bulky: bool) -> Bytes {
+        let links = self.all();
+        let none = vec![];
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&number(objects.len()));
+        for (id, base) in objects {
+            let links = links.get(id).unwrap_or(&none);
+            bytes.extend_from_slice(id.as_slice());
+            bytes.push(u8::from(base.is_some()));
+            bytes.extend_from_slice(base.as_ref().map(ObjectId::as_slice).unwrap_or_default());
+            bytes.extend_from_slice(&number(links.len()));
+            links.iter().for_each(|link| bytes.extend_from_slice(link.as_slice()));
+        }
+        bytes.resize(bytes.len() + if bulky { BULK } else { 0 }, 0);
+        bytes.into()
     }
 
     /// The objects of a pack; `None` when it is not one, or says something else of an object than its id does.
@@ -80,22 +99,14 @@ impl Universe {
         if let Some(known) = parsed.get(bytes) {
             return Some(Arc::clone(known));
         }
-        let objects = decode(bytes)?;
-        if objects.iter().any(|(id, links)| self.links(id) != *links) {
-            return None;
-        }
-        let objects = Arc::new(objects);
+        let objects = Arc::new(decode(bytes, &self.all())?);
         parsed.insert(bytes.clone(), Arc::clone(&objects));
         Some(objects)
     }
 
     /// The objects of packs on disk.
-    pub(crate) fn read(&self, packs: &[LocalPack]) -> Result<BTreeSet<ObjectId>, String> {
-        let mut ids = BTreeSet::new();
-        for pack in packs {
-            ids.extend(self.read_again(&pack.pack, &pack.index)?.keys());
-        }
-        Ok(ids)
+    pub(crate) fn read(&self, packs: &[LocalPack]) -> Result<Vec<Arc<Objects>>, String> {
+        packs.iter().map(|pack| self.read_again(&pack.pack, &pack.index)).collect()
     }
 
     fn read_again(&self, pack: &Path, index: &Path) -> Result<Arc<Objects>, String> {
@@ -121,27 +132,52 @@ impl Universe {
     }
 }
 
-fn encode(objects: &Objects, bulk: usize) -> Bytes {
-    let mut bytes = MAGIC.to_vec();
-    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
-    bytes.extend_from_slice(&number(objects.len()));
-    for (id, links) in objects {
-        bytes.extend_from_slice(id.as_slice());
-        bytes.extend_from_slice(&number(links.len()));
-        links.iter().for_each(|link| bytes.extend_from_slice(link.as_slice()));
+/// Objects of several packs that can be read: those whose bases, and their bases, are there.
+pub(crate) fn readable<'a>(packs: impl IntoIterator<Item = &'a Objects>) -> BTreeSet<ObjectId> {
+    let mut readable = BTreeSet::new();
+    let packs: Vec<&Objects> = packs.into_iter().collect();
+    loop {
+        let before = readable.len();
+        packs.iter().for_each(|pack| extend_readable(&mut readable, pack));
+        if readable.len() == before {
+            return readable;
+        }
     }
-    bytes.resize(bytes.len() + bulk, 0);
-    bytes.into()
 }
 
-fn decode(bytes: &[u8]) -> Option<Objects> {
+/// Adds what can be read of a pack when this is what can be read without it.
+pub(crate) fn extend_readable(readable: &mut BTreeSet<ObjectId>, pack: &Objects) {
+    loop {
+        let before = readable.len();
+        for (id, base) in pack {
+            if base.is_none_or(|base| readable.contains(&base)) {
+                readable.insert(*id);
+            }
+        }
+        if readable.len() == before {
+            return;
+        }
+    }
+}
+
+fn number(number: usize) -> [u8; 4] {
+    u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn decode(bytes: &[u8], truth: &BTreeMap<ObjectId, Vec<ObjectId>>) -> Option<Objects> {
     let mut rest = bytes.strip_prefix(MAGIC)?;
     let mut objects = Objects::new();
     for _ in 0..take_number(&mut rest)? {
         let id = take_id(&mut rest)?;
+        let (has_base, after) = rest.split_first()?;
+        rest = after;
+        let base = if *has_base == 1 { Some(take_id(&mut rest)?) } else { None };
         let count = take_number(&mut rest)?;
         let links = (0..count).map(|_| take_id(&mut rest)).collect::<Option<Vec<_>>>()?;
-        objects.insert(id, links);
+        if truth.get(&id) != Some(&links) {
+            return None;
+        }
+        objects.insert(id, base);
     }
     Some(objects)
 }
@@ -169,41 +205,9 @@ pub(crate) fn index_of(pack: &[u8]) -> Bytes {
 }
 
 /// Writes a pack and its index into `folder`.
-pub(crate) fn write(folder: &Path, pack: &[u8], objects: usize, exact: bool) -> Result<ReceivedPack, std::io::Error> {
+pub(crate) fn write(folder: &Path, pack: &[u8], objects: usize, exact: bool) -> std::io::Result<ReceivedPack> {
     let (pack_file, index_file) = (folder.join("made.pack"), folder.join("made.idx"));
     std::fs::write(&pack_file, pack)?;
     std::fs::write(&index_file, index_of(pack))?;
     Ok(ReceivedPack { pack: pack_file, index: index_file, objects: objects as u64, exact })
-}
-
-/// The tools of the store, for these packs.
-pub(crate) struct Tools {
-    universe: Arc<Universe>,
-    /// Two who pack the same objects get other bytes, unless there are none of these.
-    nonces: Option<Mutex<Dice>>,
-}
-
-impl Tools {
-    pub(crate) fn new(universe: Arc<Universe>, nonces: Option<Dice>) -> Self {
-        Self { universe, nonces: nonces.map(Mutex::new) }
-    }
-}
-
-impl PackTools for Tools {
-    fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String> {
-        let ids = self.universe.read(packs)?;
-        let mut pack = self.universe.pack(&ids, false).to_vec();
-        if let Some(nonces) = &self.nonces {
-            let mut nonce = [0; 8];
-            nonces.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut nonce);
-            pack.extend_from_slice(&nonce);
-        }
-        write(folder, &pack, ids.len(), true).map_err(|error| error.to_string())
-    }
-
-    fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
-        let held = self.universe.read(packs)?;
-        let wanted = self.universe.reachable(tips.iter().copied(), &BTreeSet::new());
-        Ok(wanted.difference(&held).take(limit).map(|id| format!("object {id} is missing")).collect())
-    }
 }

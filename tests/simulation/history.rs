@@ -3,9 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::event::ReferenceEvent;
 use model::{ObjectId, RefName};
-use store::{Committed, RefEdit};
+use store::{Committed, Events, RefEdit};
 
 use crate::ledger::Refs;
 
@@ -52,7 +51,8 @@ pub(crate) struct EventsOperation {
     pub(crate) repository: String,
     pub(crate) invoked: Duration,
     pub(crate) generation: u64,
-    pub(crate) events: Option<Vec<ReferenceEvent>>,
+    pub(crate) responded: Duration,
+    pub(crate) events: Events,
 }
 
 /// All of it.

@@ -3,17 +3,20 @@
 //! It is kept by the bucket, at the moment at which a request is carried out, and checks there what must hold at that moment. It
 //! folds the log by its own few lines, not by the store's.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod packs;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use model::{ObjectId, RefName};
-use store::entry::{Decoded, Entry, PackRecord, Place};
+use store::entry::{Decoded, Entry, Numbered};
 
 use crate::bucket::{Bucket, Kind};
-use crate::git::{Objects, Universe, index_of};
+use crate::git::Universe;
 use crate::world::World;
+use packs::Packs;
 
 /// References and their values.
 pub(crate) type Refs = BTreeMap<RefName, ObjectId>;
@@ -25,6 +28,8 @@ pub(crate) struct Generation {
     pub(crate) entry: Entry,
     /// The references before its first push, and after each of its pushes.
     pub(crate) steps: Vec<Arc<Refs>>,
+    /// When it became a stub.
+    pub(crate) stub_since: Option<Duration>,
 }
 
 impl Generation {
@@ -33,35 +38,36 @@ impl Generation {
     }
 }
 
-/// A pack that the state needs.
-struct Live {
-    objects: Arc<Objects>,
-    /// The entry that it lies in, or none when it is an object of its own.
-    inlined_at: Option<u64>,
-}
-
 /// The log of one repository.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) generations: Vec<Generation>,
-    live: BTreeMap<String, Live>,
-    /// Objects that are there with all that they lead to.
-    whole: BTreeSet<ObjectId>,
+    packs: Packs,
+}
+
+/// What the ledger knows of the servers' policy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Promises {
+    /// What was dropped is kept for this time.
+    pub(crate) retention: Duration,
+    /// Clocks are wrong by this much at most.
+    pub(crate) clock_error: Duration,
 }
 
 /// All logs of the bucket, by repository.
 pub(crate) struct Ledger {
     world: Arc<World>,
     pub(crate) universe: Arc<Universe>,
+    promises: Promises,
     logs: Mutex<BTreeMap<String, Log>>,
 }
 
 impl Log {
     /// The references after an entry; none before the first.
     pub(crate) fn refs(&self, generation: u64) -> Option<Arc<Refs>> {
-        match generation.checked_sub(1) {
-            None => Some(Arc::default()),
-            Some(place) => Some(Arc::clone(self.generation(place + 1)?.after())),
+        match generation {
+            0 => Some(Arc::default()),
+            number => Some(Arc::clone(self.generation(number)?.after())),
         }
     }
 
@@ -81,15 +87,20 @@ impl Log {
         self.generations.len() as u64
     }
 
-    /// Packs that the state after the last entry needs.
-    pub(crate) fn live_packs(&self) -> impl Iterator<Item = &String> {
-        self.live.keys()
+    /// Whether a pack of the state after the last entry lies there.
+    pub(crate) fn needs_upload(&self, upload: &str) -> bool {
+        self.packs.lies_in_upload(upload)
+    }
+
+    /// Objects in the packs of the state after the last entry.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &ObjectId> {
+        self.packs.objects()
     }
 }
 
 impl Ledger {
-    pub(crate) fn new(world: Arc<World>) -> Self {
-        Self { world, universe: Arc::default(), logs: Mutex::default() }
+    pub(crate) fn new(world: Arc<World>, promises: Promises) -> Self {
+        Self { world, universe: Arc::default(), promises, logs: Mutex::default() }
     }
 
     pub(crate) fn logs(&self) -> MutexGuard<'_, BTreeMap<String, Log>> {
@@ -99,8 +110,7 @@ impl Ledger {
     /// An object came to be.
     pub(crate) fn created(&self, bucket: &Bucket, key: &str, body: &Bytes) {
         let Some((repository, number)) = log_key(key) else { return };
-        let outcome = self.append(bucket, repository, number, body);
-        if let Err(problem) = outcome {
+        if let Err(problem) = self.append(bucket, repository, number, body) {
             self.world.violation(format!("entry {number}: {problem}"));
         }
     }
@@ -121,103 +131,92 @@ impl Ledger {
             self.world.count("entry of several pushes");
         }
         let steps = fold_refs(&log.refs(number - 1).unwrap_or_default(), &entry)?;
-        self.fold_packs(bucket, repository, log, number, &entry, &payload)?;
-        log.generations.push(Generation { at: self.world.now(), digest, entry, steps });
-        self.check_whole(log)
-    }
-
-    fn fold_packs(
-        &self,
-        bucket: &Bucket,
-        repository: &str,
-        log: &mut Log,
-        number: u64,
-        entry: &Entry,
-        payload: &Bytes,
-    ) -> Result<(), String> {
-        if let Some(compaction) = &entry.compaction {
-            self.world.count("compaction");
-            for retired in &compaction.retired {
-                log.live.remove(&retired.to_string()).ok_or("it retires a pack that is not there")?;
-            }
-            log.whole.clear();
-        }
-        let added = entry.pushes.iter().flat_map(|push| &push.packs);
-        for record in added.chain(entry.compaction.iter().flat_map(|compaction| &compaction.added)) {
-            let id = record.id.to_string();
-            if log.live.contains_key(&id) {
-                self.world.count("pack committed twice");
-                continue;
-            }
-            let (pack, index, inlined_at) = match record.place {
-                Place::Uploaded => {
-                    let get = |end: &str| bucket.get(&format!("{repository}/packs/{id}.{end}"));
-                    let pack = get("pack").ok_or(format!("pack {id} was not uploaded"))?;
-                    (pack, get("idx").ok_or(format!("the index of {id} was not uploaded"))?, None)
-                }
-                Place::Inlined { offset } => {
-                    let (pack, index) = slices(payload, offset, record).ok_or("a pack lies outside the payload")?;
-                    (pack, index, Some(number))
-                }
-            };
-            let objects = self.universe.parse(&pack).ok_or(format!("pack {id} is not one"))?;
-            if index != index_of(&pack) {
-                return Err(format!("the index of {id} is not its own"));
-            }
-            log.live.insert(id, Live { objects, inlined_at });
-        }
-        Ok(())
-    }
-
-    /// Whatever the references lead to is in the packs of the state.
-    fn check_whole(&self, log: &mut Log) -> Result<(), String> {
-        let Some(last) = log.generations.last() else { return Ok(()) };
-        let found = self.universe.reachable(last.after().values().copied(), &log.whole);
-        let missing = found.iter().find(|id| !log.live.values().any(|pack| pack.objects.contains_key(*id)));
-        if let Some(id) = missing {
-            return Err(format!("object {id} is needed and in no pack"));
-        }
-        log.whole.extend(found);
-        Ok(())
+        let refs = Arc::clone(steps.last().ok_or("it has no state")?);
+        let get = |upload: &str, end: &str| bucket.get(&format!("{repository}/packs/{upload}.{end}"));
+        let folded =
+            packs::Folding { world: &self.world, universe: &self.universe, promises: self.promises, get: &get };
+        folded.fold(&mut log.packs, number, &entry, &payload)?;
+        log.generations.push(Generation { at: self.world.now(), digest, entry, steps, stub_since: None });
+        log.packs.check_whole(&self.universe, refs.values().copied())
     }
 
     /// An object is about to be overwritten.
     pub(crate) fn replaced(&self, bucket: &Bucket, key: &str, body: &Bytes) {
-        if let Kind::Log | Kind::Checkpoint = Kind::of(key)
-            && bucket.get(key).is_some_and(|before| before != *body)
-        {
-            self.world.violation(format!("{key} was overwritten"));
+        let before = bucket.get(key);
+        let outcome = match (Kind::of(key), before) {
+            (Kind::Log, Some(before)) if before != *body => self.shortened(bucket, key, body),
+            (Kind::Log, None) => Err("was put, not created".to_owned()),
+            (Kind::Checkpoint, _) => Err("was put, not created".to_owned()),
+            (Kind::Pack | Kind::Index, Some(before)) if before != *body => Err("was overwritten".to_owned()),
+            _ => Ok(()),
+        };
+        if let Err(problem) = outcome {
+            self.world.violation(format!("{key} {problem}"));
         }
     }
 
+    /// An entry is about to be replaced by a stub.
+    fn shortened(&self, bucket: &Bucket, key: &str, body: &Bytes) -> Result<(), String> {
+        let (repository, number) = log_key(key).ok_or("is no entry")?;
+        let Ok(Numbered::Stub(stub)) = Numbered::decode(body) else { return Err("was overwritten".to_owned()) };
+        let covered = bucket.keys().iter().any(|key| checkpoint_key(key).is_some_and(|of| of >= (repository, number)));
+        let mut logs = self.logs();
+        let log = logs.get_mut(repository).ok_or("is of no log")?;
+        if log.packs.lie_in(number) {
+            return Err("became a stub, and packs lie in it".to_owned());
+        }
+        if !covered || number == log.last() {
+            return Err("became a stub, and no checkpoint covers it".to_owned());
+        }
+        let place = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        let generation = log.generations.get_mut(place).ok_or("is no entry")?;
+        if (stub.digest, stub.writer) != (generation.digest, generation.entry.writer) {
+            return Err("became the stub of something else".to_owned());
+        }
+        generation.stub_since = Some(self.world.now());
+        self.world.count("stub");
+        Ok(())
+    }
+
     /// An object is about to be deleted.
-    pub(crate) fn deleted(&self, key: &str) {
+    pub(crate) fn deleted(&self, bucket: &Bucket, key: &str) {
         let Some((repository, rest)) = key.split_once('/') else { return };
+        let checkpoints = || bucket.keys().into_iter().filter(|other| other != key);
         let logs = self.logs();
         let Some(log) = logs.get(repository) else { return };
         let needed = match Kind::of(key) {
-            Kind::Pack | Kind::Index => {
-                let id = rest.trim_start_matches("packs/").split('.').next().unwrap_or_default();
-                log.live.get(id).is_some_and(|pack| pack.inlined_at.is_none())
+            Kind::Pack | Kind::Index => log.packs.lies_in_upload(upload(rest)),
+            Kind::Log => true,
+            Kind::Checkpoint => {
+                let stubs = log.generations.iter().filter(|generation| generation.stub_since.is_some()).count() as u64;
+                let newest = checkpoints().filter_map(|key| Some(checkpoint_key(&key)?.1)).max();
+                newest.unwrap_or(0) < stubs
             }
-            Kind::Log => log_key(key).is_some_and(|(_, number)| is_needed(log, number)),
             _ => false,
         };
         drop(logs);
+        self.world.count(&format!("deleted {:?}", Kind::of(key)));
         if needed {
             self.world.violation(format!("{rest} was deleted and is needed"));
         }
     }
 }
 
-fn is_needed(log: &Log, number: u64) -> bool {
-    log.live.values().any(|pack| pack.inlined_at == Some(number)) || number == log.last()
+/// The name of the upload of `packs/<upload>.pack`.
+pub(crate) fn upload(key: &str) -> &str {
+    let name = key.rsplit('/').next().unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
 }
 
 /// Repository and number of an entry's key.
 fn log_key(key: &str) -> Option<(&str, u64)> {
     let (repository, rest) = key.split_once('/')?;
     Some((repository, rest.strip_prefix("log/")?.parse().ok()?))
+}
+
+fn checkpoint_key(key: &str) -> Option<(&str, u64)> {
+    let (repository, rest) = key.split_once('/')?;
+    Some((repository, rest.strip_prefix("checkpoint/")?.parse().ok()?))
 }
 
 fn fold_refs(before: &Arc<Refs>, entry: &Entry) -> Result<Vec<Arc<Refs>>, String> {
@@ -238,18 +237,15 @@ fn fold_refs(before: &Arc<Refs>, entry: &Entry) -> Result<Vec<Arc<Refs>>, String
     Ok(steps)
 }
 
-fn slices(payload: &Bytes, offset: u64, record: &PackRecord) -> Option<(Bytes, Bytes)> {
-    let number = |number: u64| usize::try_from(number).ok();
-    let start = number(offset)?;
-    let middle = start.checked_add(number(record.bytes)?)?;
-    let end = middle.checked_add(number(record.index_bytes)?)?;
-    (end <= payload.len()).then(|| (payload.slice(start..middle), payload.slice(middle..end)))
-}
-
 fn describe(entry: &Entry) -> String {
     let mut words: Vec<String> = entry.pushes.iter().map(|push| push.request_id.clone()).collect();
     if let Some(compaction) = &entry.compaction {
-        words.push(format!("{} packs retired, {} added", compaction.retired.len(), compaction.added.len()));
+        let what = if compaction.pruned_through.is_some() { "pruned" } else { "retired" };
+        words.push(format!("{} packs {what}, {} added", compaction.retired.len(), compaction.added.len()));
+    }
+    if let Some(upkeep) = &entry.upkeep {
+        let fence = upkeep.uploads_before;
+        words.push(format!("fence {fence}, truncated {}, deleted {}", upkeep.truncated, upkeep.deleted.len()));
     }
     words.join(", ")
 }

@@ -77,6 +77,8 @@ pub(crate) struct Life {
 
 struct State {
     dead: bool,
+    /// It has found a stub where it looked for the next entry: it may look for a checkpoint.
+    lost_track: bool,
     /// Since when, and until when.
     asleep: Option<(Instant, Instant)>,
     crash: Option<CrashPoint>,
@@ -84,7 +86,7 @@ struct State {
 
 impl Life {
     pub(crate) fn new(world: Arc<World>, name: String, crash: Option<CrashPoint>) -> Self {
-        let state = Mutex::new(State { dead: false, asleep: None, crash });
+        let state = Mutex::new(State { dead: false, lost_track: false, asleep: None, crash });
         Self { name, world, state, ended: Notify::new() }
     }
 
@@ -101,6 +103,16 @@ impl Life {
         let state = self.state();
         let stuck = state.asleep.is_some_and(|(since, until)| since.elapsed() > NOTICED && until > Instant::now());
         !state.dead && !stuck
+    }
+
+    /// It reads what stands at a number of the log.
+    pub(crate) fn reads(&self, entry: &[u8]) {
+        self.state().lost_track |= entry.starts_with(b"CKSTUB");
+    }
+
+    /// Whether it may list what is in the bucket although a client waits.
+    pub(crate) fn may_list(&self) -> bool {
+        self.state().lost_track
     }
 
     /// Ends it.

@@ -13,6 +13,7 @@ mod git;
 mod history;
 mod ledger;
 mod life;
+mod plan;
 mod runner;
 mod scenario;
 mod server;

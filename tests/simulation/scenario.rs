@@ -8,62 +8,21 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use model::RepositoryPath;
 use store::StoreMetrics;
+use tokio::task::AbortHandle;
 
 use crate::bucket::Bucket;
 use crate::bucket::weather::{Weather, ZOMBIE};
-use crate::client::{self, Client};
-use crate::dice::Dice;
+use crate::checker;
+use crate::client::{Client, Rumours};
+use crate::finale::Finale;
 use crate::history::History;
+use crate::ledger::Promises;
+use crate::plan::Plan;
 use crate::server::{self, Server};
 use crate::world::{Report, World};
-use crate::{checker, finale};
 
 /// A run that takes longer than this hangs.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
-
-/// What a run is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) servers: usize,
-    pub(crate) clients: usize,
-    pub(crate) repositories: usize,
-    pub(crate) weather: Weather,
-    pub(crate) server: server::Habits,
-    pub(crate) client: client::Habits,
-}
-
-impl Plan {
-    pub(crate) fn of(dice: &mut Dice) -> Self {
-        let clients = 2 + dice.below(7);
-        let fair = dice.chance(150);
-        let often = |dice: &mut Dice, most: u64| u32::try_from(dice.between(0, most)).unwrap_or(0);
-        Self {
-            servers: 2 + dice.below(2),
-            clients,
-            repositories: if dice.chance(150) { 2 } else { 1 },
-            weather: if fair { Weather::default() } else { Weather::of(dice) },
-            server: server::Habits {
-                crash: if dice.chance(300) { 0 } else { 700 },
-                kills: often(dice, 3),
-                pauses: often(dice, 3),
-                cache: if dice.chance(250) { 4_000 } else { 1 << 30 },
-                same_folds: dice.chance(500),
-                clock_error_ms: if dice.chance(500) { 0 } else { 5_000 },
-            },
-            client: client::Habits {
-                operations: 10 + dice.below(100 / clients),
-                drawn: if dice.chance(400) { 850 } else { 0 },
-                fetch: 30,
-                events: 6,
-                push: 70,
-                flip: *dice.pick(&[0, 10, 100]).unwrap_or(&0),
-                bulky: if dice.chance(300) { 400 } else { often(dice, 150) },
-                think_ms: *dice.pick(&[1, 50, 300, 2_000]).unwrap_or(&50),
-                long: if dice.chance(700) { 0 } else { 40 },
-            },
-        }
-    }
-}
 
 /// Runs a seed to its end.
 pub(crate) fn run(seed: u64, print: bool) -> Report {
@@ -87,16 +46,19 @@ async fn perform(world: &Arc<World>, plan: &Plan) -> Result<()> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let folder = folder.context("failed to make a folder for the caches")?;
-    let bucket = Arc::new(Bucket::new(Arc::clone(world), plan.weather.clone()));
+    let Plan { server: server::Habits { policy, clock_error_ms, .. }, .. } = plan;
+    let clock_error = Duration::from_millis(*clock_error_ms);
+    let promises = Promises { retention: policy.unreachable_retention, clock_error };
+    let bucket = Arc::new(Bucket::new(Arc::clone(world), plan.weather.clone(), promises));
     let history = Arc::new(History::default());
-    let servers = start(&bucket, plan, folder.path())?;
     let paths: Vec<RepositoryPath> =
         (0..plan.repositories).map(|number| format!("team-a/r{number}").parse()).collect::<Result<_, _>>()?;
-    let mut clients = tokio::task::JoinSet::new();
+    let (servers, maintenance) = start(&bucket, plan, &paths, folder.path())?;
+    let (mut clients, rumours) = (tokio::task::JoinSet::new(), Rumours::default());
     for number in 0..plan.clients {
         let path = paths[number % paths.len()].clone();
         let universe = &bucket.ledger.universe;
-        clients.spawn(Client::new(number, &servers, (world, universe), &history, path, &plan.client).run());
+        clients.spawn(Client::new(number, &servers, (world, universe), &history, path, (&plan.client, &rumours)).run());
     }
     while let Some(done) = clients.join_next().await {
         done.context("a client stopped")?;
@@ -106,7 +68,9 @@ async fn perform(world: &Arc<World>, plan: &Plan) -> Result<()> {
     bucket.set_weather(Weather::default());
     tokio::time::sleep(2 * ZOMBIE).await;
     if !world.failed() {
-        finale::converge(&bucket, &servers, &paths).await?;
+        maintenance.iter().for_each(AbortHandle::abort);
+        let old = policy.grace.max(policy.unreachable_retention).max(policy.log_retention) + Duration::from_hours(1);
+        Finale { bucket: &bucket, servers: &servers, paths: &paths, old }.converge().await?;
     }
     let ids = ids(&bucket, &paths)?;
     for problem in checker::check(&bucket.ledger.logs(), &ids, &history.operations()) {
@@ -115,16 +79,25 @@ async fn perform(world: &Arc<World>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn start(bucket: &Arc<Bucket>, plan: &Plan, folder: &Path) -> Result<Vec<Arc<Server>>> {
+/// Starts the servers and what troubles them; also gives the tasks that do their maintenance.
+fn start(
+    bucket: &Arc<Bucket>,
+    plan: &Plan,
+    paths: &[RepositoryPath],
+    folder: &Path,
+) -> Result<(Vec<Arc<Server>>, Vec<AbortHandle>)> {
     let metrics = StoreMetrics::new(&prometheus::Registry::new())?;
-    let mut servers = Vec::new();
+    let (mut servers, mut maintenance) = (Vec::new(), Vec::new());
     for number in 0..plan.servers {
         let server = Server::start(number, bucket, &plan.server, &metrics, folder)?;
         tokio::spawn(Arc::clone(&server).supervise());
         tokio::spawn(Arc::clone(&server).trouble());
+        if number < plan.maintaining {
+            maintenance.push(tokio::spawn(Arc::clone(&server).maintain(paths.to_vec())).abort_handle());
+        }
         servers.push(server);
     }
-    Ok(servers)
+    Ok((servers, maintenance))
 }
 
 /// The ids of repositories, as the bucket's catalog says.

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use store::{Cache, Repositories, StoreMetrics};
+use model::RepositoryPath;
+use store::{Cache, Context, Maintained, Policy, Repositories, StoreMetrics};
 use tokio::task::AbortHandle;
 
 use crate::bucket::Bucket;
 use crate::bucket::handle::Handle;
 use crate::dice::Dice;
-use crate::git::Tools;
+use crate::git::tools::Tools;
 use crate::life::{CrashPoint, Life};
 use crate::world::{SimulatedClock, SimulatedRandom, World};
 
+/// No server stands still for longer.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_hours(4);
 /// After this time a client gives up on a server.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -48,6 +51,9 @@ pub(crate) struct Habits {
     pub(crate) same_folds: bool,
     /// Most milliseconds by which its clock is wrong.
     pub(crate) clock_error_ms: u64,
+    /// Its policy of maintenance, and how often it looks whether something is due.
+    pub(crate) policy: Policy,
+    pub(crate) maintenance: Duration,
 }
 
 /// A server of the run.
@@ -138,10 +144,14 @@ impl Server {
         let life = Arc::new(Life::new(Arc::clone(&self.world), name.clone(), crash));
         let repositories = Repositories::new(
             Arc::new(Handle::new(Arc::clone(&self.bucket), Arc::clone(&life))),
-            Arc::new(Cache::open(&folder, self.habits.cache, &self.metrics)?),
-            Arc::new(Tools::new(Arc::clone(&self.bucket.ledger.universe), nonces)),
-            Arc::new(SimulatedClock::new(&self.world, error)),
-            Arc::new(SimulatedRandom::new(self.world.dice(&format!("random of {name}")))),
+            Context {
+                cache: Arc::new(Cache::open(&folder, self.habits.cache, &self.metrics)?),
+                tools: Arc::new(Tools::new(Arc::clone(&self.bucket.ledger.universe), nonces)),
+                clock: Arc::new(SimulatedClock::new(&self.world, error)),
+                random: Arc::new(SimulatedRandom::new(self.world.dice(&format!("random of {name}")))),
+                policy: self.habits.policy,
+                metrics: self.metrics.clone(),
+            },
         );
         running.cache = Some(folder);
         running.now = Some(Incarnation { life, repositories: Arc::new(repositories), tasks: vec![] });
@@ -183,6 +193,39 @@ impl Server {
         }
     }
 
+    /// Runs for ever: does what maintenance finds due.
+    pub(crate) async fn maintain(self: Arc<Self>, paths: Vec<RepositoryPath>) {
+        let mut idle = 1;
+        loop {
+            let time = self.dice().time(self.habits.maintenance / 2, self.habits.maintenance);
+            tokio::time::sleep(time * idle).await;
+            // Where nothing is due, it looks less often: a simulated day costs real time.
+            idle = (idle * 2).min(16);
+            for path in &paths {
+                if self.maintain_one(path).await.is_none_or(|done| done != Maintained::default()) {
+                    idle = 1;
+                }
+            }
+        }
+    }
+
+    /// A round of maintenance; `None` when it failed.
+    pub(crate) async fn maintain_one(&self, path: &RepositoryPath) -> Option<Maintained> {
+        let path = path.clone();
+        let done = self.serve(|repositories| async move { repositories.maintain(&path).await }).await?.ok()?;
+        let Maintained { packs: _, pruned: _, deleted, truncated, orphans, damaged } = done;
+        for (what, count) in [("deleted", deleted), ("truncated", truncated), ("orphans", orphans)] {
+            if count > 0 {
+                self.world.trace(format_args!("{} maintenance: {count} {what}", self.name));
+                self.world.count(&format!("maintenance {what}"));
+            }
+        }
+        if damaged > 0 && !self.bucket.may_damage() {
+            self.world.violation(format!("{} found damage where there is none", self.name));
+        }
+        Some(done)
+    }
+
     /// Stops the server or lets it stand still, now and then.
     pub(crate) async fn trouble(self: Arc<Self>) {
         let (mut kills, mut pauses) = (self.habits.kills, self.habits.pauses);
@@ -202,11 +245,20 @@ impl Server {
                 life.end();
             } else {
                 pauses -= 1;
-                let time = if dice.chance(300) { dice.millis(60_000, 14_400_000) } else { dice.millis(500, 90_000) };
+                let longest = if dice.chance(300) { LONGEST_PAUSE } else { Duration::from_secs(90) };
+                let time = dice.time(Duration::from_millis(500), longest);
                 self.world.trace(format_args!("{} stands still for {time:?}", life.name));
                 self.world.count("pause");
                 life.sleep(time);
             }
+        }
+    }
+
+    /// Ends it; the next incarnation has no cache.
+    pub(crate) fn lose(&self) {
+        self.running().cache = None;
+        if let Some(life) = self.life() {
+            life.end();
         }
     }
 

@@ -5,11 +5,14 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use model::clock::{Clock, Random};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
 
+/// When all runs begin.
+pub(crate) const EPOCH_SECONDS: i64 = 1_800_000_000;
 /// Lines of the trace that are kept for a report.
 const TAIL: usize = 60;
 
@@ -65,6 +68,7 @@ impl World {
 
     /// Writes a line into the trace.
     pub(crate) fn trace(&self, what: fmt::Arguments<'_>) {
+        self.count("line");
         let millis = self.now().as_millis();
         let line = format!("{:>8}.{:03} {what}", millis / 1_000, millis % 1_000);
         let mut inner = self.inner();
@@ -125,20 +129,24 @@ impl Report {
 /// A server's clock: it shows simulated time, with an error of its own.
 pub(crate) struct SimulatedClock {
     start: Instant,
-    error: jiff::SignedDuration,
+    error: SignedDuration,
 }
 
 impl SimulatedClock {
     /// A clock that is wrong by this many milliseconds.
     pub(crate) fn new(world: &World, error_ms: i64) -> Self {
-        Self { start: world.start, error: jiff::SignedDuration::from_millis(error_ms) }
+        Self { start: world.start, error: SignedDuration::from_millis(error_ms) }
     }
 }
 
+/// What a right clock shows so long after the start.
+pub(crate) fn time(since: Duration) -> Timestamp {
+    Timestamp::from_second(EPOCH_SECONDS).expect("because it is a time") + since
+}
+
 impl Clock for SimulatedClock {
-    fn now(&self) -> jiff::Timestamp {
-        let began = jiff::Timestamp::from_second(1_800_000_000).expect("because it is a time");
-        began + self.error + self.start.elapsed()
+    fn now(&self) -> Timestamp {
+        time(self.start.elapsed()) + self.error
     }
 
     fn monotonic(&self) -> Duration {

@@ -6,6 +6,8 @@ mod status;
 
 pub use serving::workload_name;
 
+use std::time::Duration;
+
 use model::desired::{Deletion, RepositoryConfig};
 use model::limits::Limits;
 use model::quantity::parse_bytes;
@@ -40,6 +42,7 @@ pub(crate) fn config(
         own_bucket: own_bucket(&spec.serving).is_some(),
         limits,
         deletion,
+        max_staleness: Duration::from_secs(spec.max_staleness_seconds.into()),
         suspended: spec.suspend,
         resource_name,
     };

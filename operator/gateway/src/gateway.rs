@@ -154,6 +154,11 @@ impl Gateway {
         self.pushes.lock().unwrap_or_else(PoisonError::into_inner).since(after)
     }
 
+    /// Lets go what is kept of repositories that nobody uses.
+    pub fn close_idle(&self) {
+        self.open_packs.close_idle();
+    }
+
     /// The newest desired state.
     pub(crate) fn desired(&self) -> Arc<DesiredState> {
         Arc::clone(&self.desired.borrow())

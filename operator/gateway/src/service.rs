@@ -7,6 +7,7 @@ mod refs;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -134,7 +135,9 @@ pub(crate) async fn advertise(work: Work, service: Service, version: Version) ->
 async fn advertisement(work: &Work, service: Service, version: Version) -> Result<Vec<u8>, Trouble> {
     let turn = work.turn().await?;
     let repository = work.open().await?;
-    let snapshot = repository.snapshot().await.map_err(|error| Trouble::of_store(&error, work))?;
+    // A push is made against what it is shown, so that must be true.
+    let staleness = if service == Service::UploadPack { work.config.max_staleness } else { Duration::ZERO };
+    let snapshot = repository.snapshot_within(staleness).await.map_err(|error| Trouble::of_store(&error, work))?;
     let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
     let asked = work.clone();
     blocking(work, move || {

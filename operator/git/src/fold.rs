@@ -66,6 +66,20 @@ impl Sink for ToFile {
 /// # Errors
 /// When a pack cannot be read, a file not written, or `interrupt` was set.
 pub fn fold(packs: &Packs, from: usize, folder: &Path, interrupt: &AtomicBool) -> Result<Folded, Error> {
+    let selection = Selection::from(packs, from);
+    // Whatever is not selected lies in an older pack and stays there.
+    let receiver = Receiver { ofs_delta: true, has: Some(&|_| true), replaces: None };
+    write(packs, &selection, &receiver, folder, interrupt)
+}
+
+/// Writes a selection as a pack, and its index, into `folder`. Both files are synced.
+pub(crate) fn write(
+    packs: &Packs,
+    selection: &Selection,
+    receiver: &Receiver<'_>,
+    folder: &Path,
+    interrupt: &AtomicBool,
+) -> Result<Folded, Error> {
     let paths = [folder.join("folded.pack"), folder.join("folded.idx")];
     let [pack, index] = &paths;
     let create = |path: &PathBuf| File::create_new(path).map_err(|source| Error::Write { path: path.clone(), source });
@@ -73,12 +87,9 @@ pub fn fold(packs: &Packs, from: usize, folder: &Path, interrupt: &AtomicBool) -
         let path = path.clone();
         move |source| Error::Write { path, source }
     };
-    let selection = Selection::from(packs, from);
     let mut entries = Vec::with_capacity(selection.len());
     let mut sink = ToFile(BufWriter::with_capacity(1 << 18, create(pack)?));
-    // Whatever is not selected lies in an older pack and stays there.
-    let receiver = Receiver { ofs_delta: true, has: Some(&|_| true), replaces: None };
-    let written = pack_writer::write(packs, &selection, &receiver, &mut sink, Some(&mut entries), interrupt)?;
+    let written = pack_writer::write(packs, selection, receiver, &mut sink, Some(&mut entries), interrupt)?;
     let file = sink.0.into_inner().map_err(|error| failed(pack)(error.into_error()))?;
     file.sync_all().map_err(failed(pack))?;
     let mut file = create(index)?;

@@ -13,6 +13,7 @@ pub mod pack_index;
 pub mod pack_writer;
 pub mod peel;
 pub mod pktline;
+pub mod prune;
 pub mod receive_pack;
 pub mod refs;
 pub mod sideband;

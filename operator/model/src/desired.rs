@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::name::{Namespace, RepositoryName, RepositoryPath};
@@ -55,6 +56,8 @@ pub struct RepositoryConfig {
     pub limits: Limits,
     /// What happens to the data when the manifest goes.
     pub deletion: Deletion,
+    /// How old a state a read may show.
+    pub max_staleness: Duration,
     /// Whether clients are turned away.
     pub suspended: bool,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::RepositoryPath;
 use model::clock::Clock;
 use model::notification::{Rule, Target};
-use store::{Cursor, CursorRecord, Error, Repository};
+use store::{Cursor, CursorRecord, Error, Events, Repository};
 
 use crate::metrics::NotifyMetrics;
 use crate::sender::Sender;
@@ -212,7 +212,21 @@ impl Stream {
     }
 
     async fn deliver(&mut self, generation: u64) -> Result<Delivered, Error> {
-        let Some(events) = self.repository.events_of(generation).await? else { return Ok(Delivered::Failed) };
+        let events = match self.repository.events_of(generation).await? {
+            Events::Of(events) => events,
+            Events::NotYet => return Ok(Delivered::Failed),
+            Events::Gone => {
+                self.metrics.deliveries.with_label_values(&["expired"]).inc();
+                tracing::warn!(
+                    rule.name = self.key.rule,
+                    target.name = self.key.target,
+                    repo.name = %self.key.path,
+                    log.generation = generation,
+                    "events were not delivered in the time that the log keeps them"
+                );
+                return Ok(Delivered::Nothing);
+            }
+        };
         let wanted: Vec<_> = events.iter().filter(|event| self.rule.wants(event)).collect();
         if wanted.is_empty() {
             return Ok(Delivered::Nothing);

@@ -37,8 +37,14 @@ pub(super) async fn repository(
         references: snapshot.refs.len() as u64,
         size_bytes: snapshot.bytes(),
         default_branch: head.map(|head| head.short().to_string()),
-        last_push_time: snapshot.last_push.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        verified_time: snapshot.upkeep.scrub.as_ref().map(|scrub| time(scrub.at)),
+        problems: snapshot.upkeep.scrub.as_ref().map(|scrub| scrub.problems.clone()).unwrap_or_default(),
+        last_push_time: snapshot.last_push.map(time),
     }))
+}
+
+fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// `POST /deletions`.

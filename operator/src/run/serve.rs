@@ -1,6 +1,7 @@
 //! `codekeep serve`: what a folder or a cluster wants, repositories of a store, git clients.
 
 mod banner;
+mod maintenance;
 mod source;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     notifier.prime().await;
     tasks.spawn(Arc::clone(&notifier).run(stop.clone()));
     source.follow_deletions(&stores, &tasks, &stop);
+    let interval = args.maintenance.maintenance_interval;
+    tasks.spawn(maintenance::run(source.desired(), stores.clone(), interval, stop.clone()));
 
     let desired = source.desired();
     let tls = tls(&args, &source, &stop).await?;
@@ -46,6 +49,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = gateway_config(&args.cluster);
     let random = Arc::new(SystemRandom);
     let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
+    let cache_retention = args.maintenance.cache_retention;
+    tasks.spawn(maintenance::let_go(Arc::clone(&gateway), stores.clone(), cache_retention, stop.clone()));
     if let (Source::Cluster(followed), Some(tokens), Some(tls)) = (&source, tokens, &tls) {
         let parts = (Arc::clone(&gateway), Arc::clone(&notifier), tokens, stores, facts);
         spawn_control(&args, followed, parts, tls, &tasks, &admin_stop)?;
@@ -92,6 +97,7 @@ async fn open_stores(
     let opening = stores::Opening {
         prove: true,
         cluster: facts.cluster_id.as_deref(),
+        policy: args.maintenance.policy(),
         waits: if patient { Some(&waits) } else { None },
     };
     let stores = stores::open(&args.stores, registry, opening).await?;

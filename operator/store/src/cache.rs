@@ -1,13 +1,15 @@
 //! The local cache of packs: bounded in bytes, least recently used out, disposable at any time.
 //!
 //! Files are named by the SHA-256 of their content, appear by rename, and those that an earlier process left are verified
-//! before their first use. A pack that somebody holds is not evicted.
+//! before their first use. A pack that somebody holds is not evicted; one that nobody used for long goes without need.
 
-use std::collections::{BTreeMap, HashMap};
+mod entries;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::RepositoryId;
 use tempfile::TempDir;
@@ -16,6 +18,7 @@ use crate::digest::sha256_file;
 use crate::entry::PackRecord;
 use crate::metrics::{CacheMetrics, StoreMetrics};
 use crate::state::PackId;
+use entries::Entries;
 
 const LOCK: &str = "lock";
 const INCOMING: &str = "incoming";
@@ -42,16 +45,6 @@ pub struct Cache {
     _lock: File,
 }
 
-type Key = (RepositoryId, PackId);
-
-#[derive(Debug, Default)]
-struct Entries {
-    packs: HashMap<Key, (Arc<CachedPack>, u64)>,
-    by_use: BTreeMap<u64, Key>,
-    uses: u64,
-    bytes: u64,
-}
-
 impl Cache {
     /// Opens the folder, creating it when needed. What crashed requests left is removed.
     ///
@@ -75,24 +68,43 @@ impl Cache {
         let metrics = metrics.cache.clone();
         metrics.capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
         let cache = Self { root, capacity, metrics, entries: Mutex::default(), _lock: lock };
-        cache.trim_leftovers()?;
+        cache.adopt_leftovers()?;
         Ok(cache)
     }
 
-    /// Deletes files of earlier processes when they alone exceed the capacity.
-    fn trim_leftovers(&self) -> io::Result<()> {
-        let packs = self.root.join(PACKS);
-        let mut bytes = 0;
-        for folder in fs::read_dir(&packs)? {
-            for file in fs::read_dir(folder?.path())? {
-                bytes += file?.metadata()?.len();
+    /// Takes over what earlier processes left, as least recently used; what is not whole is deleted.
+    fn adopt_leftovers(&self) -> io::Result<()> {
+        let mut entries = self.lock();
+        for folder in in_order(&self.root.join(PACKS))? {
+            let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            let Some(id): Option<RepositoryId> = id else {
+                fs::remove_dir_all(&folder)?;
+                continue;
+            };
+            for file in in_order(&folder)? {
+                let (pack, index) = (file.with_extension("pack"), file.with_extension("idx"));
+                let name = file.file_stem().and_then(|name| name.to_str()).and_then(PackId::parse);
+                match (name, fs::metadata(&pack), fs::metadata(&index)) {
+                    (Some(name), Ok(of_pack), Ok(of_index)) if file == index => {
+                        let bytes = of_pack.len() + of_index.len();
+                        entries.add_unverified((id.clone(), name), CachedPack { pack, index, bytes });
+                    }
+                    (Some(_), Ok(_), Ok(_)) if file == pack => {}
+                    _ => fs::remove_file(&file)?,
+                }
             }
         }
-        if bytes > self.capacity {
-            fs::remove_dir_all(&packs)?;
-            fs::create_dir(&packs)?;
-        }
+        entries.evict(self.capacity);
+        self.count(&entries);
         Ok(())
+    }
+
+    /// Removes packs that nobody has used for this long; gives how many.
+    pub fn evict_idle(&self, idle: Duration) -> usize {
+        let mut entries = self.lock();
+        let evicted = entries.evict_idle(idle);
+        self.count(&entries);
+        evicted
     }
 
     /// A folder for files in the making, on the cache's file system; it goes when dropped.
@@ -109,10 +121,17 @@ impl Cache {
         if let Some(found) = self.lock().touch(&key) {
             return Some(found);
         }
-        let (pack, index) = self.paths(repository, &record.id);
-        let sound = pack.exists() && verify(&pack, &index, record).is_ok();
+        let leftover = self.lock().unverified(&key);
+        let sound = leftover.is_some_and(|found| verify(&found.pack, &found.index, record).is_ok());
         self.metrics.looked_up(sound);
-        sound.then(|| self.admit(key, pack, index, record))
+        let mut entries = self.lock();
+        if sound {
+            entries.verified(&key);
+            return entries.touch(&key);
+        }
+        // Damaged, or of another index: it is fetched anew.
+        entries.remove_unverified(&key);
+        None
     }
 
     /// The pack, if this process has it already. Never blocks on a file.
@@ -132,43 +151,39 @@ impl Cache {
         pack: &Path,
         index: &Path,
     ) -> io::Result<Arc<CachedPack>> {
+        let key = (repository.clone(), record.id);
         let (pack_path, index_path) = self.paths(repository, &record.id);
+        // Under the lock, or an eviction could remove the folder in between.
+        let mut entries = self.lock();
         if let Some(folder) = pack_path.parent() {
             fs::create_dir_all(folder)?;
         }
         // The index first: a pack that is found has one.
         fs::rename(index, &index_path)?;
         fs::rename(pack, &pack_path)?;
-        Ok(self.admit((repository.clone(), record.id), pack_path, index_path, record))
+        if let Some(known) = entries.touch(&key) {
+            return Ok(known);
+        }
+        let bytes = record.bytes + record.index_bytes;
+        let cached = Arc::new(CachedPack { pack: pack_path, index: index_path, bytes });
+        entries.add(key, Arc::clone(&cached));
+        let evicted = entries.evict(self.capacity);
+        self.metrics.evictions.inc_by(evicted as u64);
+        self.count(&entries);
+        Ok(cached)
     }
 
     /// Removes what is cached of a repository and not in use.
     pub(crate) fn forget(&self, repository: &RepositoryId) {
         let mut entries = self.lock();
-        let keys: Vec<Key> = entries.packs.keys().filter(|(owner, _)| owner == repository).cloned().collect();
-        for key in keys {
-            entries.remove(&key);
-        }
+        entries.forget(repository);
         self.count(&entries);
         drop(entries);
         let _ = fs::remove_dir_all(self.root.join(PACKS).join(repository.as_str()));
     }
 
-    fn admit(&self, key: Key, pack: PathBuf, index: PathBuf, record: &PackRecord) -> Arc<CachedPack> {
-        let cached = Arc::new(CachedPack { pack, index, bytes: record.bytes + record.index_bytes });
-        let mut entries = self.lock();
-        if let Some(known) = entries.touch(&key) {
-            return known;
-        }
-        entries.add(key, Arc::clone(&cached));
-        let evicted = entries.evict(self.capacity);
-        self.metrics.evictions.inc_by(evicted as u64);
-        self.count(&entries);
-        cached
-    }
-
     fn count(&self, entries: &Entries) {
-        self.metrics.bytes.set(i64::try_from(entries.bytes).unwrap_or(i64::MAX));
+        self.metrics.bytes.set(i64::try_from(entries.bytes()).unwrap_or(i64::MAX));
     }
 
     fn paths(&self, repository: &RepositoryId, id: &PackId) -> (PathBuf, PathBuf) {
@@ -181,51 +196,11 @@ impl Cache {
     }
 }
 
-impl Entries {
-    fn touch(&mut self, key: &Key) -> Option<Arc<CachedPack>> {
-        self.uses += 1;
-        let (pack, used) = self.packs.get_mut(key)?;
-        let before = std::mem::replace(used, self.uses);
-        self.by_use.remove(&before);
-        self.by_use.insert(self.uses, key.clone());
-        Some(Arc::clone(pack))
-    }
-
-    fn add(&mut self, key: Key, pack: Arc<CachedPack>) {
-        self.uses += 1;
-        self.bytes += pack.bytes;
-        self.by_use.insert(self.uses, key.clone());
-        self.packs.insert(key, (pack, self.uses));
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if let Some((pack, used)) = self.packs.remove(key) {
-            self.by_use.remove(&used);
-            self.bytes -= pack.bytes;
-            // Best effort: a file that stays is verified, or trimmed, by the next process.
-            let _ = fs::remove_file(&pack.pack);
-            let _ = fs::remove_file(&pack.index);
-        }
-    }
-
-    /// Evicts the least recently used packs that nobody holds; gives how many.
-    fn evict(&mut self, capacity: u64) -> usize {
-        let mut excess = self.bytes.saturating_sub(capacity);
-        let mut victims = Vec::new();
-        for key in self.by_use.values() {
-            if excess == 0 {
-                break;
-            }
-            if let Some((pack, _)) = self.packs.get(key).filter(|(pack, _)| Arc::strong_count(pack) == 1) {
-                excess = excess.saturating_sub(pack.bytes);
-                victims.push(key.clone());
-            }
-        }
-        for key in &victims {
-            self.remove(key);
-        }
-        victims.len()
-    }
+/// What is in a folder, by name: not every file system gives the same order each time.
+fn in_order(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Invariant: a pack is used only if its bytes and those of its index are the ones that the log names.
@@ -241,3 +216,6 @@ pub(crate) fn verify(pack: &Path, index: &Path, record: &PackRecord) -> io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

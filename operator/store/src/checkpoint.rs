@@ -2,6 +2,8 @@
 //!
 //! It is derived data: a damaged or missing one costs time, never truth.
 
+mod upkeep;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,14 +31,12 @@ struct State {
     head: Vec<u8>,
     #[prost(message, repeated, tag = "6")]
     packs: Vec<Placed>,
-    #[prost(bytes = "vec", repeated, tag = "7")]
-    dropped_tips: Vec<Vec<u8>>,
-    #[prost(bool, tag = "8")]
-    complete_walk_needed: bool,
     #[prost(uint64, tag = "9")]
     pushes: u64,
     #[prost(sint64, optional, tag = "10")]
     last_push_us: Option<i64>,
+    #[prost(message, optional, tag = "11")]
+    upkeep: Option<upkeep::State>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -57,8 +57,7 @@ struct Placed {
 
 /// The bytes of a checkpoint.
 pub(crate) fn encode(snapshot: &Snapshot) -> Bytes {
-    let Snapshot { generation, digest, refs, head, packs, dropped_tips, complete_walk_needed, pushes, last_push } =
-        snapshot;
+    let Snapshot { generation, digest, refs, head, packs, upkeep, pushes, last_push } = snapshot;
     let reference = |(name, value): (&model::RefName, &model::ObjectId)| Reference {
         name: name.as_bstr().to_vec(),
         value: value.as_slice().to_vec(),
@@ -71,10 +70,9 @@ pub(crate) fn encode(snapshot: &Snapshot) -> Bytes {
         refs: refs.iter().map(reference).collect(),
         head: head.as_ref().map(|name| name.as_bstr().to_vec()).unwrap_or_default(),
         packs: packs.iter().map(placed).collect(),
-        dropped_tips: dropped_tips.iter().map(|id| id.as_slice().to_vec()).collect(),
-        complete_walk_needed: *complete_walk_needed,
         pushes: *pushes,
         last_push_us: last_push.map(Timestamp::as_microsecond),
+        upkeep: Some((&**upkeep).into()),
     };
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&state.encode_to_vec());
@@ -113,7 +111,6 @@ fn to_snapshot(state: State) -> Result<Snapshot, EntryError> {
         Ok(StoredPack { generation: placed.generation, record: pack.try_into()? })
     };
     let packs = state.packs.into_iter().map(placed).collect::<Result<Vec<_>, EntryError>>()?;
-    let dropped = state.dropped_tips.iter().map(|id| wire::object_id(id)).collect::<Result<Vec<_>, _>>()?;
     let last_push = state.last_push_us.map(Timestamp::from_microsecond).transpose();
     Ok(Snapshot {
         generation: state.generation,
@@ -121,8 +118,7 @@ fn to_snapshot(state: State) -> Result<Snapshot, EntryError> {
         refs,
         head: if state.head.is_empty() { None } else { Some(wire::ref_name(&state.head)?) },
         packs: Arc::new(packs),
-        dropped_tips: Arc::new(dropped),
-        complete_walk_needed: state.complete_walk_needed,
+        upkeep: Arc::new(state.upkeep.unwrap_or_default().try_into()?),
         pushes: state.pushes,
         last_push: last_push.map_err(|error| EntryError::Header(error.to_string()))?,
     })

@@ -1,7 +1,8 @@
-//! The bytes of a log entry (ADR 0001).
+//! The bytes of a log entry (ADR 0001), and of the stub that takes its place in the end (ADR 0008).
 //!
 //! ```text
 //! "CKLOG\0\0\1"  u32 length  header (protobuf)  payload: inlined packs and their indices  SHA-256 of all before
+//! "CKSTUB\0\1"  writer token (16)  digest of the entry (32)  SHA-256 of all before
 //! ```
 //!
 //! A reader refuses a header that names a feature it does not know: skipping what it does not understand could lose data.
@@ -15,9 +16,11 @@ use model::{ObjectId, RefName};
 use prost::Message as _;
 
 use crate::digest::sha256;
+use crate::state::upkeep::{Lease, Upload};
 use crate::state::{PackId, RefEdit};
 
 const MAGIC: [u8; 8] = *b"CKLOG\0\0\x01";
+const STUB_MAGIC: [u8; 8] = *b"CKSTUB\0\x01";
 const FRAME: usize = MAGIC.len() + 4;
 const DIGEST: usize = 32;
 
@@ -34,6 +37,8 @@ pub struct Entry {
     pub pushes: Vec<PushRecord>,
     /// A replacement of packs by an equivalent one.
     pub compaction: Option<Compaction>,
+    /// What maintenance has to say.
+    pub upkeep: Option<UpkeepRecord>,
 }
 
 /// A push, as the log remembers it.
@@ -62,6 +67,23 @@ pub struct Compaction {
     pub added: Vec<PackRecord>,
     /// The packs that they replace.
     pub retired: Vec<PackId>,
+    /// The new packs do not hold what was unreachable: tips that were dropped up to this generation, and what only they led to.
+    pub pruned_through: Option<u64>,
+}
+
+/// What maintenance tells everybody; see [`crate::Upkeep`] for what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpkeepRecord {
+    /// Who does maintenance from now on.
+    pub lease: Option<Lease>,
+    /// From now on no entry names an upload that began before this generation; 0: as before.
+    pub uploads_before: u64,
+    /// Entries up to this one are stubs now; 0: as before.
+    pub truncated: u64,
+    /// Retired uploads whose objects are deleted.
+    pub deleted: Vec<Upload>,
+    /// Everything that the bucket holds of the repository was read and verified: one line for each problem.
+    pub scrubbed: Option<Vec<String>>,
 }
 
 /// A pack.
@@ -86,8 +108,8 @@ pub struct PackRecord {
 /// Where the bytes of a pack are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Objects of their own, under the pack's id.
-    Uploaded,
+    /// Objects of their own.
+    Uploaded(Upload),
     /// In the payload of the entry, the index right after the pack.
     Inlined {
         /// Offset of the pack in the payload.
@@ -121,6 +143,72 @@ pub struct Decoded {
     pub payload: Bytes,
     /// Its SHA-256.
     pub digest: [u8; 32],
+}
+
+/// What is left of an entry that nobody needs to read any more: enough to tell whose it was, and what it hashed to.
+///
+/// The number stays taken for ever, so that a writer who slept for a year cannot create it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stub {
+    /// The writer token of the entry.
+    pub writer: [u8; 16],
+    /// The entry's digest, which the next one names.
+    pub digest: [u8; 32],
+}
+
+/// What stands at a number of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Numbered {
+    /// An entry.
+    Entry(Box<Decoded>),
+    /// What is left of one: a checkpoint tells the state.
+    Stub(Stub),
+}
+
+impl Numbered {
+    /// Reads whatever stands at a number; any byte that changed is noticed.
+    ///
+    /// # Errors
+    /// When the bytes are neither an entry that this version understands nor a stub.
+    pub fn decode(bytes: &Bytes) -> Result<Self, EntryError> {
+        if bytes.starts_with(&STUB_MAGIC) {
+            Stub::decode(bytes).map(Self::Stub)
+        } else {
+            Entry::decode(bytes).map(|decoded| Self::Entry(Box::new(decoded)))
+        }
+    }
+}
+
+impl Stub {
+    /// What is to be left of an entry.
+    #[must_use]
+    pub fn of(decoded: &Decoded) -> Self {
+        Self { writer: decoded.entry.writer, digest: decoded.digest }
+    }
+
+    /// The bytes of the stub.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = STUB_MAGIC.to_vec();
+        bytes.extend_from_slice(&self.writer);
+        bytes.extend_from_slice(&self.digest);
+        let checksum = sha256(&bytes);
+        bytes.extend_from_slice(&checksum);
+        bytes.into()
+    }
+
+    fn decode(bytes: &Bytes) -> Result<Self, EntryError> {
+        let (body, checksum) =
+            bytes.split_at_checked(MAGIC.len() + 16 + DIGEST).ok_or(EntryError::Frame("too short"))?;
+        if checksum != sha256(body) {
+            return Err(EntryError::Checksum);
+        }
+        let (writer, digest) = body[MAGIC.len()..].split_at(16);
+        match (writer.try_into(), digest.try_into()) {
+            (Ok(writer), Ok(digest)) => Ok(Self { writer, digest }),
+            _ => Err(EntryError::Frame("wrong length")),
+        }
+    }
 }
 
 impl Entry {
@@ -159,7 +247,7 @@ impl Entry {
         let header_end = FRAME.checked_add(length).filter(|at| *at <= end).ok_or(EntryError::Frame("wrong length"))?;
         let header =
             wire::Entry::decode(&bytes[FRAME..header_end]).map_err(|error| EntryError::Header(error.to_string()))?;
-        if let Some(feature) = header.required_features.first() {
+        if let Some(feature) = header.required_features.iter().find(|feature| *feature != wire::UPKEEP) {
             return Err(EntryError::Feature(feature.clone()));
         }
         let payload = bytes.slice(header_end..end);

@@ -7,6 +7,7 @@ use model::{ObjectId, RefName};
 
 use crate::entry::EntryError;
 use crate::object::StoreError;
+use crate::repository::Push;
 use crate::state::FoldError;
 
 /// Why a repository could not be read or written.
@@ -43,6 +44,9 @@ pub enum Error {
     /// A tool that works on packs failed.
     #[error("failed to work on packs: {0}")]
     Packs(String),
+    /// An entry of maintenance could not be written; the next round tries again.
+    #[error("failed to write an entry of maintenance: {0}")]
+    Maintenance(String),
     /// A task of ours was stopped.
     #[error("the server is stopping")]
     Stopping,
@@ -55,8 +59,17 @@ impl Error {
         match self {
             Self::Store(error) => error.kind(),
             Self::Damaged { .. } | Self::Missing { .. } | Self::Packs(_) | Self::TooNew { .. } => Kind::Internal,
-            Self::Cache(_) | Self::Stopping => Kind::Unavailable,
+            Self::Cache(_) | Self::Maintenance(_) | Self::Stopping => Kind::Unavailable,
         }
+    }
+
+    /// Whether something in the bucket is not what it must be.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::TooNew { .. } | Self::Store(StoreError::Damaged { .. })
+        )
     }
 
     pub(crate) fn entry(key: String, source: EntryError) -> Self {
@@ -77,6 +90,10 @@ pub enum CommitError {
     /// References have other values than the push expects; nothing of it was committed.
     #[error("references moved")]
     Moved(Vec<(RefName, Option<ObjectId>)>),
+    /// Unreachable objects have gone since the push was checked, and it may rely on them: check it again and commit it again.
+    /// Nothing was committed.
+    #[error("objects that nothing led to have been removed meanwhile; nothing was changed, try again")]
+    Pruned(Box<Push>),
     /// Other writers were faster too often. Nothing was committed.
     #[error("too many others push at the same time; nothing was changed, try again")]
     Contended,
@@ -94,7 +111,7 @@ impl CommitError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Moved(_) => Kind::Conflict,
-            Self::Contended | Self::Unknown(_) => Kind::Unavailable,
+            Self::Pruned(_) | Self::Contended | Self::Unknown(_) => Kind::Unavailable,
             Self::Failed(error) => error.kind(),
         }
     }

@@ -205,7 +205,8 @@ fn collect(root: &Path, folder: &Path, objects: &mut Vec<ObjectMeta>) -> io::Res
         if kind.is_dir() {
             collect(root, &path, objects)?;
         } else if let (Ok(key), Some(metadata)) = (path.strip_prefix(root), found(entry.metadata())?) {
-            objects.push(ObjectMeta { key: key.to_string_lossy().into_owned(), size: metadata.len() });
+            let modified = metadata.modified().ok().and_then(|time| time.try_into().ok());
+            objects.push(ObjectMeta { key: key.to_string_lossy().into_owned(), size: metadata.len(), modified });
         }
     }
     Ok(())

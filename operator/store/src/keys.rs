@@ -3,7 +3,7 @@
 use model::{Namespace, RepositoryId, RepositoryName, RepositoryPath};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::state::PackId;
+use crate::state::upkeep::Upload;
 
 const CATALOG: &str = "catalog/";
 /// A repository name is one path segment of the catalog.
@@ -50,12 +50,23 @@ pub(crate) fn checkpoint_all(id: &RepositoryId) -> String {
     format!("{id}/checkpoint/")
 }
 
-pub(crate) fn pack(id: &RepositoryId, pack: &PackId) -> String {
-    format!("{id}/packs/{pack}.pack")
+pub(crate) fn pack_all(id: &RepositoryId) -> String {
+    format!("{id}/packs/")
 }
 
-pub(crate) fn pack_index(id: &RepositoryId, pack: &PackId) -> String {
-    format!("{id}/packs/{pack}.idx")
+pub(crate) fn pack(id: &RepositoryId, upload: &Upload) -> String {
+    format!("{id}/packs/{upload}.pack")
+}
+
+pub(crate) fn pack_index(id: &RepositoryId, upload: &Upload) -> String {
+    format!("{id}/packs/{upload}.idx")
+}
+
+/// The upload that an object of a pack belongs to.
+pub(crate) fn upload(key: &str) -> Option<Upload> {
+    let (generation, nonce) = key.rsplit('/').next()?.split_once('.')?.0.split_once('-')?;
+    let nonce = <[u8; 8]>::try_from(hex::decode(nonce).ok()?).ok()?;
+    Some(Upload { generation: generation.parse().ok()?, nonce })
 }
 
 /// Records of how far a notification target has been served; `target` is `<namespace>.<rule>.<target>`.

@@ -51,7 +51,12 @@ pub use metrics::StoreMetrics;
 pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
 pub use repositories::Repositories;
-pub use repository::{CheckReport, Committed, EditResult, LocalPack, LocalPacks, Push, ReceivedPack, Repository};
+pub use repository::{
+    CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, Maintained, Policy, Push, PushedPack,
+    ReceivedPack, Repository, StagedPack,
+};
 pub use s3::S3Store;
-pub use state::{PackId, RefEdit, Refs, Snapshot, StoredPack};
+pub use state::{
+    DroppedTips, Lease, PackId, RefEdit, Refs, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
+};
 pub use url::{S3Url, StoreUrl, StoreUrlError};

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use crate::error::Error;
+use crate::repository::Maintained;
+
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Metrics of all stores of a process. Labels are operations and outcomes, never keys.
@@ -10,6 +13,14 @@ pub struct StoreMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
     pub(crate) cache: CacheMetrics,
+    pub(crate) maintenance: MaintenanceMetrics,
+}
+
+/// Metrics of maintenance. Labels are tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct MaintenanceMetrics {
+    done: IntCounterVec,
+    failures: IntCounter,
 }
 
 /// Metrics of the cache.
@@ -39,13 +50,47 @@ impl StoreMetrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { requests, seconds, cache: CacheMetrics::new(registry)? })
+        let (cache, maintenance) = (CacheMetrics::new(registry)?, MaintenanceMetrics::new(registry)?);
+        Ok(Self { requests, seconds, cache, maintenance })
     }
 
     /// Starts the clock of a request.
     #[must_use]
     pub(crate) fn start(&self, operation: &'static str) -> RequestTimer<'_> {
         RequestTimer { metrics: self, operation, start: Instant::now() }
+    }
+}
+
+impl MaintenanceMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let done =
+            Opts::new("codekeep_maintenance_done_total", "Packs, entries and uploads that maintenance dealt with.");
+        let done = IntCounterVec::new(done, &["task"])?;
+        let failures = IntCounter::new(
+            "codekeep_maintenance_failures_total",
+            "Rounds of maintenance that did not come to an end.",
+        )?;
+        registry.register(Box::new(done.clone()))?;
+        registry.register(Box::new(failures.clone()))?;
+        Ok(Self { done, failures })
+    }
+
+    /// Counts what a round did.
+    pub(crate) fn count(&self, outcome: Result<&Maintained, &Error>) {
+        let Ok(Maintained { packs, pruned, deleted, truncated, orphans, damaged }) = outcome else {
+            return self.failures.inc();
+        };
+        let tasks = [
+            ("fold", packs),
+            ("prune", pruned),
+            ("delete", deleted),
+            ("truncate", truncated),
+            ("sweep", orphans),
+            ("scrub-damaged", damaged),
+        ];
+        for (task, done) in tasks {
+            self.done.with_label_values(&[task]).inc_by(*done);
+        }
     }
 }
 

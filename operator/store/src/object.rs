@@ -7,6 +7,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use model::error::Kind;
 
 /// The answer to a conditional create.
@@ -25,6 +26,8 @@ pub struct ObjectMeta {
     pub key: String,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was written, by the clock of the store; `None` when the store does not say.
+    pub modified: Option<Timestamp>,
 }
 
 /// Why a call failed.
@@ -99,7 +102,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// [`StoreError::Unknown`] whenever the object may have been created all the same.
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError>;
 
-    /// Writes an object, replacing what is there. For hints only, and retried.
+    /// Writes an object, replacing what is there. For hints and stubs only, and retried.
     ///
     /// # Errors
     /// When the object could not be written.

@@ -12,6 +12,24 @@ pub trait PackTools: Send + Sync + 'static {
     /// When a pack cannot be read or written; the text is for the log.
     fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String>;
 
+    /// Writes one pack with the objects of `packs` that `tips` lead to, each once, and its index, into `folder`; `None` when
+    /// there are none.
+    ///
+    /// # Errors
+    /// When a pack cannot be read or written, or an object is missing; the text is for the log.
+    fn prune(
+        &self,
+        packs: &[LocalPack],
+        tips: &[model::ObjectId],
+        folder: &Path,
+    ) -> Result<Option<ReceivedPack>, String>;
+
+    /// Whether `packs` hold everything that `tips` lead to. With `complete`, the first one holds whatever its objects lead to.
+    ///
+    /// # Errors
+    /// When a pack cannot be read; the text is for the log.
+    fn covers(&self, packs: &[LocalPack], complete: bool, tips: &[model::ObjectId]) -> Result<bool, String>;
+
     /// Verifies every object of `packs` against its id, and that every link of every object leads to one of them.
     /// Returns one line per problem, at most `limit`.
     ///

@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use model::clock::{Clock, Random};
 use model::{RepositoryId, RepositoryPath};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
-use crate::cache::Cache;
-use crate::checkpoint;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError};
-use crate::pack_tools::PackTools;
-use crate::repository::{Hint, Reader, Repository, Shared};
-use crate::state::Snapshot;
+use crate::repository::open::{self, Latest};
+use crate::repository::{Context, Repository, Shared};
 
 /// Repositories that are kept open; beyond, those that nobody uses are closed.
 const MAX_OPEN: usize = 1_024;
@@ -49,7 +46,20 @@ struct CatalogPath {
     repository_name: model::RepositoryName,
 }
 
-type Open = Arc<OnceCell<Arc<Repository>>>;
+/// A repository that is open or being opened, and when it was last asked for.
+struct Open {
+    cell: Cell,
+    used: Instant,
+}
+
+type Cell = Arc<OnceCell<Arc<Repository>>>;
+
+impl Open {
+    /// Whoever uses a repository holds it; the others can be read again from the store.
+    fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.cell) > 1 || self.cell.get().is_none_or(|opened| Arc::strong_count(opened) > 1)
+    }
+}
 
 /// The repositories of one store on this server.
 pub struct Repositories {
@@ -62,14 +72,10 @@ pub struct Repositories {
 impl Repositories {
     /// The repositories of `store`.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        cache: Arc<Cache>,
-        tools: Arc<dyn PackTools>,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-    ) -> Self {
-        let shared = Arc::new(Shared { store, cache, tools, clock, random });
+    pub fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
+        let mut process = [0; 16];
+        context.random.fill(&mut process);
+        let shared = Arc::new(Shared { store, context, process });
         Self { shared, ids: Mutex::default(), open: Mutex::default() }
     }
 
@@ -150,72 +156,35 @@ impl Repositories {
     /// When its log cannot be read.
     pub async fn open(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
         let cell = self.cell(id);
-        let opened = cell.get_or_try_init(|| self.read(id)).await?;
+        let read = async {
+            let Latest { snapshot, checkpoint } = open::latest(&self.shared, id).await?;
+            Ok::<_, Error>(Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), snapshot, checkpoint)))
+        };
+        let opened = cell.get_or_try_init(|| read).await?;
         Ok(Arc::clone(opened))
     }
 
-    fn cell(&self, id: &RepositoryId) -> Open {
+    fn cell(&self, id: &RepositoryId) -> Cell {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= MAX_OPEN && !open.contains_key(id) {
-            // Whoever uses a repository holds it; the others can be read again from the store.
-            open.retain(|_, cell| cell.get().is_none_or(|repository| Arc::strong_count(repository) > 1));
+            open.retain(|_, open| open.is_in_use());
         }
-        Arc::clone(open.entry(id.clone()).or_default())
+        let used = Instant::now();
+        let open = open.entry(id.clone()).or_insert_with(|| Open { cell: Cell::default(), used });
+        open.used = used;
+        Arc::clone(&open.cell)
     }
 
-    /// Reads hint, checkpoint and the log behind it.
-    async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
-        let store = &*self.shared.store;
-        let hint: Option<Hint> = store.get(&keys::hint(id)).await?.and_then(|body| serde_json::from_slice(&body).ok());
-        let start = match hint {
-            Some(hint) if hint.checkpoint > 0 => self.read_checkpoint(id, hint.checkpoint).await?,
-            Some(_) => None,
-            None => self.newest_checkpoint(id).await?,
-        };
-        let start = start.unwrap_or_default();
-        let checkpoint = start.generation;
-        let behind = hint.map_or(0, |hint| hint.generation.saturating_sub(checkpoint));
-        let mut snapshot = start;
-        let mut reader = Reader::expecting(store, id, behind);
-        while let Some((generation, read)) = reader.next_after(snapshot.generation).await? {
-            snapshot = snapshot
-                .after(&read.entry, read.digest)
-                .map_err(|error| Error::fold(keys::log_entry(id, generation), &error))?;
-        }
-        Ok(Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), snapshot, checkpoint)))
+    /// Closes repositories that nobody has asked for in this time: an idle one costs no memory.
+    pub fn close_idle(&self, idle: Duration) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, open| open.used.elapsed() < idle || open.is_in_use());
+        open.shrink_to_fit();
     }
 
-    /// A checkpoint, if it is there and whole.
-    async fn read_checkpoint(&self, id: &RepositoryId, generation: u64) -> Result<Option<Snapshot>, Error> {
-        let key = keys::checkpoint(id, generation);
-        let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
-        match checkpoint::decode(&body) {
-            Ok(snapshot) if snapshot.generation == generation => Ok(Some(snapshot)),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::warn!(object.key = key, %error, "a checkpoint cannot be read; the log is read instead");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Without a hint: the newest checkpoint that the bucket lists.
-    async fn newest_checkpoint(&self, id: &RepositoryId) -> Result<Option<Snapshot>, Error> {
-        let prefix = keys::checkpoint_all(id);
-        let mut after: Option<String> = None;
-        let mut newest = None;
-        loop {
-            let page = self.shared.store.list(&prefix, after.as_deref(), PAGE).await?;
-            newest = page.last().and_then(|object| keys::number(&object.key)).or(newest);
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => break,
-            }
-        }
-        match newest {
-            Some(generation) => self.read_checkpoint(id, generation).await,
-            None => Ok(None),
-        }
+    /// Removes packs from the local cache that nobody has used in this time: an idle repository costs no disk.
+    pub fn evict_idle(&self, idle: Duration) {
+        self.shared.cache.evict_idle(idle);
     }
 
     /// Deletes a repository: its name first, so that no new request finds it, then its objects.

@@ -2,46 +2,79 @@
 
 mod check;
 mod commit;
-mod compact;
 mod events;
+mod housekeeping;
+mod maintain;
+pub(crate) mod open;
 mod packs;
 mod read;
+mod stage;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gix::bstr::BString;
 use model::clock::{Clock, Random};
 use model::{ObjectId, RefName, RepositoryId};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::entry::Decoded;
 use crate::error::Error;
 use crate::keys;
+use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
 use crate::state::{RefEdit, Snapshot};
 pub use check::CheckReport;
-use commit::Pending;
-pub(crate) use compact::Hint;
+use commit::{Pace, Pending};
+pub use events::Events;
+pub(crate) use housekeeping::Hint;
+pub use maintain::{Maintained, Policy};
 pub use packs::{LocalPack, LocalPacks};
-pub(crate) use read::Reader;
+use read::{Next, Reader};
+pub use stage::StagedPack;
+
+/// What repositories need beside their bucket.
+#[derive(Clone)]
+pub struct Context {
+    /// The local cache.
+    pub cache: Arc<Cache>,
+    /// Who knows git.
+    pub tools: Arc<dyn PackTools>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// When maintenance does what.
+    pub policy: Policy,
+    /// Where it is counted.
+    pub metrics: StoreMetrics,
+}
 
 /// What all repositories of a store share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) tools: Arc<dyn PackTools>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Arc<dyn Random>,
+    pub(crate) context: Context,
+    /// Random name of this process, for leases.
+    pub(crate) process: [u8; 16],
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
 }
 
 /// A pack that was received and checked, in a folder of [`Repository::incoming`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ReceivedPack {
     /// The pack file.
     pub pack: PathBuf,
@@ -67,11 +100,28 @@ pub struct Push {
     /// Changes of references.
     pub edits: Vec<RefEdit>,
     /// The objects, unless they are all there.
-    pub pack: Option<ReceivedPack>,
+    pub pack: Option<PushedPack>,
+    /// Generation of the state that all of this was checked against.
+    pub checked_at: u64,
     /// Old values that the new ones do not descend from.
     pub dropped: Vec<ObjectId>,
     /// The branch that becomes the default if the repository has none yet.
     pub default_branch: Option<RefName>,
+}
+
+/// The pack of a push.
+#[derive(Debug)]
+pub enum PushedPack {
+    /// As it was received.
+    Received(ReceivedPack),
+    /// Ready to be named by an entry.
+    Staged(StagedPack),
+}
+
+impl From<ReceivedPack> for PushedPack {
+    fn from(pack: ReceivedPack) -> Self {
+        Self::Received(pack)
+    }
 }
 
 /// The outcome of each edit of a push: done, or the value that the reference has instead.
@@ -96,11 +146,15 @@ pub struct Repository {
     generations: watch::Sender<u64>,
     probes: tokio::sync::Mutex<u64>,
     arrivals: AtomicU64,
+    /// When the last finished probe began.
+    confirmed: Mutex<Option<Instant>>,
     queue: Mutex<Vec<Pending>>,
-    writing: tokio::sync::Mutex<()>,
+    /// Tells who gathers a group that another push has come.
+    arrived: Notify,
+    writing: tokio::sync::Mutex<Pace>,
     /// Payloads of the newest entries, so that their inlined packs need not be read again.
     payloads: Mutex<Payloads>,
-    housekeeping: tokio::sync::Mutex<compact::Housekeeping>,
+    housekeeping: tokio::sync::Mutex<housekeeping::Housekeeping>,
 }
 
 impl Repository {
@@ -114,10 +168,12 @@ impl Repository {
             generations,
             probes: tokio::sync::Mutex::new(0),
             arrivals: AtomicU64::new(0),
+            confirmed: Mutex::default(),
             queue: Mutex::default(),
+            arrived: Notify::new(),
             writing: tokio::sync::Mutex::default(),
             payloads: Mutex::default(),
-            housekeeping: tokio::sync::Mutex::new(compact::Housekeeping::new(checkpoint)),
+            housekeeping: tokio::sync::Mutex::new(housekeeping::Housekeeping::new(checkpoint)),
         }
     }
 
@@ -139,6 +195,18 @@ impl Repository {
         self.generations.subscribe()
     }
 
+    /// As [`Self::snapshot`], or what was the state of the log at some time within `staleness`.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the log is damaged.
+    pub async fn snapshot_within(&self, staleness: Duration) -> Result<Arc<Snapshot>, Error> {
+        let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if confirmed.is_some_and(|confirmed| confirmed.elapsed() < staleness) {
+            return Ok(self.known());
+        }
+        self.snapshot().await
+    }
+
     /// The state of the log now: everything acknowledged before the call is in it.
     ///
     /// One request to the store; callers that arrive while one is under way share the next.
@@ -153,9 +221,10 @@ impl Repository {
         // Holds the number of arrivals when the last finished probe began: it answers all who came before.
         let mut answered = self.probes.lock().await;
         if *answered <= arrival {
-            let began = self.arrivals.load(Ordering::SeqCst);
+            let (began, begun) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
             self.catch_up().await?;
             *answered = if sabotaged!(ShareOlderProbe) { self.arrivals.load(Ordering::SeqCst) } else { began };
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         }
         Ok(self.known())
     }
@@ -164,10 +233,27 @@ impl Repository {
     pub(crate) async fn catch_up(&self) -> Result<bool, Error> {
         let mut reader = Reader::new(&*self.shared.store, &self.id);
         let before = self.known().generation;
-        while let Some((generation, entry)) = reader.next_after(self.known().generation).await? {
-            self.apply(generation, &entry)?;
+        loop {
+            match reader.next_after(self.known().generation).await? {
+                Next::Entry(generation, entry) => drop(self.apply(generation, &entry)?),
+                Next::Stub if sabotaged!(StopAtStub) => return Ok(self.known().generation > before),
+                Next::Stub => self.reload().await?,
+                Next::End => return Ok(self.known().generation > before),
+            }
         }
-        Ok(self.known().generation > before)
+    }
+
+    /// Moves on by a checkpoint: the log that we know lies so far back that it has been truncated.
+    async fn reload(&self) -> Result<(), Error> {
+        let latest = open::latest(&self.shared, &self.id).await?.snapshot;
+        let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = latest.generation;
+        if generation > self.known().generation {
+            self.known.store(Arc::new(latest));
+            drop(guard);
+            self.generations.send_replace(generation);
+        }
+        Ok(())
     }
 
     /// Moves on by an entry of the log; one that is known already changes nothing.
@@ -199,7 +285,7 @@ pub(crate) struct Payloads {
 }
 
 impl Payloads {
-    const CAPACITY: usize = 4 << 20;
+    const CAPACITY: usize = 1 << 20;
 
     fn add(&mut self, generation: u64, payload: Bytes) {
         self.bytes += payload.len();

@@ -21,6 +21,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::StoreMetrics;
@@ -221,7 +222,8 @@ impl ObjectStore for S3Store {
             for object in page.contents() {
                 let Some(key) = object.key().and_then(|key| key.strip_prefix(&self.prefix)) else { continue };
                 let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-                objects.push(ObjectMeta { key: key.to_owned(), size });
+                let modified = object.last_modified().and_then(|time| Timestamp::from_second(time.secs()).ok());
+                objects.push(ObjectMeta { key: key.to_owned(), size, modified });
             }
             after = page.contents().last().and_then(|object| object.key()).map(str::to_owned);
             // A page that is cut short but empty would be asked for again for ever.

@@ -1,5 +1,7 @@
 //! The state of a repository: a pure fold of its log.
 
+pub(crate) mod upkeep;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Bound;
@@ -8,14 +10,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::{ObjectId, RefName};
 
-use crate::entry::{Entry, PackRecord, Place};
-
-/// Old tips that are remembered one by one; beyond, a complete walk replaces the short cut.
-const MAX_DROPPED_TIPS: usize = 1_000;
+use crate::entry::{Compaction, Entry, PackRecord, Place, UpkeepRecord};
+pub use upkeep::{DroppedTips, Lease, RetiredUpload, Scrub, Upkeep, Upload};
 
 /// The name of a pack: the SHA-256 of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackId(pub(crate) [u8; 32]);
+
+impl PackId {
+    /// From its hexadecimal form.
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
+        Some(Self(hex::decode(hex).ok()?.try_into().ok()?))
+    }
+}
 
 impl fmt::Display for PackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,10 +114,8 @@ pub struct Snapshot {
     pub head: Option<RefName>,
     /// The packs that hold the objects, oldest first.
     pub packs: Arc<Vec<StoredPack>>,
-    /// Old values of references that were deleted or rewound: what only they reach is invisible.
-    pub dropped_tips: Arc<Vec<ObjectId>>,
-    /// More tips were dropped than are remembered: only a walk tells what is visible.
-    pub complete_walk_needed: bool,
+    /// What maintenance goes by.
+    pub upkeep: Arc<Upkeep>,
     /// Pushes so far.
     pub pushes: u64,
     /// Time of the last push.
@@ -141,6 +146,9 @@ pub enum FoldError {
     /// A pack is retired that is not there.
     #[error("the entry retires a pack that the repository does not have")]
     Retired,
+    /// A pack is named whose upload may have been deleted as an orphan.
+    #[error("the entry names an upload that began before the fence of orphans")]
+    Swept,
 }
 
 impl Default for Snapshot {
@@ -152,8 +160,7 @@ impl Default for Snapshot {
             refs: Refs::default(),
             head: None,
             packs: Arc::default(),
-            dropped_tips: Arc::default(),
-            complete_walk_needed: false,
+            upkeep: Arc::default(),
             pushes: 0,
             last_push: None,
         }
@@ -170,6 +177,9 @@ impl Snapshot {
             return Err(FoldError::Chain);
         }
         let mut next = Self { generation: self.generation + 1, digest, ..self.clone() };
+        if self.generation == 0 {
+            Arc::make_mut(&mut next.upkeep).begun = Some(entry.time);
+        }
         for push in &entry.pushes {
             for edit in &push.edits {
                 if next.refs.get(&edit.name) != edit.old {
@@ -177,8 +187,14 @@ impl Snapshot {
                 }
                 next.refs.set(&edit.name, edit.new);
             }
-            next.drop_tips(&push.dropped);
-            next.add_packs(&push.packs);
+            if !push.dropped.is_empty() {
+                Arc::make_mut(&mut next.upkeep).dropped.add(&push.dropped, next.generation, entry.time);
+            }
+            if push.packs.iter().any(|pack| !pack.exact) && next.upkeep.junk_since.is_none() {
+                Arc::make_mut(&mut next.upkeep).junk_since = Some(entry.time);
+            }
+            let end = next.packs.len();
+            next.add_packs(end, &push.packs, entry.time)?;
             if push.default_branch.is_some() {
                 next.head.clone_from(&push.default_branch);
             }
@@ -186,44 +202,76 @@ impl Snapshot {
             next.last_push = Some(entry.time);
         }
         if let Some(compaction) = &entry.compaction {
-            next.retire_packs(&compaction.retired)?;
-            next.add_packs(&compaction.added);
+            next.compact(compaction, entry.time)?;
+        }
+        if let Some(record) = &entry.upkeep {
+            next.keep_up(record, entry.time);
         }
         Ok(next)
     }
 
-    fn drop_tips(&mut self, dropped: &[ObjectId]) {
-        if dropped.is_empty() || self.complete_walk_needed {
-            return;
-        }
-        let tips = Arc::make_mut(&mut self.dropped_tips);
-        tips.extend_from_slice(dropped);
-        if tips.len() > MAX_DROPPED_TIPS {
-            tips.clear();
-            self.complete_walk_needed = true;
-        }
-    }
-
-    fn add_packs(&mut self, records: &[PackRecord]) {
-        if records.is_empty() {
-            return;
-        }
-        let generation = self.generation;
-        let packs = Arc::make_mut(&mut self.packs);
+    /// Adds packs at a position of the order.
+    fn add_packs(&mut self, at: usize, records: &[PackRecord], time: Timestamp) -> Result<(), FoldError> {
         for record in records {
+            if let Place::Uploaded(upload) = record.place
+                && !self.upkeep.admits(&upload)
+            {
+                return Err(FoldError::Swept);
+            }
             // The same bytes may be pushed twice; one copy is enough.
-            if !packs.iter().any(|pack| pack.record.id == record.id) {
-                packs.push(StoredPack { generation, record: record.clone() });
+            if self.packs.iter().any(|pack| pack.record.id == record.id) {
+                self.retire(record, time);
+            } else {
+                let pack = StoredPack { generation: self.generation, record: record.clone() };
+                Arc::make_mut(&mut self.packs).insert(at, pack);
             }
         }
+        Ok(())
     }
 
-    fn retire_packs(&mut self, retired: &[PackId]) -> Result<(), FoldError> {
-        let retired: HashSet<&PackId> = retired.iter().collect();
-        let packs = Arc::make_mut(&mut self.packs);
-        let before = packs.len();
-        packs.retain(|pack| !retired.contains(&pack.record.id));
-        if before - packs.len() == retired.len() { Ok(()) } else { Err(FoldError::Retired) }
+    /// What is added takes the place of the first pack that is retired: deltas look for their bases in older packs first.
+    fn compact(&mut self, compaction: &Compaction, time: Timestamp) -> Result<(), FoldError> {
+        let retired: HashSet<&PackId> = compaction.retired.iter().collect();
+        let is_retired = |pack: &StoredPack| retired.contains(&pack.record.id);
+        let first = self.packs.iter().position(is_retired).unwrap_or(self.packs.len());
+        let (gone, kept): (Vec<_>, Vec<_>) = self.packs.iter().cloned().partition(is_retired);
+        if gone.len() != retired.len() {
+            return Err(FoldError::Retired);
+        }
+        self.packs = Arc::new(kept);
+        gone.iter().for_each(|pack| self.retire(&pack.record, time));
+        self.add_packs(first, &compaction.added, time)?;
+        if let Some(through) = compaction.pruned_through {
+            let upkeep = Arc::make_mut(&mut self.upkeep);
+            upkeep.pruned_at = self.generation;
+            upkeep.dropped.prune(through);
+            upkeep.junk_since = if self.packs.iter().all(|pack| pack.record.exact) { None } else { Some(time) };
+        }
+        Ok(())
+    }
+
+    /// Leaves an upload to maintenance; what lies inside an entry goes with the entry.
+    fn retire(&mut self, record: &PackRecord, at: Timestamp) {
+        if let Place::Uploaded(upload) = record.place {
+            let retired = RetiredUpload { upload, bytes: record.bytes, at };
+            Arc::make_mut(&mut self.upkeep).retired.push(retired);
+        }
+    }
+
+    fn keep_up(&mut self, record: &UpkeepRecord, at: Timestamp) {
+        let upkeep = Arc::make_mut(&mut self.upkeep);
+        if let Some(lease) = record.lease {
+            upkeep.lease = Some((self.generation, lease));
+        }
+        upkeep.uploads_before = upkeep.uploads_before.max(record.uploads_before);
+        upkeep.truncated = upkeep.truncated.max(record.truncated);
+        if let Some(problems) = &record.scrubbed {
+            upkeep.scrub = Some(Scrub { at, problems: problems.clone() });
+        }
+        if !record.deleted.is_empty() {
+            let deleted: HashSet<_> = record.deleted.iter().collect();
+            upkeep.retired.retain(|retired| !deleted.contains(&retired.upload));
+        }
     }
 
     /// The edits that do not start from the present value, with that value: empty means that a push may go on.

@@ -64,6 +64,14 @@ impl PackTools for NoTools {
         Err("not in this test".to_owned())
     }
 
+    fn prune(&self, _: &[LocalPack], _: &[model::ObjectId], _: &Path) -> Result<Option<ReceivedPack>, String> {
+        Err("not in this test".to_owned())
+    }
+
+    fn covers(&self, _: &[LocalPack], _: bool, _: &[model::ObjectId]) -> Result<bool, String> {
+        Err("not in this test".to_owned())
+    }
+
     fn verify(&self, _: &[LocalPack], _: &[model::ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("not in this test".to_owned())
     }
@@ -110,7 +118,9 @@ impl Bed {
         let metrics = StoreMetrics::new(&registry)?;
         let objects = Arc::new(FileStore::open(&folder.path().join("store"), metrics.clone()).await?);
         let cache = Arc::new(Cache::open(&folder.path().join("cache"), 1 << 30, &metrics)?);
-        let repositories = Repositories::new(objects, cache, Arc::new(NoTools), clock, random.clone());
+        let (tools, policy) = (Arc::new(NoTools), store::Policy::default());
+        let context = store::Context { cache, tools, clock, random: random.clone(), policy, metrics };
+        let repositories = Repositories::new(objects, context);
         let stores = BTreeMap::from([("default".to_owned(), Arc::new(repositories))]);
         let config = GatewayConfig {
             operator_identity: Some(OPERATOR_NAME.to_owned()),
@@ -172,6 +182,7 @@ fn desired() -> Result<DesiredState> {
             own_bucket: false,
             limits: Limits::default(),
             deletion: Deletion::Retain,
+            max_staleness: Duration::ZERO,
             suspended,
         };
         Ok((config.path.clone(), Arc::new(config)))

@@ -13,7 +13,7 @@ use store::{Create, ObjectMeta, ObjectStore, StoreError};
 use tokio::sync::oneshot;
 
 use super::weather::{Fate, ZOMBIE};
-use super::{Bucket, Class, Operation};
+use super::{Bucket, Class, Kind, Operation};
 use crate::life::{Life, Phase};
 
 const ATTEMPTS: u32 = 4;
@@ -51,8 +51,8 @@ impl Handle {
     /// Sends one request and waits for its answer.
     async fn attempt<T: Send + 'static>(&self, class: Class, key: &str, effect: &Effect<T>) -> Result<T, Trouble> {
         self.life.awake().await;
-        if class.operation == Operation::List && crate::server::on_request_path() {
-            // Listings cost time and may be stale: no request may wait for one.
+        if class.operation == Operation::List && crate::server::on_request_path() && !self.life.may_list() {
+            // Listings cost time and may be stale: no request waits for one, unless the log that a server knew is truncated.
             self.bucket.world.violation(format!("{} lists {} on a request path", self.life.name, short(key)));
         }
         self.life.may_crash(class, Phase::Before).await;
@@ -89,9 +89,12 @@ impl Handle {
         if fate != Fate::Done {
             self.bucket.world.count(fate.name());
         }
-        let longest = u64::try_from(ZOMBIE.as_millis()).unwrap_or(u64::MAX);
-        let request = if fate == Fate::Zombie { dice.millis(1_000, longest) } else { weather.leg(&mut dice) };
-        Journey { fate, request, answer: weather.leg(&mut dice) }
+        let request = if fate == Fate::Zombie {
+            dice.time(Duration::from_secs(1), ZOMBIE)
+        } else {
+            weather.leg(class, &mut dice)
+        };
+        Journey { fate, request, answer: weather.leg(class, &mut dice) }
     }
 
     /// What is on its way arrives even if its sender is gone, most of it.
@@ -155,6 +158,9 @@ impl Handle {
         let wanted = key.to_owned();
         let body = self.retried(class, key, move |bucket| bucket.get(&wanted)).await?;
         let Some(body) = body.filter(|body| !body.is_empty()) else { return Ok(None) };
+        if class.kind == Kind::Log {
+            self.life.reads(&body);
+        }
         let (weather, mut dice) = (self.bucket.weather(), self.bucket.dice());
         if !dice.chance(weather.corrupt) {
             return Ok(Some(body));

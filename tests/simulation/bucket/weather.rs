@@ -30,6 +30,8 @@ pub(crate) struct Weather {
     pub(crate) stale_list: u32,
     /// A leg takes seconds.
     pub(crate) slow: u32,
+    /// Milliseconds that a transfer of a pack takes, at most.
+    pub(crate) transfer_ms: u64,
     /// Requests of this kind are hardly ever carried out.
     pub(crate) hard: Option<Class>,
 }
@@ -95,6 +97,7 @@ impl Weather {
             corrupt: rate(30),
             stale_list: rate(700),
             slow: rate(60),
+            transfer_ms: if dice.chance(600) { 0 } else { dice.between(100, 30_000) },
             hard: if dice.chance(700) {
                 None
             } else {
@@ -129,8 +132,9 @@ impl Weather {
     }
 
     /// How long one leg takes.
-    pub(crate) fn leg(&self, dice: &mut Dice) -> Duration {
-        if dice.chance(self.slow) { dice.millis(500, 20_000) } else { dice.millis(1, 25) }
+    pub(crate) fn leg(&self, class: Class, dice: &mut Dice) -> Duration {
+        let transfer = if let Operation::Upload | Operation::Download = class.operation { self.transfer_ms } else { 0 };
+        if dice.chance(self.slow) { dice.millis(500, 20_000) } else { dice.millis(1, 25 + transfer) }
     }
 
     /// How old a listing may be.

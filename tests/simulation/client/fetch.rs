@@ -4,28 +4,33 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Error, Repositories};
+use store::{Error, LocalPacks, Repositories, Repository, Snapshot};
 use tokio::time::Instant;
 
-use super::{Advertisement, Client, advertise};
-use crate::git::Universe;
+use super::{Advertisement, Client, open};
+use crate::git::{Universe, readable};
 use crate::server::request;
+use crate::world::World;
 
-/// A request lives no longer than this: what it saw at its start has to stay for as long.
-const REQUEST_LIFE: Duration = Duration::from_hours(1);
+/// Times that a request which was overtaken by maintenance reads the newest state and goes on with that.
+const TRIES: u32 = 4;
 
-/// What came of a fetch on a server.
+/// What came of a fetch on a server: what was advertised last, and whether all of it was there.
 type Fetched = Result<(Advertisement, Result<(), String>), Error>;
 
 impl Client {
     pub(super) async fn fetch(&mut self) {
         let server = self.server().await;
-        let (path, invoked, universe) = (self.path.clone(), self.world.now(), Arc::clone(&self.universe));
+        let (path, world, universe) = (self.path.clone(), Arc::clone(&self.world), Arc::clone(&self.universe));
         let dwell = if self.dice.chance(100) { self.dice.millis(1_000, 1_200_000) } else { self.dice.millis(0, 50) };
-        let answer = server.serve(|repositories| async move { fetch(&repositories, &path, &universe, dwell).await });
-        let answer = answer.await;
+        let life = self.habits.request_life;
+        let work = |repositories: Arc<Repositories>| async move {
+            let repository = open(&repositories, &path).await?;
+            fetch(repository, &universe, &world, (dwell, life)).await
+        };
+        let answer = server.serve(work).await;
         let Some((told, objects)) = self.told("fetched", answer) else { return };
-        let refs = self.record(&server, &told, invoked);
+        let refs = self.record(&server, &told);
         self.tips.extend(refs.values());
         if let Err(problem) = objects {
             self.world.violation(format!("{} fetched generation {}: {problem}", self.name, told.snapshot.generation));
@@ -34,28 +39,51 @@ impl Client {
     }
 }
 
-/// Brings everything in and walks it; `dwell` is how long the client takes between references and packs.
+/// Brings everything in and walks it. `dwell` is how long the client takes between references and packs; `life` is how long what
+/// a request saw has to stay.
 pub(crate) async fn fetch(
-    repositories: &Repositories,
-    path: &model::RepositoryPath,
+    repository: Arc<Repository>,
     universe: &Universe,
-    dwell: Duration,
+    world: &World,
+    (dwell, life): (Duration, Duration),
 ) -> Fetched {
-    let told = advertise(repositories, path).await?;
-    let seen = Instant::now();
-    tokio::time::sleep(dwell).await;
-    let packs = match request(told.repository.local_packs(&told.snapshot)).await {
-        Ok(packs) => packs,
-        // Nothing that a request saw may go while it lives.
-        Err(error @ Error::Missing { .. }) if seen.elapsed() < REQUEST_LIFE => {
-            return Ok((told, Err(error.to_string())));
+    let mut tries = 0;
+    loop {
+        let told = Advertisement::of(Arc::clone(&repository), world).await?;
+        let seen = Instant::now();
+        if tries == 0 {
+            tokio::time::sleep(dwell).await;
         }
-        Err(error) => return Err(error),
-    };
-    let wanted = universe.reachable(told.snapshot.refs.iter().map(|(_, id)| *id), &BTreeSet::new());
-    let walked = universe.read(&packs.packs).and_then(|held| match wanted.difference(&held).next() {
-        Some(id) => Err(format!("object {id} is in no pack")),
+        tries += 1;
+        let brought = bring_in(&repository, &told.snapshot).await?;
+        let objects = match brought {
+            Some(packs) => walk(universe, &told.snapshot, &packs),
+            None if seen.elapsed() < life || tries == TRIES => Err("a pack is gone".to_owned()),
+            // It took so long that maintenance has deleted what it saw.
+            None => {
+                world.count("pack gone from under a fetch");
+                continue;
+            }
+        };
+        return Ok((told, objects));
+    }
+}
+
+/// The packs of a state; `None` when some are gone.
+pub(super) async fn bring_in(repository: &Repository, snapshot: &Snapshot) -> Result<Option<LocalPacks>, Error> {
+    match request(repository.local_packs(snapshot)).await {
+        Ok(packs) => Ok(Some(packs)),
+        Err(Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn walk(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks) -> Result<(), String> {
+    let wanted = universe.reachable(snapshot.refs.iter().map(|(_, id)| *id), &BTreeSet::new());
+    let packs = universe.read(&packs.packs)?;
+    let held = readable(packs.iter().map(|pack| &**pack));
+    match wanted.difference(&held).next() {
+        Some(id) => Err(format!("object {id} cannot be read from any pack")),
         None => Ok(()),
-    });
-    Ok((told, walked))
+    }
 }

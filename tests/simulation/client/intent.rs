@@ -6,6 +6,9 @@ use model::{ObjectId, RefName};
 use store::RefEdit;
 
 use super::{Client, reference};
+use crate::client;
+use crate::dice::Dice;
+use crate::git::Objects;
 use crate::ledger::Refs;
 
 /// Branches that all clients push to.
@@ -17,7 +20,9 @@ pub(super) struct Intent {
     pub(super) atomic: bool,
     pub(super) edits: Vec<RefEdit>,
     /// What the new values lead to, and the server does not have as far as the client knows.
-    pub(super) objects: BTreeSet<ObjectId>,
+    pub(super) objects: Objects,
+    /// Nothing comes with it that nothing leads to.
+    pub(super) exact: bool,
     pub(super) bulky: bool,
 }
 
@@ -26,7 +31,8 @@ impl Client {
     pub(super) fn intent(&mut self, refs: &Refs) -> Option<Intent> {
         let own = self.own();
         let mut atomic = false;
-        let edits = match self.dice.weighed(&[30, 24, 6, 8, 8, 8, self.habits.flip, 16]) {
+        let client::Habits { churn, flip, .. } = self.habits;
+        let edits = match self.dice.weighed(&[30, 24, churn, churn, churn, churn, flip, 16]) {
             0 => vec![self.advance(refs, &own)?],
             1 => {
                 let shared = self.shared();
@@ -42,10 +48,24 @@ impl Client {
                 self.several(refs)
             }
         };
+        if edits.is_empty() {
+            return None;
+        }
         let known = self.universe.reachable(refs.values().copied(), &BTreeSet::new());
-        let objects = self.universe.reachable(edits.iter().filter_map(|edit| edit.new), &known);
+        let mut new = self.universe.reachable(edits.iter().filter_map(|edit| edit.new), &known);
+        let exact = new.is_empty() || !self.dice.chance(self.habits.junk);
+        if !exact {
+            new.insert(self.universe.make(&mut self.dice, vec![]));
+        }
         let bulky = self.dice.chance(self.habits.bulky);
-        Some(Intent { atomic, edits, objects, bulky })
+        Some(Intent { atomic, edits, objects: self.deltas(&new, &known), exact, bulky })
+    }
+
+    /// Some of the objects become deltas on those that the server should have.
+    fn deltas(&mut self, new: &BTreeSet<ObjectId>, known: &BTreeSet<ObjectId>) -> Objects {
+        let bases: Vec<ObjectId> = known.iter().copied().collect();
+        let base = |dice: &mut Dice| if dice.chance(250) { dice.pick(&bases).copied() } else { None };
+        new.iter().map(|id| (*id, base(&mut self.dice))).collect()
     }
 
     fn own(&mut self) -> RefName {
@@ -60,6 +80,13 @@ impl Client {
     fn any(&mut self, refs: &Refs) -> Option<(RefName, ObjectId)> {
         let all: Vec<_> = refs.iter().map(|(name, id)| (name.clone(), *id)).collect();
         self.dice.pick(&all).cloned()
+    }
+
+    /// What some reference has, and will be built on.
+    fn relied_on(&mut self, refs: &Refs) -> Option<ObjectId> {
+        let (name, id) = self.any(refs)?;
+        self.rumours.tell(name);
+        Some(id)
     }
 
     /// A new commit on top of others, with a file of its own and perhaps one that is there already.
@@ -83,20 +110,30 @@ impl Client {
         let old = refs.get(name).copied();
         let mut parents: Vec<ObjectId> = old.into_iter().collect();
         if self.dice.chance(if parents.is_empty() { 500 } else { 100 }) {
-            parents.extend(self.any(refs).map(|(_, id)| id));
+            parents.extend(self.relied_on(refs));
         }
         let new = Some(self.commit(&parents));
         Some(RefEdit { name: name.clone(), old, new })
     }
 
+    /// Some reference, rather one that somebody else builds on at this moment.
+    fn victim(&mut self, refs: &Refs) -> Option<(RefName, ObjectId)> {
+        let rumour = self.rumours.last().filter(|_| self.dice.chance(600));
+        match rumour.and_then(|name| Some((refs.get(&name).copied()?, name))) {
+            Some((id, name)) => Some((name, id)),
+            None => self.any(refs),
+        }
+    }
+
     fn delete(&mut self, refs: &Refs) -> Option<RefEdit> {
-        let (name, old) = self.any(refs)?;
+        // The gateway keeps the default branch from being deleted.
+        let (name, old) = self.victim(refs).filter(|(name, _)| *name != reference(SHARED[0]))?;
         Some(RefEdit { name, old: Some(old), new: None })
     }
 
     /// A new name for what another one has: no object is sent.
     fn branch_off(&mut self, refs: &Refs) -> Option<RefEdit> {
-        let (_, id) = self.any(refs)?;
+        let id = self.relied_on(refs)?;
         let number = self.dice.below(6);
         let name = reference(&format!("refs/tags/t{number}"));
         let old = refs.get(&name).copied();
@@ -105,7 +142,7 @@ impl Client {
 
     /// Goes back to an older commit, or on from there.
     fn force(&mut self, refs: &Refs) -> Option<RefEdit> {
-        let (name, old) = self.any(refs)?;
+        let (name, old) = self.victim(refs)?;
         let parent = self.universe.links(&old).get(1).copied();
         let new = match parent {
             Some(parent) if self.dice.chance(500) => parent,

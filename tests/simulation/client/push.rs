@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::ObjectId;
-use store::{CommitError, Committed, Error, LocalPacks, Push, RefEdit, Repository, Snapshot};
+use store::{CommitError, Committed, LocalPacks, Push, PushedPack, RefEdit, Repository, Snapshot};
 
+use super::fetch::bring_in;
 use super::intent::Intent;
 use super::{Client, open, reference};
-use crate::git::{self, Universe};
+use crate::git::{self, Universe, readable};
 use crate::history::{Outcome, PushOperation};
 use crate::ledger::Refs;
 use crate::server::request;
+use crate::world::World;
 
 /// Times that a client tries a push again whose outcome it does not know.
 const TRIES: u32 = 3;
+/// Times that the gateway checks a push.
+const CHECKS: u32 = 4;
 
 /// A push as it arrives at a server.
 struct Arriving {
@@ -30,10 +34,10 @@ struct Arriving {
 
 /// Why a push was not committed.
 enum Refusal {
-    /// The client should have sent this object.
+    /// The client should have sent more.
     Missing,
     /// The store failed before the commit.
-    Before(Error),
+    Before,
     Commit(CommitError),
 }
 
@@ -42,22 +46,18 @@ type Told = (Vec<ObjectId>, Result<Committed, Refusal>);
 
 impl Client {
     pub(super) async fn push(&mut self) {
-        let refs = if self.dice.chance(150) {
-            self.seen.clone()
-        } else {
-            match self.look().await {
-                Some((_, refs)) => refs,
-                None => return,
-            }
-        };
-        let Some(mut intent) = self.intent(&refs).filter(|intent| !intent.edits.is_empty()) else { return };
-        let mut base = refs;
+        let mut base = self.seen.clone();
+        if !self.dice.chance(self.habits.stale) {
+            let Some(refs) = self.look().await else { return };
+            base = refs;
+        }
+        let Some(mut intent) = self.intent(&base) else { return };
         for _ in 0..TRIES {
             if self.send(&intent, &base).await || !self.dice.chance(700) {
                 return;
             }
             // Nobody knows what became of it: look, and push what is not there.
-            let Some((_, refs)) = self.look().await else { return };
+            let Some(refs) = self.look().await else { return };
             if intent.edits.iter().all(|edit| refs.get(&edit.name).copied() == edit.new) {
                 return;
             }
@@ -74,7 +74,9 @@ impl Client {
         self.requests += 1;
         let request_id = format!("{}-{}", self.name, self.requests);
         let pack = (!intent.objects.is_empty()).then(|| self.universe.pack(&intent.objects, intent.bulky));
-        let upload = if self.dice.chance(50) { self.dice.millis(1_000, 600_000) } else { self.dice.millis(0, 40) };
+        let (longest, often) = self.habits.upload;
+        let most = if self.dice.chance(often) { longest } else { Duration::from_millis(40) };
+        let upload = self.dice.time(Duration::ZERO, most);
         let server = self.server().await;
         let changes: Vec<String> = intent.edits.iter().map(|edit| describe(edit, base)).collect();
         self.world.trace(format_args!("{request_id} to {}: {}", server.name, changes.join(", ")));
@@ -89,11 +91,11 @@ impl Client {
             outcome: Outcome::Unknown,
         });
         let arriving = Arriving { actor: self.name.clone(), request_id, intent: intent.clone(), pack, upload };
-        let (path, universe) = (self.path.clone(), Arc::clone(&self.universe));
+        let (path, universe, world) = (self.path.clone(), Arc::clone(&self.universe), Arc::clone(&self.world));
         let answer = server.serve(|repositories| async move {
             match open(&repositories, &path).await {
-                Ok(repository) => receive(&repository, &universe, arriving).await,
-                Err(error) => (vec![], Err(Refusal::Before(error))),
+                Ok(repository) => receive(&repository, &universe, &world, arriving).await,
+                Err(_) => (vec![], Err(Refusal::Before)),
             }
         });
         let answer = answer.await;
@@ -106,9 +108,10 @@ impl Client {
             None => ("connection lost", Outcome::Unknown),
             Some(Ok(committed)) => ("committed", Outcome::Committed(committed)),
             Some(Err(Refusal::Missing)) => ("refused, objects are missing", Outcome::Nothing),
-            Some(Err(Refusal::Before(_))) => ("failed before the commit", Outcome::Nothing),
+            Some(Err(Refusal::Before)) => ("failed before the commit", Outcome::Nothing),
             Some(Err(Refusal::Commit(error))) => match error {
                 CommitError::Moved(moved) => ("moved", Outcome::Moved(moved)),
+                CommitError::Pruned(_) => ("pruned", Outcome::Nothing),
                 CommitError::Contended => ("contended", Outcome::Nothing),
                 CommitError::Failed(_) => ("failed", Outcome::Nothing),
                 CommitError::Unknown(_) => ("unknown", Outcome::Unknown),
@@ -122,72 +125,90 @@ impl Client {
     }
 }
 
-/// As the gateway does: works on what the server knows, asks the bucket when that may be too old.
-async fn receive(repository: &Arc<Repository>, universe: &Universe, arriving: Arriving) -> Told {
-    let known = repository.known();
-    let agrees = arriving.intent.edits.iter().all(|edit| known.refs.get(&edit.name) == edit.old);
-    let mut base =
-        if agrees { Ok((known, false)) } else { request(repository.snapshot()).await.map(|fresh| (fresh, true)) };
-    let packs = loop {
-        let (snapshot, fresh) = match base {
-            Ok(base) => base,
-            Err(error) => return (vec![], Err(Refusal::Before(error))),
-        };
-        let packs = match request(repository.local_packs(&snapshot)).await {
-            Ok(packs) => packs,
-            Err(error) => return (vec![], Err(Refusal::Before(error))),
-        };
-        tokio::time::sleep(arriving.upload).await;
-        match connect(universe, &snapshot, &packs, &arriving.intent) {
-            None => break (snapshot, packs),
-            Some(_) if fresh => return (vec![], Err(Refusal::Missing)),
-            Some(_) => base = request(repository.snapshot()).await.map(|snapshot| (snapshot, true)),
-        }
-    };
-    let (snapshot, _held) = packs;
-    let dropped = dropped(universe, &snapshot, &arriving.intent.edits);
-    let outcome = commit(repository, &snapshot, arriving, dropped.clone()).await;
-    (dropped, outcome)
-}
-
-async fn commit(
-    repository: &Arc<Repository>,
-    snapshot: &Snapshot,
-    arriving: Arriving,
-    dropped: Vec<ObjectId>,
-) -> Result<Committed, Refusal> {
-    let folder = repository.incoming().map_err(Refusal::Before)?;
-    let objects = arriving.intent.objects.len();
-    let pack = match &arriving.pack {
-        Some(bytes) => Some(
-            git::write(folder.path(), bytes, objects, true)
-                .map_err(|error| Refusal::Before(Error::Packs(error.to_string())))?,
-        ),
+/// As the gateway does: works on what the server knows, asks the bucket when that may be too old, checks again when objects went.
+async fn receive(repository: &Arc<Repository>, universe: &Universe, world: &World, arriving: Arriving) -> Told {
+    let nothing = |refusal| (vec![], Err(refusal));
+    let Ok(folder) = repository.incoming() else { return nothing(Refusal::Before) };
+    let (objects, exact) = (arriving.intent.objects.len(), arriving.intent.exact);
+    let mut pack = match arriving.pack.as_ref().map(|bytes| git::write(folder.path(), bytes, objects, exact)) {
+        Some(Ok(received)) => Some(PushedPack::Received(received)),
+        Some(Err(_)) => return nothing(Refusal::Before),
         None => None,
     };
-    let creates = |edit: &&RefEdit| edit.new.is_some() && edit.name.is_branch();
-    let has_default = snapshot.refs.get(&reference("refs/heads/main")).is_some();
-    let first = arriving.intent.edits.iter().find(creates).map(|edit| edit.name.clone());
-    let push = Push {
-        actor: arriving.actor,
-        request_id: arriving.request_id,
-        options: vec![],
-        atomic: arriving.intent.atomic,
-        edits: arriving.intent.edits,
-        pack,
-        dropped,
-        default_branch: if has_default { None } else { first },
-    };
-    request(repository.commit(push)).await.map_err(Refusal::Commit)
+    let known = repository.known();
+    let agrees = arriving.intent.edits.iter().all(|edit| known.refs.get(&edit.name) == edit.old);
+    let mut base = if agrees { Some(known) } else { None };
+    let mut pruned = false;
+    for check in 1.. {
+        let (snapshot, fresh) = match base.take() {
+            Some(known) => (known, false),
+            None => match request(repository.snapshot()).await {
+                Ok(snapshot) => (snapshot, true),
+                Err(_) => return nothing(Refusal::Before),
+            },
+        };
+        let packs = match bring_in(repository, &snapshot).await {
+            Ok(Some(packs)) => packs,
+            Ok(None) if check < CHECKS => {
+                world.count("pack gone from under a push");
+                continue;
+            }
+            _ => return nothing(Refusal::Before),
+        };
+        if check == 1 {
+            tokio::time::sleep(arriving.upload).await;
+        }
+        match connect(universe, &snapshot, &packs, &arriving.intent) {
+            true => {}
+            false if fresh => {
+                world.count(if pruned { "push refused after a prune" } else { "push refused" });
+                return nothing(Refusal::Missing);
+            }
+            false => {
+                world.count("push checked again in a fresh state");
+                continue;
+            }
+        }
+        let push = push(universe, &snapshot, &arriving, pack.take());
+        let dropped = push.dropped.clone();
+        match request(repository.commit(push)).await {
+            Err(CommitError::Pruned(push)) if check < CHECKS => {
+                world.count("push checked again after a prune");
+                (pack, pruned) = (push.pack, true);
+            }
+            outcome => return (dropped, outcome.map_err(Refusal::Commit)),
+        }
+    }
+    nothing(Refusal::Before)
 }
 
-/// The first object that the new values need, and that neither came with the push nor is visible.
-fn connect(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks, intent: &Intent) -> Option<ObjectId> {
-    let refs = snapshot.refs.iter().map(|(_, id)| *id);
-    let visible = universe.reachable(refs, &BTreeSet::new());
-    let held = universe.read(&packs.packs).expect("because what the store brings in is verified");
-    let wanted = universe.reachable(intent.edits.iter().filter_map(|edit| edit.new), &BTreeSet::new());
-    wanted.into_iter().find(|id| !intent.objects.contains(id) && !(visible.contains(id) && held.contains(id)))
+fn push(universe: &Universe, snapshot: &Snapshot, arriving: &Arriving, pack: Option<PushedPack>) -> Push {
+    let Intent { atomic, edits, .. } = &arriving.intent;
+    let creates = |edit: &&RefEdit| edit.new.is_some() && edit.name.is_branch();
+    let has_default = snapshot.refs.get(&reference("refs/heads/main")).is_some();
+    let first = edits.iter().find(creates).map(|edit| edit.name.clone());
+    Push {
+        actor: arriving.actor.clone(),
+        request_id: arriving.request_id.clone(),
+        options: vec![],
+        atomic: *atomic,
+        edits: edits.clone(),
+        pack,
+        checked_at: snapshot.generation,
+        dropped: dropped(universe, snapshot, edits),
+        default_branch: if has_default { None } else { first },
+    }
+}
+
+/// Whether all that the new values need came with the push or is visible, and all bases of its deltas are there.
+fn connect(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks, intent: &Intent) -> bool {
+    let visible = universe.reachable(snapshot.refs.iter().map(|(_, id)| *id), &BTreeSet::new());
+    let packs = universe.read(&packs.packs).expect("because what the store brings in is verified");
+    let mut held = readable(packs.iter().map(|pack| &**pack));
+    let visible: BTreeSet<ObjectId> = visible.intersection(&held).copied().collect();
+    git::extend_readable(&mut held, &intent.objects);
+    let wanted = universe.reachable(intent.edits.iter().filter_map(|edit| edit.new), &visible);
+    wanted.iter().all(|id| intent.objects.contains_key(id)) && intent.objects.keys().all(|id| held.contains(id))
 }
 
 /// Old values that nothing leads to afterwards.

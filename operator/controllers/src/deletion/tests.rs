@@ -21,6 +21,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             deletion: *deletion,
             dedicated: false,
             own_bucket: false,
+            max_staleness: Duration::ZERO,
             suspended: false,
         };
         (path, Arc::new(config))

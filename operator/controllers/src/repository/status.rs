@@ -72,6 +72,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     conditions.summarize(&summary);
     storage_ready(&mut conditions, found);
     serving_ready(&mut conditions, found);
+    intact(&mut conditions, found);
     if found.policies > 0 {
         let message = format!("AccessPolicies that speak of it: {}", found.policies);
         conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
@@ -155,6 +156,26 @@ fn serving_ready(conditions: &mut Conditions, found: &Found<'_>) {
             conditions.set("ServingReady", Status::False, "PodsNotReady", waiting.as_str());
         }
         (None, _) => conditions.set("ServingReady", Status::Unknown, "Unknown", "not asked"),
+    }
+}
+
+/// Set once there is something to say: a new repository was never verified.
+fn intact(conditions: &mut Conditions, found: &Found<'_>) {
+    let Some(Ok(RepositorySummary { verified_time: Some(time), problems, .. })) = &found.summary else { return };
+    match problems.as_slice() {
+        [] => conditions.set(
+            "Intact",
+            Status::True,
+            "Verified",
+            format!("every byte in the store was verified at {time}"),
+        ),
+        [first, ..] => {
+            let message = format!(
+                "{first} ({} in all, found at {time}); restore the objects from a replica or a back-up",
+                problems.len()
+            );
+            conditions.set("Intact", Status::False, "Damaged", message);
+        }
     }
 }
 

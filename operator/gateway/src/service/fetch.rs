@@ -19,7 +19,10 @@ pub(crate) async fn fetch(work: Work, version: Version, mut input: Box<dyn BufRe
     let begun = async {
         let turn = work.turn().await?;
         let repository = work.open().await?;
-        let snapshot = repository.snapshot().await.map_err(|error| Trouble::of_store(&error, &work))?;
+        let snapshot = repository
+            .snapshot_within(work.config.max_staleness)
+            .await
+            .map_err(|error| Trouble::of_store(&error, &work))?;
         let opened = work.gateway.open_packs.get(&repository, &snapshot, &work).await?;
         Ok::<_, Trouble>((turn, snapshot, opened))
     };

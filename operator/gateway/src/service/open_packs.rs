@@ -64,6 +64,13 @@ impl OpenPacks {
         Ok(opened)
     }
 
+    /// Closes packs that nobody asked for lately.
+    pub(crate) fn close_idle(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, (_, used)| used.elapsed() < IDLE);
+        open.shrink_to_fit();
+    }
+
     fn touch(&self, id: &RepositoryId) -> Option<Arc<Opened>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (opened, used) = open.get_mut(id)?;

@@ -18,6 +18,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Trouble, Work, stream};
 use plan::Plan;
 
+/// Times that a push is checked, should unreachable objects be removed again and again before its commit.
+const MAX_CHECKS: u32 = 3;
+
 /// Answers a push. The work goes on to its end even if the client goes away after the pack arrived.
 pub(crate) async fn push(work: Work, mut input: Box<dyn BufRead + Send>) -> Response {
     let begun = async { Ok::<_, Trouble>((work.turn().await?, work.open().await?)) };
@@ -84,15 +87,23 @@ impl Push {
         interrupt: &AtomicBool,
     ) -> Result<Report, Trouble> {
         let mut plan = Plan::authorized(request, &self.work);
-        let received = self.receive(&plan, request.pack_follows, input, channels, interrupt)?;
-        if let Err(line) = received.unpack {
-            return Ok(Report::all(request, Err(line.clone()), "unpacker error"));
+        let mut received = self.receive(&plan, request.pack_follows, input, channels, interrupt)?;
+        let mut checks = 1;
+        loop {
+            if let Err(line) = received.unpack {
+                return Ok(Report::all(request, Err(line.clone()), "unpacker error"));
+            }
+            let Some(push) = plan.push(&received, &self.work, request) else {
+                return Ok(plan.report());
+            };
+            match self.runtime.block_on(self.repository.commit(push)) {
+                Err(CommitError::Pruned(push)) if checks < MAX_CHECKS => {
+                    checks += 1;
+                    received = self.receive_again(&plan, &push, channels, interrupt)?;
+                }
+                committed => return Ok(self.conclude(plan, committed)),
+            }
         }
-        let Some(push) = plan.push(&received, &self.work, request) else {
-            return Ok(plan.report());
-        };
-        let committed = self.runtime.block_on(self.repository.commit(push));
-        Ok(self.conclude(plan, committed))
     }
 
     fn conclude(&self, mut plan: Plan, committed: Result<Committed, CommitError>) -> Report {

@@ -39,8 +39,8 @@ impl<'a> View<'a> {
             packs: &self.opened.packs,
             refs: &self.refs,
             head: Some(&self.head),
-            dropped_tips: &self.snapshot.dropped_tips,
-            complete_walk_needed: self.snapshot.complete_walk_needed,
+            dropped_tips: self.snapshot.upkeep.dropped.ids(),
+            complete_walk_needed: self.snapshot.upkeep.dropped.is_incomplete(),
             peeled: &self.opened.peeled,
         }
     }

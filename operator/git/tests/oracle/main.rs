@@ -9,3 +9,6 @@ mod fetch;
 
 #[cfg(test)]
 mod fold;
+
+#[cfg(test)]
+mod prune;

@@ -11,17 +11,41 @@ fn name() -> impl Strategy<Value = RefName> {
 }
 
 fn pack() -> impl Strategy<Value = PackRecord> {
-    (any::<[u8; 32]>(), any::<[u8; 32]>(), 0_u64..50, 0_u64..50, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
-        |(id, index_id, bytes, index_bytes, objects, exact, inlined)| PackRecord {
+    (
+        any::<[u8; 32]>(),
+        any::<[u8; 32]>(),
+        0_u64..50,
+        0_u64..50,
+        any::<u64>(),
+        any::<bool>(),
+        prop::option::of(upload()),
+    )
+        .prop_map(|(id, index_id, bytes, index_bytes, objects, exact, upload)| PackRecord {
             id: PackId(id),
             index_id,
             bytes,
             index_bytes,
             objects,
             exact,
-            place: if inlined { Place::Inlined { offset: 0 } } else { Place::Uploaded },
-        },
-    )
+            place: upload.map_or(Place::Inlined { offset: 0 }, Place::Uploaded),
+        })
+}
+
+fn upload() -> impl Strategy<Value = Upload> {
+    (any::<u64>(), any::<[u8; 8]>()).prop_map(|(generation, nonce)| Upload { generation, nonce })
+}
+
+prop_compose! {
+    fn upkeep()(
+        lease in prop::option::of((any::<[u8; 16]>(), any::<u64>())),
+        uploads_before in any::<u64>(),
+        truncated in any::<u64>(),
+        deleted in prop::collection::vec(upload(), 0..3),
+        scrubbed in prop::option::of(prop::collection::vec("\\PC{0,9}", 0..3)),
+    ) -> UpkeepRecord {
+        let lease = lease.map(|(holder, seconds)| Lease { holder, seconds });
+        UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed }
+    }
 }
 
 prop_compose! {
@@ -45,10 +69,12 @@ prop_compose! {
         writer in any::<[u8; 16]>(),
         time in 0_i64..4_000_000_000_000_000,
         pushes in prop::collection::vec(push(), 0..4),
-        compaction in prop::option::of((prop::collection::vec(pack(), 0..3), prop::collection::vec(any::<[u8; 32]>().prop_map(PackId), 0..3))),
+        compaction in prop::option::of((prop::collection::vec(pack(), 0..3), prop::collection::vec(any::<[u8; 32]>().prop_map(PackId), 0..3), any::<Option<u64>>())),
+        upkeep in prop::option::of(upkeep()),
     ) -> Entry {
-        let compaction = compaction.map(|(added, retired)| Compaction { added, retired });
-        Entry { previous, writer, time: Timestamp::from_microsecond(time).unwrap(), pushes, compaction }
+        let compaction =
+            compaction.map(|(added, retired, pruned_through)| Compaction { added, retired, pruned_through });
+        Entry { previous, writer, time: Timestamp::from_microsecond(time).unwrap(), pushes, compaction, upkeep }
     }
 }
 
@@ -68,6 +94,22 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= change;
         prop_assert!(Entry::decode(&bytes.into()).is_err());
+    }
+
+    #[test]
+    fn a_stub_reads_back_and_any_changed_byte_of_it_is_noticed(
+        writer in any::<[u8; 16]>(),
+        digest in any::<[u8; 32]>(),
+        at in any::<prop::sample::Index>(),
+        change in 1_u8..,
+    ) {
+        let stub = Stub { writer, digest };
+        let bytes = stub.encode();
+        prop_assert_eq!(Numbered::decode(&bytes).unwrap(), Numbered::Stub(stub));
+        let mut bytes = bytes.to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= change;
+        prop_assert!(Numbered::decode(&bytes.into()).is_err());
     }
 
     #[test]

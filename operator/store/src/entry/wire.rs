@@ -4,8 +4,12 @@
 use jiff::Timestamp;
 use model::{ObjectId, RefName};
 
-use super::{Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord};
+use super::{Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord, UpkeepRecord};
+use crate::state::upkeep::{Lease as LeaseRecord, Upload as UploadName};
 use crate::state::{PackId, RefEdit};
+
+/// The feature of entries that say something about maintenance: who skips it could name what is deleted.
+pub(super) const UPKEEP: &str = "upkeep";
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
@@ -21,6 +25,8 @@ pub(super) struct Entry {
     pub(super) pushes: Vec<Push>,
     #[prost(message, optional, tag = "6")]
     pub(super) compaction: Option<Compaction>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) upkeep: Option<Upkeep>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -67,6 +73,16 @@ pub(crate) struct Pack {
     exact: bool,
     #[prost(uint64, optional, tag = "7")]
     inlined_at: Option<u64>,
+    #[prost(message, optional, tag = "8")]
+    upload: Option<Upload>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Upload {
+    #[prost(uint64, tag = "1")]
+    generation: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    nonce: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -75,18 +91,50 @@ pub(super) struct Compaction {
     added: Vec<Pack>,
     #[prost(bytes = "vec", repeated, tag = "2")]
     retired: Vec<Vec<u8>>,
+    #[prost(uint64, optional, tag = "3")]
+    pruned_through: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Upkeep {
+    #[prost(message, optional, tag = "1")]
+    lease: Option<Lease>,
+    #[prost(uint64, tag = "2")]
+    uploads_before: u64,
+    #[prost(uint64, tag = "3")]
+    truncated: u64,
+    #[prost(message, repeated, tag = "4")]
+    deleted: Vec<Upload>,
+    #[prost(message, optional, tag = "5")]
+    scrubbed: Option<Scrubbed>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Scrubbed {
+    #[prost(string, repeated, tag = "1")]
+    problems: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Lease {
+    #[prost(bytes = "vec", tag = "1")]
+    holder: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    seconds: u64,
 }
 
 impl From<&super::Entry> for Entry {
     fn from(entry: &super::Entry) -> Self {
-        let super::Entry { previous, writer, time, pushes, compaction } = entry;
+        let super::Entry { previous, writer, time, pushes, compaction, upkeep } = entry;
+        let prunes = compaction.as_ref().is_some_and(|compaction| compaction.pruned_through.is_some());
         Self {
-            required_features: vec![],
+            required_features: if prunes || upkeep.is_some() { vec![UPKEEP.to_owned()] } else { vec![] },
             previous: previous.to_vec(),
             writer: writer.to_vec(),
             time_us: time.as_microsecond(),
             pushes: pushes.iter().map(Push::from).collect(),
             compaction: compaction.as_ref().map(Compaction::from),
+            upkeep: upkeep.as_ref().map(Upkeep::from),
         }
     }
 }
@@ -101,6 +149,7 @@ impl TryFrom<Entry> for super::Entry {
             time: Timestamp::from_microsecond(wire.time_us).map_err(|error| EntryError::Header(error.to_string()))?,
             pushes: all(wire.pushes)?,
             compaction: wire.compaction.map(CompactionRecord::try_from).transpose()?,
+            upkeep: wire.upkeep.map(UpkeepRecord::try_from).transpose()?,
         })
     }
 }
@@ -156,9 +205,9 @@ impl TryFrom<Edit> for RefEdit {
 impl From<&PackRecord> for Pack {
     fn from(pack: &PackRecord) -> Self {
         let PackRecord { id, index_id, bytes, index_bytes, objects, exact, place } = pack;
-        let inlined_at = match place {
-            Place::Uploaded => None,
-            Place::Inlined { offset } => Some(*offset),
+        let (upload, inlined_at) = match place {
+            Place::Uploaded(upload) => (Some(Upload::from(upload)), None),
+            Place::Inlined { offset } => (None, Some(*offset)),
         };
         Self {
             id: id.0.to_vec(),
@@ -168,6 +217,7 @@ impl From<&PackRecord> for Pack {
             objects: *objects,
             exact: *exact,
             inlined_at,
+            upload,
         }
     }
 }
@@ -176,6 +226,11 @@ impl TryFrom<Pack> for PackRecord {
     type Error = EntryError;
 
     fn try_from(wire: Pack) -> Result<Self, EntryError> {
+        let place = match (wire.inlined_at, wire.upload) {
+            (Some(offset), None) => Place::Inlined { offset },
+            (None, Some(upload)) => Place::Uploaded(upload.try_into()?),
+            _ => return Err(EntryError::Header("a pack must be inlined or uploaded".to_owned())),
+        };
         Ok(Self {
             id: PackId(array(wire.id, "pack id")?),
             index_id: array(wire.index_id, "index id")?,
@@ -183,17 +238,18 @@ impl TryFrom<Pack> for PackRecord {
             index_bytes: wire.index_bytes,
             objects: wire.objects,
             exact: wire.exact,
-            place: wire.inlined_at.map_or(Place::Uploaded, |offset| Place::Inlined { offset }),
+            place,
         })
     }
 }
 
 impl From<&CompactionRecord> for Compaction {
     fn from(compaction: &CompactionRecord) -> Self {
-        let CompactionRecord { added, retired } = compaction;
+        let CompactionRecord { added, retired, pruned_through } = compaction;
         Self {
             added: added.iter().map(Pack::from).collect(),
             retired: retired.iter().map(|id| id.0.to_vec()).collect(),
+            pruned_through: *pruned_through,
         }
     }
 }
@@ -203,7 +259,64 @@ impl TryFrom<Compaction> for CompactionRecord {
 
     fn try_from(wire: Compaction) -> Result<Self, EntryError> {
         let retired = wire.retired.into_iter().map(|id| array(id, "pack id").map(PackId)).collect::<Result<_, _>>()?;
-        Ok(Self { added: all(wire.added)?, retired })
+        Ok(Self { added: all(wire.added)?, retired, pruned_through: wire.pruned_through })
+    }
+}
+
+impl From<&UploadName> for Upload {
+    fn from(upload: &UploadName) -> Self {
+        let UploadName { generation, nonce } = upload;
+        Self { generation: *generation, nonce: nonce.to_vec() }
+    }
+}
+
+impl TryFrom<Upload> for UploadName {
+    type Error = EntryError;
+
+    fn try_from(wire: Upload) -> Result<Self, EntryError> {
+        Ok(Self { generation: wire.generation, nonce: array(wire.nonce, "nonce of an upload")? })
+    }
+}
+
+impl From<&LeaseRecord> for Lease {
+    fn from(lease: &LeaseRecord) -> Self {
+        let LeaseRecord { holder, seconds } = lease;
+        Self { holder: holder.to_vec(), seconds: *seconds }
+    }
+}
+
+impl TryFrom<Lease> for LeaseRecord {
+    type Error = EntryError;
+
+    fn try_from(wire: Lease) -> Result<Self, EntryError> {
+        Ok(Self { holder: array(wire.holder, "holder of a lease")?, seconds: wire.seconds })
+    }
+}
+
+impl From<&UpkeepRecord> for Upkeep {
+    fn from(upkeep: &UpkeepRecord) -> Self {
+        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed } = upkeep;
+        Self {
+            lease: lease.as_ref().map(Lease::from),
+            uploads_before: *uploads_before,
+            truncated: *truncated,
+            deleted: deleted.iter().map(Upload::from).collect(),
+            scrubbed: scrubbed.clone().map(|problems| Scrubbed { problems }),
+        }
+    }
+}
+
+impl TryFrom<Upkeep> for UpkeepRecord {
+    type Error = EntryError;
+
+    fn try_from(wire: Upkeep) -> Result<Self, EntryError> {
+        Ok(Self {
+            lease: wire.lease.map(LeaseRecord::try_from).transpose()?,
+            uploads_before: wire.uploads_before,
+            truncated: wire.truncated,
+            deleted: all(wire.deleted)?,
+            scrubbed: wire.scrubbed.map(|scrubbed| scrubbed.problems),
+        })
     }
 }
 
@@ -211,7 +324,7 @@ fn all<W, T: TryFrom<W, Error = EntryError>>(wires: Vec<W>) -> Result<Vec<T>, En
     wires.into_iter().map(T::try_from).collect()
 }
 
-fn array<const N: usize>(bytes: Vec<u8>, what: &str) -> Result<[u8; N], EntryError> {
+pub(crate) fn array<const N: usize>(bytes: Vec<u8>, what: &str) -> Result<[u8; N], EntryError> {
     bytes.try_into().map_err(|_| EntryError::Header(format!("{what} has a wrong length")))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::RepositoryPath;
 
-use super::Reader;
+use super::{Next, Reader, open};
 use crate::blocking::blocking;
 use crate::checkpoint;
 use crate::error::Error;
@@ -16,8 +16,6 @@ use crate::state::Snapshot;
 
 /// Problems of one repository that are told; more would not help.
 const MAX_PROBLEMS: usize = 100;
-/// Checkpoints listed at once.
-const PAGE: usize = 1_000;
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,28 +58,30 @@ impl Repositories {
 impl CheckReport {
     /// Damage goes into the report; what kept us from looking stays an error.
     fn take(&mut self, error: Error) -> Result<(), Error> {
-        match error {
-            Error::Damaged { .. }
-            | Error::Missing { .. }
-            | Error::TooNew { .. }
-            | Error::Store(crate::StoreError::Damaged { .. }) => {
-                self.problems.push(error.to_string());
-                Ok(())
-            }
-            other => Err(other),
+        if !error.is_damage() {
+            return Err(error);
         }
+        self.problems.push(error.to_string());
+        Ok(())
     }
 }
 
 impl Repository {
     async fn check(self: &Arc<Self>, report: &mut CheckReport) -> Result<(), Error> {
-        let checkpoints = self.checkpoints().await?;
+        let checkpoints = open::checkpoints(&self.shared, &self.id).await?;
         let mut reader = Reader::expecting(&*self.shared.store, &self.id, u64::MAX - 1);
-        while let Some((generation, entry)) = reader.next_after(self.known().generation).await? {
-            let snapshot = self.apply(generation, &entry)?;
-            report.entries = generation;
-            if checkpoints.contains(&generation) {
-                self.check_checkpoint(&snapshot, report).await?;
+        loop {
+            match reader.next_after(self.known().generation).await? {
+                Next::Entry(generation, entry) => {
+                    let snapshot = self.apply(generation, &entry)?;
+                    report.entries = generation;
+                    if checkpoints.contains(&generation) {
+                        self.check_checkpoint(&snapshot, report).await?;
+                    }
+                }
+                // What lies before is cut off: the oldest checkpoint is where the log begins.
+                Next::Stub => self.begin_at_checkpoint(&checkpoints, report).await?,
+                Next::End => break,
             }
         }
         let snapshot = self.known();
@@ -97,16 +97,19 @@ impl Repository {
         self.check_objects(&snapshot, report).await
     }
 
-    async fn checkpoints(&self) -> Result<Vec<u64>, Error> {
-        let (mut found, mut after): (Vec<u64>, Option<String>) = (vec![], None);
-        loop {
-            let page = self.shared.store.list(&keys::checkpoint_all(&self.id), after.as_deref(), PAGE).await?;
-            found.extend(page.iter().filter_map(|object| keys::number(&object.key)));
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => return Ok(found),
+    /// Goes on from the oldest readable checkpoint that is newer than what is known.
+    async fn begin_at_checkpoint(&self, checkpoints: &[u64], report: &mut CheckReport) -> Result<(), Error> {
+        let known = self.known().generation;
+        for generation in checkpoints.iter().filter(|generation| **generation > known) {
+            if let Some(snapshot) = open::read_checkpoint(&self.shared, &self.id, *generation).await? {
+                self.known.store(Arc::new(snapshot));
+                return Ok(());
             }
+            let key = keys::checkpoint(&self.id, *generation);
+            report.problems.push(format!("{key} is damaged, and the log before it is cut off"));
         }
+        let key = keys::log_entry(&self.id, known + 1);
+        Err(Error::Damaged { key, reason: "it is cut off, and no later checkpoint is left".to_owned() })
     }
 
     /// A checkpoint must say what the log says.

@@ -3,17 +3,31 @@
 use model::event::{ReferenceChange, ReferenceEvent};
 
 use super::{Repository, read};
-use crate::entry::Entry;
+use crate::entry::{Entry, Numbered};
 use crate::error::Error;
 
+/// What the log says happened in a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Events {
+    /// The log does not have it yet.
+    NotYet,
+    /// These, in order; often none.
+    Of(Vec<ReferenceEvent>),
+    /// It is older than the log goes back by now.
+    Gone,
+}
+
 impl Repository {
-    /// The events of one entry, in order; `None` when the log does not have it yet.
+    /// The events of one entry.
     ///
     /// # Errors
     /// When the entry cannot be read.
-    pub async fn events_of(&self, generation: u64) -> Result<Option<Vec<ReferenceEvent>>, Error> {
-        let read = read::read_entry(&*self.shared.store, &self.id, generation).await?;
-        Ok(read.map(|read| self.events(generation, &read.entry)))
+    pub async fn events_of(&self, generation: u64) -> Result<Events, Error> {
+        Ok(match read::read_number(&*self.shared.store, &self.id, generation).await? {
+            None => Events::NotYet,
+            Some(Numbered::Stub(_)) => Events::Gone,
+            Some(Numbered::Entry(read)) => Events::Of(self.events(generation, &read.entry)),
+        })
     }
 
     fn events(&self, generation: u64, entry: &Entry) -> Vec<ReferenceEvent> {

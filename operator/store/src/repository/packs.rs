@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::Repository;
 use crate::blocking::blocking;
 use crate::cache::{CachedPack, verify};
-use crate::entry::{PackRecord, Place};
+use crate::entry::{Numbered, PackRecord, Place};
 use crate::error::Error;
 use crate::keys;
 use crate::state::{PackId, Snapshot, StoredPack};
@@ -44,6 +44,20 @@ pub struct LocalPacks {
     pub packs: Vec<LocalPack>,
 }
 
+impl LocalPack {
+    pub(super) fn new(record: &PackRecord, held: Arc<CachedPack>) -> Self {
+        Self {
+            id: record.id,
+            pack: held.pack.clone(),
+            index: held.index.clone(),
+            bytes: record.bytes,
+            objects: record.objects,
+            exact: record.exact,
+            _held: held,
+        }
+    }
+}
+
 impl Repository {
     /// A folder for a pack in the making, on the cache's file system.
     ///
@@ -70,16 +84,7 @@ impl Repository {
             Some(cached) => cached,
             None => self.bring_in(&pack).await?,
         };
-        let StoredPack { generation: _, record } = pack;
-        Ok(LocalPack {
-            id: record.id,
-            pack: cached.pack.clone(),
-            index: cached.index.clone(),
-            bytes: record.bytes,
-            objects: record.objects,
-            exact: record.exact,
-            _held: cached,
-        })
+        Ok(LocalPack::new(&pack.record, cached))
     }
 
     async fn cached(&self, record: &PackRecord) -> Result<Option<Arc<CachedPack>>, Error> {
@@ -94,9 +99,8 @@ impl Repository {
         let folder = self.incoming()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let key = match pack.record.place {
-            Place::Uploaded => {
-                let (pack_key, index_key) =
-                    (keys::pack(&self.id, &pack.record.id), keys::pack_index(&self.id, &pack.record.id));
+            Place::Uploaded(upload) => {
+                let (pack_key, index_key) = (keys::pack(&self.id, &upload), keys::pack_index(&self.id, &upload));
                 let store = &self.shared.store;
                 let (pack_found, index_found) =
                     tokio::try_join!(store.download(&pack_key, &pack_file), store.download(&index_key, &index_file))?;
@@ -144,9 +148,9 @@ impl Repository {
         if let Some(payload) = remembered {
             return Ok(payload);
         }
-        match super::read::read_entry(&*self.shared.store, &self.id, generation).await? {
-            Some(read) => Ok(read.payload),
-            None => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
+        match super::read::read_number(&*self.shared.store, &self.id, generation).await? {
+            Some(Numbered::Entry(read)) => Ok(read.payload),
+            _ => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
         }
     }
 }

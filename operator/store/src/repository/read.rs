@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures::future::try_join_all;
 use model::RepositoryId;
 
-use crate::entry::{Decoded, Entry};
+use crate::entry::{Decoded, Numbered};
 use crate::error::Error;
 use crate::keys;
 use crate::object::ObjectStore;
@@ -13,11 +13,21 @@ use crate::object::ObjectStore;
 /// Most entries read at once.
 const WINDOW: u64 = 16;
 
+/// What comes after a generation.
+pub(crate) enum Next {
+    /// The entry.
+    Entry(u64, Box<Decoded>),
+    /// An entry that is a stub by now: whoever has not read it before needs a checkpoint.
+    Stub,
+    /// Nothing: that generation is the newest.
+    End,
+}
+
 /// Reads consecutive entries.
 pub(crate) struct Reader<'a> {
     store: &'a dyn ObjectStore,
     id: &'a RepositoryId,
-    ahead: VecDeque<(u64, Option<Decoded>)>,
+    ahead: VecDeque<(u64, Option<Numbered>)>,
     window: u64,
 }
 
@@ -31,36 +41,46 @@ impl<'a> Reader<'a> {
         Self { window: (entries + 1).clamp(1, WINDOW), ..Self::new(store, id) }
     }
 
-    /// The entry after this generation, or `None` at the end of the log.
+    /// What comes after this generation.
     ///
     /// An answer "absent" that was read ahead, before an entry that came to be meanwhile, is asked again: only a probe that
     /// began after its predecessor was known proves the end.
-    pub(crate) async fn next_after(&mut self, generation: u64) -> Result<Option<(u64, Decoded)>, Error> {
+    pub(crate) async fn next_after(&mut self, generation: u64) -> Result<Next, Error> {
         let wanted = generation + 1;
         while self.ahead.front().is_some_and(|(number, _)| *number < wanted) {
             self.ahead.pop_front();
         }
-        if let Some((_, Some(entry))) = self.ahead.pop_front() {
-            return Ok(Some((wanted, entry)));
+        if let Some((_, Some(found))) = self.ahead.pop_front() {
+            return Ok(next(wanted, found));
         }
         self.ahead.clear();
         let numbers = wanted..wanted + self.window;
         let (store, id) = (self.store, self.id);
         let reads =
-            numbers.map(|number| async move { read_entry(store, id, number).await.map(|entry| (number, entry)) });
+            numbers.map(|number| async move { read_number(store, id, number).await.map(|found| (number, found)) });
         self.ahead = try_join_all(reads).await?.into();
         self.window = (self.window * 2).min(WINDOW);
-        Ok(self.ahead.pop_front().and_then(|(number, entry)| entry.map(|entry| (number, entry))))
+        Ok(match self.ahead.pop_front() {
+            Some((_, Some(found))) => next(wanted, found),
+            _ => Next::End,
+        })
     }
 }
 
-/// Reads and verifies one entry.
-pub(crate) async fn read_entry(
+fn next(number: u64, found: Numbered) -> Next {
+    match found {
+        Numbered::Entry(entry) => Next::Entry(number, entry),
+        Numbered::Stub(_) => Next::Stub,
+    }
+}
+
+/// Reads and verifies what stands at a number of the log.
+pub(crate) async fn read_number(
     store: &dyn ObjectStore,
     id: &RepositoryId,
     number: u64,
-) -> Result<Option<Decoded>, Error> {
+) -> Result<Option<Numbered>, Error> {
     let key = keys::log_entry(id, number);
     let Some(bytes) = store.get(&key).await? else { return Ok(None) };
-    Entry::decode(&bytes).map(Some).map_err(|error| Error::entry(key, error))
+    Numbered::decode(&bytes).map(Some).map_err(|error| Error::entry(key, error))
 }

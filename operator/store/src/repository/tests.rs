@@ -1,13 +1,15 @@
+mod maintenance;
+
 use std::sync::Arc;
 
-use model::clock::{SystemClock, SystemRandom};
+use model::clock::{Clock, SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
 use prometheus::Registry;
 
 use crate::testing::{Fault, FaultyStore, MemoryStore};
 use crate::{
-    Cache, CommitError, LocalPack, ObjectStore, PackTools, Push, ReceivedPack, RefEdit, Repositories, Repository,
-    StoreMetrics,
+    Cache, CommitError, Context, LocalPack, ObjectStore, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
+    Repository, StoreMetrics,
 };
 
 /// Concatenates bytes: enough to see that packs are replaced.
@@ -23,6 +25,19 @@ impl PackTools for Concatenate {
         Ok(ReceivedPack { pack, index, objects: packs.iter().map(|pack| pack.objects).sum(), exact: true })
     }
 
+    fn prune(
+        &self,
+        packs: &[LocalPack],
+        _: &[ObjectId],
+        folder: &std::path::Path,
+    ) -> Result<Option<ReceivedPack>, String> {
+        self.fold(packs, folder).map(Some)
+    }
+
+    fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
+        Ok(true)
+    }
+
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
         Ok(vec![])
     }
@@ -35,17 +50,16 @@ struct Server {
 
 impl Server {
     fn new(store: impl ObjectStore) -> Self {
+        Self::with(store, Arc::new(SystemClock::new()), Policy::default())
+    }
+
+    fn with(store: impl ObjectStore, clock: Arc<dyn Clock>, policy: Policy) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let metrics = StoreMetrics::new(&Registry::new()).unwrap();
         let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
-        let repositories = Repositories::new(
-            Arc::new(store),
-            cache,
-            Arc::new(Concatenate),
-            Arc::new(SystemClock::new()),
-            Arc::new(SystemRandom),
-        );
-        Self { _cache: folder, repositories }
+        let (tools, random) = (Arc::new(Concatenate), Arc::new(SystemRandom));
+        let context = Context { cache, tools, clock, random, policy, metrics };
+        Self { _cache: folder, repositories: Repositories::new(Arc::new(store), context) }
     }
 
     async fn open(&self) -> Arc<Repository> {
@@ -73,6 +87,7 @@ fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
         atomic: false,
         edits,
         pack: None,
+        checked_at: u64::MAX,
         dropped: vec![],
         default_branch: None,
     }
@@ -83,7 +98,7 @@ fn with_pack(repository: &Repository, mut push: Push, content: &[u8]) -> (Push, 
     let (pack, index) = (folder.path().join("p"), folder.path().join("i"));
     std::fs::write(&pack, content).unwrap();
     std::fs::write(&index, b"index").unwrap();
-    push.pack = Some(ReceivedPack { pack, index, objects: 1, exact: true });
+    push.pack = Some(ReceivedPack { pack, index, objects: 1, exact: true }.into());
     (push, folder)
 }
 

@@ -103,6 +103,12 @@ impl ObjectStore for MemoryStore {
         let objects = self.objects();
         let wanted = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
         let after = wanted.filter(|(key, _)| start_after.is_none_or(|after| key.as_str() > after));
-        Ok(after.take(limit).map(|(key, body)| ObjectMeta { key: key.clone(), size: body.len() as u64 }).collect())
+        let meta = |(key, body): (&String, &Bytes)| ObjectMeta {
+            key: key.clone(),
+            size: body.len() as u64,
+            // As old as the world: whoever waits for a time that a test does not have need not.
+            modified: Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        Ok(after.take(limit).map(meta).collect())
     }
 }

@@ -32,11 +32,25 @@ pub enum Sabotage {
     IgnoreFailedUpload,
     /// A pack that comes from the bucket is not verified.
     SkipVerification,
+    /// A push that was checked before unreachable objects went is not checked again.
+    SkipPruneRecheck,
+    /// Unreachable objects go without a look at what was pushed meanwhile.
+    PruneUnseen,
+    /// Uploads that may have been swept are named all the same.
+    DropFence,
+    /// Retired packs are deleted before their readers had time to end.
+    DeleteEarly,
+    /// Entries become stubs although packs lie in them.
+    StubNeeded,
+    /// Old entries are deleted, not replaced by stubs.
+    DeleteEntries,
+    /// A stub is taken for the end of the log.
+    StopAtStub,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 19] = [
         Self::SkipRecheck,
         Self::TakeExistsForTheirs,
         Self::TakeExistsForOurs,
@@ -49,6 +63,13 @@ impl Sabotage {
         Self::SplitAtomic,
         Self::IgnoreFailedUpload,
         Self::SkipVerification,
+        Self::SkipPruneRecheck,
+        Self::PruneUnseen,
+        Self::DropFence,
+        Self::DeleteEarly,
+        Self::StubNeeded,
+        Self::DeleteEntries,
+        Self::StopAtStub,
     ];
 }
 

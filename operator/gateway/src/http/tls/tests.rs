@@ -80,6 +80,7 @@ fn repository(path: &str, resource: &str) -> Arc<RepositoryConfig> {
         own_bucket: false,
         limits: Limits::default(),
         deletion: Deletion::Retain,
+        max_staleness: Duration::ZERO,
         suspended: false,
     })
 }

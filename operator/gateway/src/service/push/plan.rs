@@ -2,7 +2,7 @@
 
 use git::receive_pack::{Command, Report, Request};
 use model::{ObjectId, RefName};
-use store::{Committed, Push, RefEdit};
+use store::{Committed, Push, PushedPack, RefEdit};
 
 use super::super::Work;
 use super::super::refs::head;
@@ -88,7 +88,8 @@ impl Plan {
             options: request.push_options.clone(),
             atomic: self.atomic,
             edits,
-            pack: received.take_pack(),
+            pack: received.take_pack().map(PushedPack::Received),
+            checked_at: received.snapshot.generation,
             dropped: received.dropped.clone(),
             default_branch,
         })

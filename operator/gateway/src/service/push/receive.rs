@@ -17,7 +17,7 @@ use git::odb::{PackPaths, Packs};
 use git::sideband;
 use model::error::Kind;
 use model::{ObjectId, RefName};
-use store::{ReceivedPack, Snapshot};
+use store::{PushedPack, ReceivedPack, Snapshot};
 use tempfile::TempDir;
 
 use super::super::open_packs::Opened;
@@ -117,6 +117,21 @@ impl Push {
         })
     }
 
+    /// Checks a push again from its pack: objects that it builds on may have been removed.
+    pub(super) fn receive_again(
+        &self,
+        plan: &Plan,
+        push: &store::Push,
+        channels: &mut sideband::Writer<'_>,
+        interrupt: &AtomicBool,
+    ) -> Result<Received, Trouble> {
+        let Some(PushedPack::Staged(pack)) = &push.pack else {
+            return self.receive(plan, false, &mut std::io::empty(), channels, interrupt);
+        };
+        let file = File::open(pack.pack()).map_err(|error| Trouble::internal(&error, &self.work))?;
+        self.receive(plan, true, &mut BufReader::new(file), channels, interrupt)
+    }
+
     /// What this server knows, made fresh when the client has seen something else.
     fn base(&self, plan: &Plan) -> Result<Base, Trouble> {
         let known = self.repository.known();
@@ -202,7 +217,7 @@ impl Push {
                 is_received,
                 before,
                 refs: &refs,
-                dropped_tips: &base.snapshot.dropped_tips,
+                dropped_tips: base.snapshot.upkeep.dropped.ids(),
             })
         };
         match self.with_pack(&base.opened, ingested) {

@@ -1,0 +1,60 @@
+//! Looks after every repository that is served, one after the other, each once in an interval; and lets go what is idle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::Gateway;
+use model::desired::DesiredState;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::stores::Stores;
+
+/// How often what is idle is let go.
+const SWEEP: Duration = Duration::from_secs(30);
+/// A repository that nobody has asked for in this time leaves the memory.
+const IDLE_REPOSITORY: Duration = Duration::from_mins(5);
+/// How often it is looked whether there is anything to look after.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Runs until it is stopped. What the round under way has not done is done by the next one, here or on another server.
+pub(super) async fn run(
+    desired: watch::Receiver<Arc<DesiredState>>,
+    stores: Stores,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    let rounds = async {
+        loop {
+            let served: Vec<_> = desired.borrow().repositories.values().cloned().collect();
+            let rest = interval / u32::try_from(served.len()).unwrap_or(u32::MAX).max(1);
+            for config in &served {
+                let Some(store) = stores.get(&config.store) else { continue };
+                match store.maintain(&config.path).await {
+                    Ok(done) if done == store::Maintained::default() => {}
+                    Ok(done) => tracing::info!(repo.name = %config.path, ?done, "looked after a repository"),
+                    Err(error) => {
+                        tracing::warn!(repo.name = %config.path, %error, "maintenance failed; it is tried again in its next round");
+                    }
+                }
+                tokio::time::sleep(rest).await;
+            }
+            if served.is_empty() {
+                tokio::time::sleep(IDLE.min(interval)).await;
+            }
+        }
+    };
+    let _: Option<std::convert::Infallible> = stop.run_until_cancelled(rounds).await;
+}
+
+/// Lets go what nobody uses: packs that are open, repositories in memory, packs on the disk.
+pub(super) async fn let_go(gateway: Arc<Gateway>, stores: Stores, cache_retention: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        gateway.close_idle();
+        for store in stores.values() {
+            store.close_idle(IDLE_REPOSITORY);
+            store.evict_idle(cache_retention);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What is in the cache, in the order of use.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::RepositoryId;
+use tokio::time::Instant;
+
+use super::CachedPack;
+use crate::state::PackId;
+
+pub(super) type Key = (RepositoryId, PackId);
+
+#[derive(Debug)]
+struct Slot {
+    pack: Arc<CachedPack>,
+    /// Number of its last use.
+    used: u64,
+    used_at: Instant,
+    /// This process has seen that its bytes are right.
+    verified: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    packs: HashMap<Key, Slot>,
+    by_use: BTreeMap<u64, Key>,
+    uses: u64,
+    bytes: u64,
+}
+
+impl Entries {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A verified pack, which is in use now.
+    pub(super) fn touch(&mut self, key: &Key) -> Option<Arc<CachedPack>> {
+        let slot = self.packs.get_mut(key).filter(|slot| slot.verified)?;
+        self.uses += 1;
+        self.by_use.remove(&slot.used);
+        self.by_use.insert(self.uses, key.clone());
+        (slot.used, slot.used_at) = (self.uses, Instant::now());
+        Some(Arc::clone(&slot.pack))
+    }
+
+    /// Adds a verified pack; what an earlier process left under its name is replaced.
+    pub(super) fn add(&mut self, key: Key, pack: Arc<CachedPack>) {
+        if let Some(slot) = self.packs.remove(&key) {
+            self.by_use.remove(&slot.used);
+            self.bytes -= slot.pack.bytes;
+        }
+        self.put(key, pack, true);
+    }
+
+    pub(super) fn add_unverified(&mut self, key: Key, pack: CachedPack) {
+        self.put(key, Arc::new(pack), false);
+    }
+
+    fn put(&mut self, key: Key, pack: Arc<CachedPack>, verified: bool) {
+        self.uses += 1;
+        self.bytes += pack.bytes;
+        self.by_use.insert(self.uses, key.clone());
+        self.packs.insert(key, Slot { pack, used: self.uses, used_at: Instant::now(), verified });
+    }
+
+    /// What an earlier process left under this name; while it is held, it stays.
+    pub(super) fn unverified(&self, key: &Key) -> Option<Arc<CachedPack>> {
+        self.packs.get(key).filter(|slot| !slot.verified).map(|slot| Arc::clone(&slot.pack))
+    }
+
+    pub(super) fn verified(&mut self, key: &Key) {
+        if let Some(slot) = self.packs.get_mut(key) {
+            slot.verified = true;
+        }
+    }
+
+    pub(super) fn remove_unverified(&mut self, key: &Key) {
+        if self.packs.get(key).is_some_and(|slot| !slot.verified) {
+            self.remove(key);
+        }
+    }
+
+    pub(super) fn forget(&mut self, repository: &RepositoryId) {
+        let keys: Vec<Key> = self.packs.keys().filter(|(owner, _)| owner == repository).cloned().collect();
+        keys.iter().for_each(|key| self.remove(key));
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let Some(slot) = self.packs.remove(key) else { return };
+        self.by_use.remove(&slot.used);
+        self.bytes -= slot.pack.bytes;
+        // Best effort: a file that stays is taken over, or trimmed, by the next process.
+        let _ = fs::remove_file(&slot.pack.pack);
+        let _ = fs::remove_file(&slot.pack.index);
+        // Fails while other packs of the repository are there.
+        let _ = slot.pack.pack.parent().map(fs::remove_dir);
+    }
+
+    /// Evicts the least recently used packs that nobody holds; gives how many.
+    pub(super) fn evict(&mut self, capacity: u64) -> usize {
+        let mut excess = self.bytes.saturating_sub(capacity);
+        self.evict_while(|slot| {
+            let evicts = excess > 0;
+            excess = excess.saturating_sub(slot.pack.bytes);
+            evicts
+        })
+    }
+
+    /// Evicts packs that nobody holds or has used for this long; gives how many.
+    pub(super) fn evict_idle(&mut self, idle: Duration) -> usize {
+        self.evict_while(|slot| slot.used_at.elapsed() >= idle)
+    }
+
+    /// Evicts, least recently used first, what nobody holds, up to the first pack that is to stay.
+    fn evict_while(&mut self, mut evicts: impl FnMut(&Slot) -> bool) -> usize {
+        let free = self
+            .by_use
+            .values()
+            .filter(|key| self.packs.get(*key).is_some_and(|slot| Arc::strong_count(&slot.pack) == 1));
+        let victims: Vec<Key> = free.take_while(|key| self.packs.get(*key).is_some_and(&mut evicts)).cloned().collect();
+        victims.iter().for_each(|key| self.remove(key));
+        victims.len()
+    }
+}

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use prometheus::Registry;
+
+use super::*;
+use crate::digest::sha256;
+use crate::entry::Place;
+
+fn open(root: &Path, capacity: u64) -> Cache {
+    Cache::open(root, capacity, &StoreMetrics::new(&Registry::new()).unwrap()).unwrap()
+}
+
+fn repository(number: u8) -> RepositoryId {
+    format!("{number:032x}").parse().unwrap()
+}
+
+/// A pack of 90 bytes with an index of 10.
+fn insert(cache: &Cache, owner: u8, content: u8) -> (PackRecord, Arc<CachedPack>) {
+    let folder = cache.incoming().unwrap();
+    let (pack, index) = (folder.path().join("pack"), folder.path().join("idx"));
+    let (pack_bytes, index_bytes) = (vec![content; 90], vec![content; 10]);
+    fs::write(&pack, &pack_bytes).unwrap();
+    fs::write(&index, &index_bytes).unwrap();
+    let record = PackRecord {
+        id: PackId(sha256(&pack_bytes)),
+        index_id: sha256(&index_bytes),
+        bytes: 90,
+        index_bytes: 10,
+        objects: 1,
+        exact: true,
+        place: Place::Inlined { offset: 0 },
+    };
+    let cached = cache.insert(&repository(owner), &record, &pack, &index).unwrap();
+    (record, cached)
+}
+
+fn files(root: &Path) -> usize {
+    fs::read_dir(root.join(PACKS)).unwrap().map(|folder| fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
+}
+
+#[test]
+fn the_least_recently_used_go_first_and_what_is_held_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path(), 250);
+    let (first, held) = insert(&cache, 1, 1);
+    let (second, _) = insert(&cache, 1, 2);
+    let (third, _) = insert(&cache, 2, 3);
+    assert!(cache.peek(&repository(1), &first.id).is_some(), "it is held");
+    assert!(cache.peek(&repository(1), &second.id).is_none());
+    assert!(cache.peek(&repository(2), &third.id).is_some());
+    drop(held);
+    assert_eq!(files(root.path()), 4);
+}
+
+#[test]
+fn what_nobody_uses_leaves_neither_files_nor_folders() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path(), 10_000);
+    let held = insert(&cache, 1, 1).1;
+    drop(insert(&cache, 2, 2));
+    assert_eq!(cache.evict_idle(Duration::from_hours(1)), 0);
+    assert_eq!(cache.evict_idle(Duration::ZERO), 1);
+    assert_eq!(files(root.path()), 2);
+    drop(held);
+    assert_eq!(cache.evict_idle(Duration::ZERO), 1);
+    assert_eq!(fs::read_dir(root.path().join(PACKS)).unwrap().count(), 0);
+    assert_eq!(cache.lock().bytes(), 0);
+}
+
+#[test]
+fn leftovers_count_are_verified_before_use_and_trimmed() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path(), 10_000);
+    let records: Vec<PackRecord> = (1..=3).map(|content| insert(&cache, 1, content).0).collect();
+    drop(cache);
+    let packs = root.path().join(PACKS).join(repository(1).as_str());
+    fs::write(packs.join(format!("{}.pack", records[0].id)), vec![9; 90]).unwrap();
+    fs::write(packs.join("half.idx"), b"half").unwrap();
+    fs::remove_file(packs.join(format!("{}.idx", records[1].id))).unwrap();
+    let cache = open(root.path(), 10_000);
+    assert_eq!(cache.lock().bytes(), 200);
+    let get = |cache: &Cache, record| cache.get(&repository(1), record).is_some();
+    assert!(!get(&cache, &records[0]), "its bytes have changed");
+    assert!(!get(&cache, &records[1]), "it has lost its index");
+    assert!(get(&cache, &records[2]));
+    assert_eq!((cache.lock().bytes(), files(root.path())), (100, 2));
+    drop(cache);
+    let cache = open(root.path(), 50);
+    assert_eq!((cache.lock().bytes(), files(root.path())), (0, 0));
+}
+
+#[test]
+fn a_second_process_on_the_folder_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let _first = open(root.path(), 10);
+    let second = Cache::open(root.path(), 10, &StoreMetrics::new(&Registry::new()).unwrap());
+    assert!(second.unwrap_err().to_string().contains("--cache"));
+}

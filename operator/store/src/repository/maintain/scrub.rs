@@ -1,0 +1,109 @@
+//! Scrubbing: what the bucket holds is read and compared with its checksums, slowly, so that damage is found while a replica or a
+//! back-up still has the object, and not when a user needs it.
+
+use std::time::Duration;
+
+use super::{Housekeeping, Repository, Say};
+use crate::blocking::blocking;
+use crate::cache::verify;
+use crate::entry::{Place, UpkeepRecord};
+use crate::error::Error;
+use crate::keys;
+use crate::repository::{open, read};
+use crate::state::{Snapshot, StoredPack};
+
+/// After a scrub that found something, the next one comes sooner: somebody may have mended it.
+const AFTER_DAMAGE: Duration = Duration::from_hours(24);
+/// Problems that are kept.
+const MAX_PROBLEMS: usize = 16;
+
+impl Repository {
+    /// Scrubs, when it is due; returns how many problems were found.
+    pub(super) async fn scrub(&self, state: &mut Housekeeping) -> Result<u64, Error> {
+        let known = self.known();
+        let interval = self.shared.policy.scrub_interval;
+        let due = match &known.upkeep.scrub {
+            None => known.upkeep.begun.is_some_and(|begun| self.is_older(begun, interval)),
+            Some(scrub) if scrub.problems.is_empty() => self.is_older(scrub.at, interval),
+            Some(scrub) => self.is_older(scrub.at, interval.min(AFTER_DAMAGE)),
+        };
+        if !due || !self.hold_lease(state).await? {
+            return Ok(0);
+        }
+        let problems = self.problems(&known).await?;
+        let found = problems.len() as u64;
+        for problem in &problems {
+            tracing::error!(repo.id = %self.id, problem, "damage in the store");
+        }
+        let upkeep = UpkeepRecord { scrubbed: Some(problems), ..UpkeepRecord::default() };
+        self.append(|_| Some(Say { upkeep: upkeep.clone(), ..Say::default() })).await?;
+        Ok(found)
+    }
+
+    async fn problems(&self, known: &Snapshot) -> Result<Vec<String>, Error> {
+        let mut problems = Vec::new();
+        for pack in known.packs.iter() {
+            let checked = self.scrub_pack(pack).await;
+            self.note(checked, &mut problems)?;
+            self.rest(pack.record.bytes + pack.record.index_bytes).await;
+        }
+        for generation in open::checkpoints(&self.shared, &self.id).await? {
+            if open::read_checkpoint(&self.shared, &self.id, generation).await?.is_none() {
+                problems.push(format!("{} cannot be read", keys::checkpoint(&self.id, generation)));
+            }
+        }
+        for generation in known.upkeep.truncated + 1..=known.generation {
+            let found = match read::read_number(&*self.shared.store, &self.id, generation).await {
+                Ok(None) => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
+                Ok(Some(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            self.note(found, &mut problems)?;
+            self.rest(4_096).await;
+            if problems.len() >= MAX_PROBLEMS {
+                break;
+            }
+        }
+        problems.truncate(MAX_PROBLEMS);
+        Ok(problems)
+    }
+
+    /// Damage is a finding; that the store does not answer is none.
+    fn note(&self, checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
+        match checked {
+            Err(error) if error.is_damage() => problems.push(error.to_string()),
+            other => return other,
+        }
+        Ok(())
+    }
+
+    /// Reads the objects of a pack from the bucket, whatever the cache has. Inlined ones are read with their entries.
+    async fn scrub_pack(&self, pack: &StoredPack) -> Result<(), Error> {
+        let Place::Uploaded(upload) = pack.record.place else { return Ok(()) };
+        let (pack_key, index_key) = (keys::pack(&self.id, &upload), keys::pack_index(&self.id, &upload));
+        let folder = self.incoming()?;
+        let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
+        let store = &self.shared.store;
+        for (key, file) in [(&pack_key, &pack_file), (&index_key, &index_file)] {
+            if !store.download(key, file).await? {
+                return Err(Error::Missing { key: key.clone() });
+            }
+        }
+        let record = pack.record.clone();
+        let verified = blocking(move || {
+            // Keeps the files until they are read.
+            let _folder = folder;
+            verify(&pack_file, &index_file, &record)
+        });
+        verified.await?.map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => Error::Damaged { key: pack_key, reason: error.to_string() },
+            _ => Error::Cache(error),
+        })
+    }
+
+    /// Waits for as long as the bytes may take.
+    async fn rest(&self, bytes: u64) {
+        let micros = bytes.saturating_mul(1_000_000) / self.shared.policy.scrub_rate.max(1);
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+    }
+}

@@ -1,0 +1,94 @@
+//! Truncation: entries that a checkpoint covers, whose packs are folded and whose events are old, become stubs.
+//!
+//! They are replaced, not deleted: a number of the log stays taken for ever. A server that stood still for a month would
+//! otherwise find its next number free, write it, and acknowledge a push that nobody else ever sees.
+
+use futures::future::try_join_all;
+
+use super::{CONCURRENCY, Housekeeping, REST, Repository, Say};
+use crate::entry::{Numbered, Stub, UpkeepRecord};
+use crate::error::Error;
+use crate::keys;
+use crate::repository::{open, read};
+use crate::state::Snapshot;
+
+/// Entries that one round makes stubs of.
+const BATCH: u64 = 10_000;
+
+impl Repository {
+    /// Makes stubs of old entries; returns how many.
+    pub(super) async fn truncate(&self, state: &mut Housekeeping) -> Result<u64, Error> {
+        let known = self.known();
+        let from = known.upkeep.truncated + 1;
+        // Two checkpoints cover what goes: should one be damaged, the other one and the entries behind it still tell all.
+        let checkpoints = open::checkpoints(&self.shared, &self.id).await?;
+        let Some(covered) = checkpoints.iter().rev().nth(1).copied() else { return Ok(0) };
+        let end = covered.min(whole_from(&known).saturating_sub(1)).min(from + BATCH - 1);
+        if end < from || !self.is_covered(covered, &checkpoints).await? || !self.hold_lease(state).await? {
+            return Ok(0);
+        }
+        let mut done = from - 1;
+        while done < end {
+            let last = end.min(done + CONCURRENCY as u64);
+            let stubs = try_join_all((done + 1..=last).map(|generation| self.make_stub(generation))).await?;
+            done += stubs.iter().take_while(|stub| **stub).count() as u64;
+            if done < last {
+                break;
+            }
+            tokio::time::sleep(REST).await;
+        }
+        if done < from {
+            return Ok(0);
+        }
+        let upkeep = UpkeepRecord { truncated: done, ..UpkeepRecord::default() };
+        self.append(|known| (known.upkeep.truncated < done).then(|| Say { upkeep: upkeep.clone(), ..Say::default() }))
+            .await?;
+        self.delete_checkpoints(&checkpoints, covered).await?;
+        tracing::info!(repo.id = %self.id, log.truncated = done, "made stubs of old entries");
+        Ok(done + 1 - from)
+    }
+
+    /// Whether that checkpoint and the newest one can be read: they are about to be needed.
+    async fn is_covered(&self, covered: u64, checkpoints: &[u64]) -> Result<bool, Error> {
+        for generation in checkpoints.iter().filter(|generation| **generation >= covered) {
+            if open::read_checkpoint(&self.shared, &self.id, *generation).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// False when the entry is too young. A stub says the same whoever writes it and however often.
+    async fn make_stub(&self, generation: u64) -> Result<bool, Error> {
+        let key = keys::log_entry(&self.id, generation);
+        match read::read_number(&*self.shared.store, &self.id, generation).await? {
+            Some(Numbered::Stub(_)) => Ok(true),
+            Some(Numbered::Entry(read)) if self.is_older(read.entry.time, self.shared.policy.log_retention) => {
+                if sabotaged!(DeleteEntries) {
+                    self.shared.store.delete(&key).await?;
+                    return Ok(true);
+                }
+                self.shared.store.put(&key, Stub::of(&read).encode()).await?;
+                Ok(true)
+            }
+            Some(Numbered::Entry(_)) => Ok(false),
+            None => Err(Error::Missing { key }),
+        }
+    }
+
+    async fn delete_checkpoints(&self, checkpoints: &[u64], kept_from: u64) -> Result<(), Error> {
+        for generation in checkpoints.iter().filter(|generation| **generation < kept_from) {
+            self.shared.store.delete(&keys::checkpoint(&self.id, *generation)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The first entry whose payload somebody still needs.
+fn whole_from(snapshot: &Snapshot) -> u64 {
+    if sabotaged!(StubNeeded) {
+        return u64::MAX;
+    }
+    let inlined = snapshot.packs.iter().filter(|pack| Snapshot::is_inlined(pack));
+    inlined.map(|pack| pack.generation).min().unwrap_or(u64::MAX)
+}
