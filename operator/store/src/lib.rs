@@ -36,6 +36,7 @@ pub mod probe;
 mod repositories;
 mod repository;
 mod s3;
+mod sealed;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use model::{RepositoryId, RepositoryPath};
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
+use crate::sealed::{seal, unseal};
 
 /// Repositories that are kept open; beyond, those that nobody uses are closed.
 const MAX_OPEN: usize = 1_024;
@@ -93,8 +93,7 @@ impl Repositories {
         }
         let key = keys::catalog_entry(path);
         let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
-        let entry: CatalogEntry =
-            serde_json::from_slice(&body).map_err(|error| Error::Damaged { key, reason: error.to_string() })?;
+        let entry: CatalogEntry = unseal(&body).map_err(|reason| Error::Damaged { key, reason })?;
         self.remember(path, &entry.repository_id);
         Ok(Some(entry.repository_id))
     }
@@ -114,8 +113,8 @@ impl Repositories {
                 path: CatalogPath { namespace: path.namespace.clone(), repository_name: path.name.clone() },
                 created_at: self.shared.clock.now(),
             };
-            let body = serde_json::to_vec_pretty(&entry).map_err(|error| Error::Packs(error.to_string()))?;
-            match self.shared.store.create(&keys::catalog_entry(path), Bytes::from(body)).await {
+            let body = seal(&entry).map_err(|error| Error::Packs(error.to_string()))?;
+            match self.shared.store.create(&keys::catalog_entry(path), body).await {
                 Ok(Create::Created) => {
                     self.remember(path, &entry.repository_id);
                     return Ok(entry.repository_id);
