@@ -44,12 +44,18 @@ impl Repository {
         let mut problems = Vec::new();
         for pack in known.packs.iter() {
             let checked = self.scrub_pack(pack).await;
-            self.note(checked, &mut problems)?;
+            if !matches!(checked, Err(Error::Missing { .. })) || self.still_has(pack).await? {
+                self.note(checked, &mut problems)?;
+            }
             self.rest(pack.record.bytes + pack.record.index_bytes).await;
         }
         for generation in open::checkpoints(&self.shared, &self.id).await? {
-            if open::read_checkpoint(&self.shared, &self.id, generation).await?.is_none() {
-                problems.push(format!("{} cannot be read", keys::checkpoint(&self.id, generation)));
+            let key = keys::checkpoint(&self.id, generation);
+            // One that is gone was listed before it was deleted.
+            if open::read_checkpoint(&self.shared, &self.id, generation).await?.is_none()
+                && self.shared.store.get(&key).await?.is_some()
+            {
+                problems.push(format!("{key} cannot be read"));
             }
         }
         for generation in known.upkeep.truncated + 1..=known.generation {
@@ -66,6 +72,12 @@ impl Repository {
         }
         problems.truncate(MAX_PROBLEMS);
         Ok(problems)
+    }
+
+    /// Whether the pack has not been replaced while everything was read, which takes long.
+    async fn still_has(&self, pack: &StoredPack) -> Result<bool, Error> {
+        let fresh = self.snapshot().await?;
+        Ok(fresh.packs.iter().any(|other| other.record.place == pack.record.place))
     }
 
     /// Damage is a finding; that the store does not answer is none.
