@@ -369,6 +369,17 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub size_bytes: Option<i64>,
+    /// Number of packs that hold its objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub packs: Option<i64>,
+    /// Bytes of packs that nothing needs any more and that maintenance deletes after the grace period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub retired_bytes: Option<i64>,
+    /// When everything that the store holds of it was last read and verified; the condition `Intact` says what was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified_time: Option<Time>,
     /// When the last push was acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_push_time: Option<Time>,

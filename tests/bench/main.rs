@@ -1,44 +1,40 @@
-//! Codekeep and nginx + `git http-backend` side by side: the same history, the same clients, turn by turn.
-//!
-//! Ratios of medians, never absolute times: the machine's noise hits both. The peer has what a careful administrator gives it:
-//! one pack, bitmaps, a commit-graph, packed refs.
+//! Codekeep beside its peers, turn by turn in one run: `bench` measures the git service, `bench store` the storage.
 
+mod git_service;
+mod jgit;
 mod operations;
 mod peer;
+mod store;
 mod table;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use clap::Parser;
-use tests::history::{self, Plan};
-use tests::manifests::PASSWORD;
-use tests::process;
-use tests::protocol::RawClient;
-use tests::report::{bar, megabytes, say, spinner};
-use tests::{Git, Manifests, Server, ServerOptions, fixture};
+use clap::{Parser, Subcommand};
+use tests::report::say;
 
-use operations::{Bench, Side};
-use peer::Peer;
-use table::Table;
-
-/// Measures Codekeep against nginx + git http-backend in one interleaved run
+/// Measures Codekeep against its peers in one interleaved run; without a subcommand, the git service
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench")]
-struct Options {
-    /// Rounds per operation; medians are compared
-    #[arg(long, default_value_t = 9, value_name = "N")]
-    rounds: usize,
-    /// Commits of the history
-    #[arg(long, default_value_t = 20_400, value_name = "N")]
-    commits: usize,
-    /// Refs of the repository whose refs are listed
-    #[arg(long, default_value_t = 50_000, value_name = "N")]
-    refs: usize,
+#[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
+    #[command(flatten)]
+    git_service: git_service::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Measure the storage: pushes, group commit, cold servers, kills, growth
+    Store(store::Options),
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.task {
+        Some(Task::Store(options)) => store::run(&options),
+        None => git_service::run(&arguments.git_service),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             say("bench: a bar was missed");
@@ -49,48 +45,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn run(options: &Options) -> Result<bool> {
-    let (git, folder) = (Git::new()?, tempfile::TempDir::new()?);
-    let progress = bar(options.commits as u64, "making a history");
-    let history = fixture::import(&git, "history.git", |stream| {
-        history::write(Plan::of(options.commits), stream, &mut |written| progress.set_position(written as u64))
-    })?;
-    let refs = fixture::many_refs(&git, "refs.git", options.refs)?;
-    progress.finish_and_clear();
-
-    let peer = Peer::start(&folder.path().join("peer"))?;
-    let manifests = Manifests::standard()?;
-    let store = format!("file:{}", folder.path().join("store").display());
-    let server = Server::start(ServerOptions::new(manifests.path(), store).with(&["--log-level", "warn"]))?;
-    let idle = process::memory(server.pid(), "RssAnon")?;
-
-    let progress = spinner("handing the history to both");
-    for (source, name, what) in [(&history, "hello", "refs/*:refs/*"), (&refs, "other", "main")] {
-        peer.take(&git, source, name)?;
-        let push = ["push", "--quiet", &server.url("alice", &format!("team-a/{name}")), what];
-        git.ok(source, &push).with_context(|| format!("failed to push {name}"))?;
-    }
-    let all = git.refs(&refs)?;
-    let branches = all.lines().filter_map(|line| line.split_once(' ')).filter(|(_, name)| *name != "refs/heads/main");
-    let names: Vec<String> = branches.map(|(_, name)| name.to_owned()).collect();
-    let client = RawClient::new(server.address(), "team-a/other", Some(("alice", PASSWORD)));
-    names.chunks(10_000).try_for_each(|names| client.create_refs(&git.head(&refs)?, names))?;
-    progress.finish_and_clear();
-
-    let bench =
-        Bench { git: &git, history, rounds: options.rounds, ours: Side::codekeep(&server), peer: Side::peer(&peer) };
-    let mut table = Table::default();
-    operations::all(&bench, &mut table)?;
-    operations::store_requests(&bench, &server, &mut table)?;
-    let clone = operations::memory_of_a_clone(&bench, &server)?;
-    table.bar(
-        "memory of a clone above what was used before it",
-        &megabytes(clone),
-        clone <= 64 << 20,
-        "at most 64 MiB",
-    );
-    say(format!("idle server: {}; history: {}", megabytes(idle), bench.describe()?));
-    Ok(table.print())
 }

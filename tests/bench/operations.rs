@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use tests::cpu::Meter;
 use tests::manifests::PASSWORD;
 use tests::protocol::RawClient;
 use tests::{Git, Server, process};
@@ -21,13 +22,13 @@ pub(crate) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    pub(crate) fn codekeep(server: &'a Server) -> Self {
+    pub(crate) fn codekeep(server: &'a Server, meter: &'a Meter) -> Self {
         let raw = |name: &str| RawClient::new(server.address(), name, Some(("alice", PASSWORD)));
         Self {
             raw: raw("team-a/hello"),
             refs: raw("team-a/other"),
             url: server.url("alice", "team-a/hello"),
-            cpu: Box::new(|| process::cpu_time(server.pid())),
+            cpu: Box::new(|| meter.time()),
         }
     }
 
@@ -36,7 +37,7 @@ impl<'a> Side<'a> {
             raw: RawClient::new(peer.address, "hello", None),
             refs: RawClient::new(peer.address, "other", None),
             url: format!("http://{}/hello", peer.address),
-            cpu: Box::new(|| peer.cpu_time()),
+            cpu: Box::new(|| peer.meter().time()),
         }
     }
 }

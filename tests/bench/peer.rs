@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tests::Git;
-use tests::{process, raw_http, server, wait};
+use tests::cpu::Meter;
+use tests::{Git, process, raw_http, server, wait};
 
 /// A running peer; killed when dropped.
 pub(crate) struct Peer {
@@ -15,6 +15,7 @@ pub(crate) struct Peer {
     wrapper: Child,
     pub(crate) address: SocketAddr,
     repositories: PathBuf,
+    meter: Meter,
 }
 
 impl Peer {
@@ -32,35 +33,39 @@ impl Peer {
         let wrapper = quiet(command.args(["-c", "4", "-s"]).arg(format!("unix:{}", socket.display())))?;
         let mut command = Command::new(nginx);
         let nginx = quiet(command.arg("-p").arg(folder).arg("-c").arg(&config))?;
-        let peer = Self { nginx, wrapper, address, repositories };
+        let mut peer = Self { nginx, wrapper, address, repositories, meter: Meter::of(&[]) };
         wait::until("nginx", Duration::from_secs(20), || Ok(raw_http::get(address, "/").ok()))?;
+        // Now both have their workers.
+        peer.meter = Meter::of(&[peer.nginx.id(), peer.wrapper.id()]);
         Ok(peer)
     }
 
     /// Copies a repository and prepares it as well as git can.
     pub(crate) fn take(&self, git: &Git, source: &Path, name: &str) -> Result<()> {
-        let source = source.to_str().context("path")?;
-        git.ok(&self.repositories, &["clone", "--quiet", "--mirror", source, name])?;
-        let folder = self.repositories.join(name);
-        git.ok(&folder, &["config", "http.receivepack", "true"])?;
-        git.ok(&folder, &["pack-refs", "--all"])?;
-        git.ok(&folder, &["repack", "-a", "-d", "-q", "--write-bitmap-index"])?;
-        git.ok(&folder, &["commit-graph", "write", "--reachable"])?;
-        Ok(())
+        prepare(git, &self.repositories, source, name)
+    }
+
+    /// Where its repositories are.
+    pub(crate) fn repositories(&self) -> &Path {
+        &self.repositories
     }
 
     /// CPU time of all its processes so far.
-    pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        let mut total = Duration::ZERO;
-        for root in [self.nginx.id(), self.wrapper.id()] {
-            total += process::cpu_time(root)?;
-            let children = std::fs::read_to_string(format!("/proc/{root}/task/{root}/children"))?;
-            for child in children.split_whitespace() {
-                total += process::cpu_time(child.parse()?)?;
-            }
-        }
-        Ok(total)
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
+}
+
+/// Copies a repository into a peer's folder: one pack, bitmaps, a commit-graph, packed refs.
+pub(crate) fn prepare(git: &Git, repositories: &Path, source: &Path, name: &str) -> Result<()> {
+    let source = source.to_str().context("path")?;
+    git.ok(repositories, &["clone", "--quiet", "--mirror", source, name])?;
+    let folder = repositories.join(name);
+    git.ok(&folder, &["config", "http.receivepack", "true"])?;
+    git.ok(&folder, &["pack-refs", "--all"])?;
+    git.ok(&folder, &["repack", "-a", "-d", "-q", "--write-bitmap-index"])?;
+    git.ok(&folder, &["commit-graph", "write", "--reachable"])?;
+    Ok(())
 }
 
 impl Drop for Peer {

@@ -3,11 +3,15 @@
 mod bed;
 mod buckets;
 mod clone_push;
+mod cold;
 mod disk;
+mod faulty_bucket;
 mod foreign_clients;
 mod kill;
 mod maintenance;
 mod memory;
+mod pair;
+mod stopped;
 mod tls;
 mod two_servers;
 mod webhooks;

@@ -11,7 +11,8 @@ use model::{ObjectId, RefName};
 use store::{Committed, Events};
 
 use crate::history::{EventsOperation, Operations, Outcome, PushOperation, ReadOperation};
-use crate::ledger::{Generation, Log, Refs};
+use crate::ledger::{Generation, Log};
+use crate::refs::Refs;
 
 /// Checks all answers; gives what is wrong. `ids` has the id of each repository's path.
 pub(crate) fn check(
@@ -111,7 +112,7 @@ fn results(
 ) -> (Vec<store::RefEdit>, Vec<store::EditResult>) {
     let before = &generation.steps[index];
     let result = |edit: &store::RefEdit| {
-        let present = before.get(&edit.name).copied();
+        let present = before.get(&edit.name);
         if present == edit.old { Ok(()) } else { Err(present) }
     };
     let results: Vec<_> = push.edits.iter().map(result).collect();
@@ -126,7 +127,7 @@ fn check_moved(log: &Log, push: &PushOperation, told: &[(RefName, Option<ObjectI
     let mut states = states_between(log, push.invoked, push.responded);
     let explained = states.any(|refs| {
         let moved = push.edits.iter().filter_map(|edit| {
-            let present = refs.get(&edit.name).copied();
+            let present = refs.get(&edit.name);
             (present != edit.old).then(|| (edit.name.clone(), present))
         });
         moved.eq(told.iter().cloned())

@@ -14,7 +14,7 @@ use store::{Error, Repositories, Repository, Snapshot};
 use crate::dice::Dice;
 use crate::git::Universe;
 use crate::history::{EventsOperation, History, ReadOperation};
-use crate::ledger::Refs;
+use crate::refs::Refs;
 use crate::server::{Server, request};
 use crate::world::World;
 
@@ -169,7 +169,7 @@ impl Client {
         let answer = server.serve(work).await;
         let told = self.told("looked", answer)?;
         let refs = self.record(&server, &told);
-        self.tips.extend(refs.values());
+        self.tips.extend(refs.tips());
         self.seen = refs.clone();
         Some(refs)
     }
@@ -177,7 +177,7 @@ impl Client {
     /// Keeps what a server told of the references.
     fn record(&self, server: &Server, told: &Advertisement) -> Refs {
         let Advertisement { repository, snapshot, asked, answered } = told;
-        let refs: Refs = snapshot.refs.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        let refs = Refs::of(&snapshot.refs);
         self.history.operations().reads.push(ReadOperation {
             reader: format!("{} on {}", self.name, server.name),
             repository: repository.id().to_string(),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use model::{ObjectId, RefName, RepositoryPath};
+use model::{RefName, RepositoryPath};
 use store::{Push, RefEdit, Repositories};
 
 use crate::bucket::Bucket;
 use crate::client::fetch::fetch;
 use crate::client::open;
-use crate::ledger::{Log, Refs, upload};
+use crate::ledger::{Log, upload};
+use crate::refs::Refs;
 use crate::server::Server;
 
 /// Servers that stood still or were about to restart are back after this time.
@@ -75,7 +76,7 @@ impl Finale<'_> {
         };
         let (told, objects) = server.serve(work).await.context("no answer")??;
         objects.map_err(anyhow::Error::msg)?;
-        let refs: Refs = told.snapshot.refs.iter().map(|(name, id): (_, &ObjectId)| (name.clone(), *id)).collect();
+        let refs = Refs::of(&told.snapshot.refs);
         let logs = self.bucket.ledger.logs();
         let log = logs.get(told.repository.id().as_str());
         ensure!(refs == *log.map(newest).unwrap_or_default(), "its references are not those of the log");
@@ -91,7 +92,7 @@ impl Finale<'_> {
                 ensure!(log.needs_upload(upload(key)), "{key} is left, and nobody needs it");
             }
             let refs = newest(log);
-            let wanted = self.bucket.ledger.universe.reachable(refs.values().copied(), &BTreeSet::new());
+            let wanted = self.bucket.ledger.universe.reachable(refs.tips(), &BTreeSet::new());
             let useless = log.objects().filter(|id| !wanted.contains(*id)).count();
             ensure!(useless == 0, "{useless} objects are left that nothing leads to");
         }
@@ -109,14 +110,14 @@ async fn last_push(server: &Arc<Server>, path: &RepositoryPath) -> Result<()> {
     let push = |repositories: Arc<Repositories>| async move {
         let repository = open(&repositories, &path).await?;
         let snapshot = repository.snapshot().await?;
-        let Some(id) = snapshot.refs.iter().map(|(_, id)| *id).next() else { return Ok(()) };
+        let Some(id) = snapshot.refs.iter().map(|found| found.id).next() else { return Ok(()) };
         let branch = RefName::branch(&format!("last-{name}"))?;
         let push = Push {
             actor: "last".to_owned(),
             request_id: format!("last-{name}"),
             options: vec![],
             atomic: false,
-            edits: vec![RefEdit { old: snapshot.refs.get(&branch), name: branch, new: Some(id) }],
+            edits: vec![RefEdit { old: snapshot.refs.get(&branch), name: branch, new: Some(id), peeled: None }],
             pack: None,
             checked_at: snapshot.generation,
             dropped: vec![],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{ObjectId, RefName};
 use store::{Committed, Events, RefEdit};
 
-use crate::ledger::Refs;
+use crate::refs::Refs;
 
 /// What a push was told.
 #[derive(Debug, Clone)]

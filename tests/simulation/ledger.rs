@@ -15,11 +15,9 @@ use store::entry::{Decoded, Entry, Numbered};
 
 use crate::bucket::{Bucket, Kind};
 use crate::git::Universe;
+use crate::refs::Refs;
 use crate::world::World;
 use packs::Packs;
-
-/// References and their values.
-pub(crate) type Refs = BTreeMap<RefName, ObjectId>;
 
 /// One entry and what it made of the state.
 pub(crate) struct Generation {
@@ -137,7 +135,7 @@ impl Ledger {
             packs::Folding { world: &self.world, universe: &self.universe, promises: self.promises, get: &get };
         folded.fold(&mut log.packs, number, &entry, &payload)?;
         log.generations.push(Generation { at: self.world.now(), digest, entry, steps, stub_since: None });
-        log.packs.check_whole(&self.universe, refs.values().copied())
+        log.packs.check_whole(&self.universe, refs.tips())
     }
 
     /// An object is about to be overwritten.
@@ -146,7 +144,7 @@ impl Ledger {
         let outcome = match (Kind::of(key), before) {
             (Kind::Log, Some(before)) if before != *body => self.shortened(bucket, key, body),
             (Kind::Log, None) => Err("was put, not created".to_owned()),
-            (Kind::Checkpoint, _) => Err("was put, not created".to_owned()),
+            (Kind::Checkpoint | Kind::References, _) => Err("was put, not created".to_owned()),
             (Kind::Pack | Kind::Index, Some(before)) if before != *body => Err("was overwritten".to_owned()),
             _ => Ok(()),
         };
@@ -224,13 +222,10 @@ fn fold_refs(before: &Arc<Refs>, entry: &Entry) -> Result<Vec<Arc<Refs>>, String
     let mut refs = (**before).clone();
     for push in &entry.pushes {
         for edit in &push.edits {
-            if refs.get(&edit.name).copied() != edit.old {
+            if refs.get(&edit.name) != edit.old {
                 return Err(format!("it changes {} from a value that it does not have", edit.name));
             }
-            match edit.new {
-                Some(new) => drop(refs.insert(edit.name.clone(), new)),
-                None => drop(refs.remove(&edit.name)),
-            }
+            refs.edit(edit);
         }
         steps.push(Arc::new(refs.clone()));
     }

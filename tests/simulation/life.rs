@@ -30,7 +30,7 @@ pub(crate) enum Phase {
 pub(crate) const PHASES: [Phase; 3] = [Phase::Before, Phase::Sent, Phase::Answered];
 
 /// Requests in which a server may be made to die.
-pub(crate) const CLASSES: [(Operation, Kind); 15] = [
+pub(crate) const CLASSES: [(Operation, Kind); 20] = [
     (Operation::Create, Kind::Catalog),
     (Operation::Create, Kind::Log),
     (Operation::Create, Kind::Log),
@@ -43,6 +43,11 @@ pub(crate) const CLASSES: [(Operation, Kind); 15] = [
     (Operation::Get, Kind::Hint),
     (Operation::Get, Kind::Log),
     (Operation::Get, Kind::Checkpoint),
+    (Operation::Create, Kind::References),
+    (Operation::Get, Kind::References),
+    (Operation::Put, Kind::Log),
+    (Operation::Delete, Kind::Checkpoint),
+    (Operation::Delete, Kind::Pack),
     (Operation::Download, Kind::Pack),
     (Operation::Download, Kind::Index),
     (Operation::List, Kind::Checkpoint),

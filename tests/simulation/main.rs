@@ -14,6 +14,7 @@ mod history;
 mod ledger;
 mod life;
 mod plan;
+mod refs;
 mod runner;
 mod scenario;
 mod server;

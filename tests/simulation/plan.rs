@@ -81,6 +81,7 @@ fn policy(dice: &mut Dice, theme: Theme) -> Policy {
         scrub_rate: 32 << 20,
         fold_packs: 2 + dice.below(12),
         checkpoint_entries: dice.between(2, 16),
+        base_changes: 2 + dice.below(20),
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod answer;
 pub mod binary;
+pub mod bucket;
+pub mod cpu;
 pub mod fault_proxy;
 pub mod fixture;
 pub mod git_cli;
@@ -18,6 +20,8 @@ pub mod raw_http;
 pub mod report;
 pub mod s3;
 pub mod server;
+pub mod session;
+pub mod store_check;
 pub mod wait;
 
 pub use git_cli::Git;

@@ -42,6 +42,29 @@ pub fn packets(mut bytes: &[u8]) -> Result<Vec<Option<Vec<u8>>>> {
     Ok(found)
 }
 
+/// The body of an `ls-refs` with these prefixes.
+#[must_use]
+pub fn ls_refs_body(prefixes: &[&str]) -> Vec<u8> {
+    let mut body = [line("command=ls-refs\n"), line("object-format=sha1"), DELIMITER.to_vec(), line("peel\n")].concat();
+    for prefix in prefixes {
+        body.extend(line(format!("ref-prefix {prefix}\n")));
+    }
+    body.extend_from_slice(FLUSH);
+    body
+}
+
+/// Ids and names of an answer to `ls-refs`.
+pub fn parse_refs(body: &[u8]) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for packet in packets(body)?.into_iter().flatten() {
+        let text = String::from_utf8_lossy(&packet).trim_end().to_owned();
+        let mut words = text.split(' ');
+        let (id, name) = (words.next().unwrap_or_default(), words.next().context("a ref without a name")?);
+        found.push((id.to_owned(), name.to_owned()));
+    }
+    Ok(found)
+}
+
 fn length(digits: &[u8]) -> Result<usize> {
     usize::from_str_radix(std::str::from_utf8(digits)?, 16).context("a pkt-line without a length")
 }
@@ -101,22 +124,9 @@ impl RawClient {
 
     /// `ls-refs` with these prefixes: ids and names.
     pub fn ls_refs(&self, prefixes: &[&str]) -> Result<Vec<(String, String)>> {
-        let mut body =
-            [line("command=ls-refs\n"), line("object-format=sha1"), DELIMITER.to_vec(), line("peel\n")].concat();
-        for prefix in prefixes {
-            body.extend(line(format!("ref-prefix {prefix}\n")));
-        }
-        body.extend_from_slice(FLUSH);
-        let response = self.post("git-upload-pack", 2, &[], &body)?;
+        let response = self.post("git-upload-pack", 2, &[], &ls_refs_body(prefixes))?;
         ensure!(response.status == 200, "ls-refs: {} {}", response.status, response.text());
-        let mut found = Vec::new();
-        for packet in packets(&response.body)?.into_iter().flatten() {
-            let text = String::from_utf8_lossy(&packet).trim_end().to_owned();
-            let mut words = text.split(' ');
-            let (id, name) = (words.next().unwrap_or_default(), words.next().context("a ref without a name")?);
-            found.push((id.to_owned(), name.to_owned()));
-        }
-        Ok(found)
+        parse_refs(&response.body)
     }
 
     /// Creates references to an object that the server has; stock git takes minutes for as many as this is made for.

@@ -35,6 +35,10 @@ pub struct RepositorySummary {
     pub default_branch: Option<String>,
     /// When the last push was acknowledged (RFC 3339).
     pub last_push_time: Option<String>,
+    /// Number of its packs.
+    pub packs: u64,
+    /// Bytes of packs that wait for deletion.
+    pub retired_bytes: u64,
     /// When everything that the store holds of it was last read and verified (RFC 3339).
     pub verified_time: Option<String>,
     /// What was not sound then, one line for each problem.

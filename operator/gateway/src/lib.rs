@@ -7,6 +7,7 @@ mod authorize;
 mod gateway;
 mod http;
 mod metrics;
+mod names;
 mod service;
 
 pub use authn::token::{ReviewUnavailable, TokenIdentity, TokenReviewer, Tokens, claims};

@@ -14,7 +14,7 @@ use axum::response::Response;
 use git::advertise::{Service, Version};
 use model::desired::RepositoryConfig;
 use model::error::Kind;
-use store::{Repositories, Repository};
+use store::{Repositories, Repository, Snapshot};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::authorize::Caller;
@@ -110,6 +110,13 @@ impl Work {
         open.await.map_err(|error| Trouble::of_store(&error, self))
     }
 
+    /// The repository with its state as the log has it now, or had within this time.
+    async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
+        let store = self.store()?;
+        let open = async { store.open_within(&store.find_or_create(&self.config.path).await?, staleness).await };
+        open.await.map_err(|error| Trouble::of_store(&error, self))
+    }
+
     /// A turn among the operations that work at the same time.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Trouble> {
         let waiting = Arc::clone(&self.gateway.operations).acquire_owned();
@@ -123,29 +130,34 @@ impl Work {
 /// The answer to `info/refs`.
 pub(crate) async fn advertise(work: Work, service: Service, version: Version) -> Response {
     let content_type = format!("application/x-{}-advertisement", service.name());
+    if service == Service::UploadPack && version == Version::V2 {
+        // It says what this server can do; the repository is asked for with the command that follows.
+        return whole(&work, &content_type, git::advertise::capabilities_v2());
+    }
     match advertisement(&work, service, version).await {
-        Ok(bytes) => {
-            work.gateway.metrics.sent_bytes.inc_by(bytes.len() as u64);
-            respond::git(&content_type, Body::from(bytes))
-        }
+        Ok(bytes) => whole(&work, &content_type, bytes),
         Err(trouble) => trouble.response(&work),
     }
 }
 
 async fn advertisement(work: &Work, service: Service, version: Version) -> Result<Vec<u8>, Trouble> {
     let turn = work.turn().await?;
-    let repository = work.open().await?;
     // A push is made against what it is shown, so that must be true.
     let staleness = if service == Service::UploadPack { work.config.max_staleness } else { Duration::ZERO };
-    let snapshot = repository.snapshot_within(staleness).await.map_err(|error| Trouble::of_store(&error, work))?;
-    let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
-    let asked = work.clone();
+    let (_, snapshot) = work.open_within(staleness).await?;
+    let config = Arc::clone(&work.config);
     blocking(work, move || {
         let _turn = turn;
-        let view = refs::View::new(&snapshot, &opened, &asked.config);
-        git::advertise::advertise(service, version, &view.borrow()).map_err(|error| Trouble::internal(&error, &asked))
+        let view = refs::View::new(&snapshot, &config);
+        Ok(git::advertise::advertise(service, version, &view.references()))
     })
     .await
+}
+
+/// An answer of git data that is there as a whole.
+fn whole(work: &Work, content_type: &str, bytes: Vec<u8>) -> Response {
+    work.gateway.metrics.sent_bytes.inc_by(bytes.len() as u64);
+    respond::git(content_type, Body::from(bytes))
 }
 
 /// Runs blocking work; a panic in it is one failed request.

@@ -1,8 +1,8 @@
 //! What a server says first: references and capabilities (v0, v1), or capabilities only (v2).
 
-use model::ObjectId;
+use model::{ObjectId, Reference};
 
-use crate::{odb, pktline, view::RepositoryView};
+use crate::{pktline, view::ReferencesView};
 
 /// How the server names itself.
 pub const AGENT: &str = concat!("codekeep/", env!("CARGO_PKG_VERSION"));
@@ -57,38 +57,36 @@ impl Version {
     }
 }
 
-/// The body of `info/refs` for a service. Pushing has no version 2; asked for it, the answer is version 0, as git does.
-///
-/// # Errors
-/// When a tag cannot be read.
-pub fn advertise(service: Service, version: Version, view: &RepositoryView<'_>) -> Result<Vec<u8>, odb::Error> {
+/// The body of `info/refs` for a service, in version 0 or 1. Pushing has no version 2; asked for it, the answer is version 0, as
+/// git does.
+#[must_use]
+pub fn advertise(service: Service, version: Version, refs: &ReferencesView<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_024);
-    if service == Service::UploadPack && version == Version::V2 {
-        capabilities_v2(&mut out);
-        return Ok(out);
-    }
     pktline::push(&mut out, &[b"# service=", service.name().as_bytes(), b"\n"]);
     out.extend_from_slice(pktline::FLUSH);
     if version == Version::V1 {
         pktline::push(&mut out, &[b"version 1\n"]);
     }
-    references(service, view, &mut out)?;
-    Ok(out)
+    references(service, refs, &mut out);
+    out
 }
 
-/// What the server can do in version 2.
-fn capabilities_v2(out: &mut Vec<u8>) {
-    pktline::push(out, &[b"version 2\n"]);
-    pktline::push(out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
-    pktline::push(out, &[b"ls-refs=unborn\n"]);
-    pktline::push(out, &[b"fetch=wait-for-done\n"]);
-    pktline::push(out, &[b"object-format=sha1\n"]);
+/// The body of `info/refs` for fetching in version 2: what the server can do, whatever the repository.
+#[must_use]
+pub fn capabilities_v2() -> Vec<u8> {
+    let mut out = Vec::with_capacity(1_024);
+    pktline::push(&mut out, &[b"version 2\n"]);
+    pktline::push(&mut out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
+    pktline::push(&mut out, &[b"ls-refs=unborn\n"]);
+    pktline::push(&mut out, &[b"fetch=wait-for-done\n"]);
+    pktline::push(&mut out, &[b"object-format=sha1\n"]);
     out.extend_from_slice(pktline::FLUSH);
+    out
 }
 
 /// The references, the first with the capabilities behind it.
-fn references(service: Service, view: &RepositoryView<'_>, out: &mut Vec<u8>) -> Result<(), odb::Error> {
-    let capabilities = capabilities_v0(service, view);
+fn references(service: Service, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
+    let capabilities = capabilities_v0(service, refs);
     let mut first = Some(capabilities.as_str());
     let mut line = |id: &ObjectId, name: &[u8], suffix: &[u8], out: &mut Vec<u8>| {
         let mut hex = [0; 40];
@@ -98,36 +96,25 @@ fn references(service: Service, view: &RepositoryView<'_>, out: &mut Vec<u8>) ->
             None => pktline::push(out, &[hex, b" ", name, suffix, b"\n"]),
         }
     };
-    if service == Service::ReceivePack {
-        view.visit(b"refs/", &mut |name, id| line(id, name.as_bstr(), b"", out));
-    } else {
-        if let Some(head) = view.head_id() {
-            line(&head, b"HEAD", b"", out);
+    let is_fetch = service == Service::UploadPack;
+    if let Some(head) = refs.head_id().filter(|_| is_fetch) {
+        line(&head, b"HEAD", b"", out);
+    }
+    for Reference { name, id, peeled } in refs.visible(b"refs/") {
+        line(&id, name, b"", out);
+        if let Some(target) = peeled.filter(|_| is_fetch) {
+            line(&target, name, b"^{}", out);
         }
-        let mut maybe_tags = Vec::new();
-        view.visit(b"refs/", &mut |name, id| {
-            if !name.is_branch() {
-                maybe_tags.push(*id);
-            }
-        });
-        let mut peeled = view.peeled.peel_all(view.packs, &maybe_tags)?.into_iter();
-        view.visit(b"refs/", &mut |name, id| {
-            line(id, name.as_bstr(), b"", out);
-            if let Some(target) = if name.is_branch() { None } else { peeled.next().flatten() } {
-                line(&target, name.as_bstr(), b"^{}", out);
-            }
-        });
     }
     if first.is_some() {
         let null = ObjectId::null(gix::hash::Kind::Sha1).to_string();
         pktline::push(out, &[null.as_bytes(), b" capabilities^{}\0", capabilities.as_bytes(), b"\n"]);
     }
     out.extend_from_slice(pktline::FLUSH);
-    Ok(())
 }
 
 /// What the server can do in versions 0 and 1.
-fn capabilities_v0(service: Service, view: &RepositoryView<'_>) -> String {
+fn capabilities_v0(service: Service, refs: &ReferencesView<'_>) -> String {
     let common = format!("object-format=sha1 agent={AGENT}");
     if service == Service::ReceivePack {
         return format!(
@@ -138,7 +125,7 @@ fn capabilities_v0(service: Service, view: &RepositoryView<'_>) -> String {
         "multi_ack_detailed thin-pack side-band side-band-64k ofs-delta no-progress include-tag no-done \
          allow-tip-sha1-in-want allow-reachable-sha1-in-want ",
     );
-    if let (Some(head), Some(_)) = (view.head, view.head_id()) {
+    if let (Some(head), Some(_)) = (refs.head, refs.head_id()) {
         // Capabilities are text without spaces; a name that is not UTF-8 is left out rather than garbled.
         if let Ok(name) = std::str::from_utf8(head.as_bstr()) {
             text.push_str("symref=HEAD:");

@@ -14,6 +14,7 @@ pub use ancestry::is_ancestor;
 use crate::{
     existing::{Existing, ReadError},
     ingest::Ingested,
+    refs::References,
 };
 
 /// What is to be checked.
@@ -28,8 +29,8 @@ pub struct Check<'a> {
     pub is_received: &'a dyn Fn(&ObjectId) -> bool,
     /// The objects of the repository without the pack.
     pub before: &'a dyn Existing,
-    /// What the references point to now.
-    pub refs: &'a [ObjectId],
+    /// The references as they are now.
+    pub refs: &'a dyn References,
     /// What references pointed to before they were deleted or forced elsewhere.
     pub dropped_tips: &'a [ObjectId],
 }

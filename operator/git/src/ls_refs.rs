@@ -1,12 +1,17 @@
 //! The command `ls-refs` of protocol version 2.
 
-use gix::bstr::BString;
-use model::ObjectId;
+use std::io::{self, Write};
 
-use crate::{odb, pktline, view::RepositoryView};
+use gix::bstr::BString;
+use model::{ObjectId, Reference};
+
+use crate::{pktline, view::ReferencesView};
 
 /// Prefixes that are looked at one by one; git itself gives up filtering beyond 65,536.
 pub(crate) const MAX_PREFIXES: usize = 65_536;
+
+/// Lines are written when there are this many bytes of them.
+const CHUNK: usize = 16 << 10;
 
 /// What a client asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,21 +29,27 @@ pub struct Request {
 /// Answers: one line for each reference, then a flush.
 ///
 /// # Errors
-/// When a tag cannot be read.
-pub fn respond(request: &Request, view: &RepositoryView<'_>, out: &mut Vec<u8>) -> Result<(), odb::Error> {
+/// When the client went away.
+pub fn respond(request: &Request, refs: &ReferencesView<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mut lines = Vec::with_capacity(2 * CHUNK);
     let prefixes = minimal(&request.prefixes);
     if prefixes.iter().any(|prefix| b"HEAD".starts_with(prefix)) {
-        head(request, view, out);
+        head(request, refs, &mut lines);
     }
-    if request.peel {
-        peeled(&prefixes, view, out)?;
-    } else {
-        for prefix in &prefixes {
-            view.visit(prefix, &mut |name, id| line(out, id, name.as_bstr(), None));
+    for prefix in &prefixes {
+        for Reference { name, id, peeled } in refs.visible(prefix) {
+            match peeled.filter(|_| request.peel) {
+                Some(target) => tag_line(&mut lines, &id, name, &target),
+                None => line(&mut lines, &id, name, None),
+            }
+            if lines.len() > CHUNK {
+                out.write_all(&lines)?;
+                lines.clear();
+            }
         }
     }
-    out.extend_from_slice(pktline::FLUSH);
-    Ok(())
+    lines.extend_from_slice(pktline::FLUSH);
+    out.write_all(&lines)
 }
 
 /// Sorted prefixes none of which starts with another, so that no reference is listed twice.
@@ -53,9 +64,9 @@ fn minimal(prefixes: &[BString]) -> Vec<&[u8]> {
 }
 
 /// The line of `HEAD`.
-fn head(request: &Request, view: &RepositoryView<'_>, out: &mut Vec<u8>) {
-    let Some(name) = view.head else { return };
-    match view.head_id() {
+fn head(request: &Request, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
+    let Some(name) = refs.head else { return };
+    match refs.head_id() {
         Some(id) => {
             let target = if request.symrefs { Some(name.as_bstr().as_ref()) } else { None };
             line(out, &id, b"HEAD", target);
@@ -68,30 +79,6 @@ fn head(request: &Request, view: &RepositoryView<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The lines of references with what they peel to.
-fn peeled(prefixes: &[&[u8]], view: &RepositoryView<'_>, out: &mut Vec<u8>) -> Result<(), odb::Error> {
-    let mut maybe_tags = Vec::new();
-    for prefix in prefixes {
-        view.visit(prefix, &mut |name, id| {
-            if !name.is_branch() {
-                maybe_tags.push(*id);
-            }
-        });
-    }
-    let mut peeled = view.peeled.peel_all(view.packs, &maybe_tags)?.into_iter();
-    for prefix in prefixes {
-        view.visit(prefix, &mut |name, id| {
-            let target = if name.is_branch() { None } else { peeled.next().flatten() };
-            let Some(target) = target else { return line(out, id, name.as_bstr(), None) };
-            let (mut hex, mut target_hex) = ([0; 40], [0; 40]);
-            let hex = id.hex_to_buf(&mut hex).as_bytes();
-            let target_hex = target.hex_to_buf(&mut target_hex).as_bytes();
-            pktline::push(out, &[hex, b" ", name.as_bstr(), b" peeled:", target_hex, b"\n"]);
-        });
-    }
-    Ok(())
-}
-
 /// One line.
 fn line(out: &mut Vec<u8>, id: &ObjectId, name: &[u8], target: Option<&[u8]>) {
     let mut hex = [0; 40];
@@ -100,6 +87,14 @@ fn line(out: &mut Vec<u8>, id: &ObjectId, name: &[u8], target: Option<&[u8]>) {
         Some(target) => pktline::push(out, &[hex, b" ", name, b" symref-target:", target, b"\n"]),
         None => pktline::push(out, &[hex, b" ", name, b"\n"]),
     }
+}
+
+/// The line of an annotated tag with what it peels to.
+fn tag_line(out: &mut Vec<u8>, id: &ObjectId, name: &[u8], target: &ObjectId) {
+    let (mut hex, mut target_hex) = ([0; 40], [0; 40]);
+    let hex = id.hex_to_buf(&mut hex).as_bytes();
+    let target_hex = target.hex_to_buf(&mut target_hex).as_bytes();
+    pktline::push(out, &[hex, b" ", name, b" peeled:", target_hex, b"\n"]);
 }
 
 #[cfg(test)]

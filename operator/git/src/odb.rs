@@ -18,6 +18,7 @@
 //! ```
 
 use std::{
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -78,6 +79,9 @@ pub enum Error {
     /// An object that must be there is not.
     #[error("object {0} is missing")]
     Missing(ObjectId),
+    /// A tag of a tag of a tag, and so on.
+    #[error("the tag {0} points at more than {max} tags in a row", max = crate::peel::MAX_TAGS)]
+    TagChain(ObjectId),
 }
 
 impl Error {
@@ -153,11 +157,26 @@ impl Packs {
     /// # Errors
     /// When a file is missing or obviously damaged.
     pub fn replaced(&self, paths: &[PackPaths]) -> Result<Self, Error> {
-        let open = |paths: &PackPaths| match self.packs.iter().find(|pack| pack.paths() == paths) {
-            Some(pack) => Ok(Arc::clone(pack)),
-            None => Pack::open(paths).map(Arc::new),
-        };
-        let packs = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        // Nearly always they are those that are open, in the same order, with one more: the next one is looked at first, so that
+        // a thousand packs cost a thousand looks and not a million.
+        let mut next = 0;
+        let mut by_path: Option<HashMap<&Path, usize>> = None;
+        let mut packs = Vec::with_capacity(paths.len());
+        for wanted in paths {
+            let mut at = next;
+            if self.packs.get(at).is_none_or(|pack| pack.paths() != wanted) {
+                let all =
+                    || self.packs.iter().enumerate().map(|(at, pack)| (pack.paths().pack.as_path(), at)).collect();
+                let found = by_path.get_or_insert_with(all).get(wanted.pack.as_path());
+                at = found.copied().filter(|at| self.packs[*at].paths() == wanted).unwrap_or(usize::MAX);
+            }
+            if let Some(pack) = self.packs.get(at) {
+                packs.push(Arc::clone(pack));
+                next = at + 1;
+            } else {
+                packs.push(Arc::new(Pack::open(wanted)?));
+            }
+        }
         Ok(Self { packs: packs.into(), joint: Arc::default() })
     }
 

@@ -1,32 +1,46 @@
 //! What a request sees of a repository: one moment of it.
 
-use model::{ObjectId, RefName};
+use gix::hashtable::HashSet;
+use model::{ObjectId, RefName, Reference};
 
-use crate::{odb::Packs, peel::PeelCache, refs::References};
+use crate::{odb::Packs, refs::References};
+
+/// The references as one request sees them: enough to list them.
+#[derive(Clone, Copy)]
+pub struct ReferencesView<'a> {
+    /// All of them, hidden ones included; what is hidden is left out here.
+    pub all: &'a dyn References,
+    /// The default branch, which need not exist.
+    pub head: Option<&'a RefName>,
+}
 
 /// A repository as one request sees it.
 #[derive(Clone, Copy)]
 pub struct RepositoryView<'a> {
     /// The objects.
     pub packs: &'a Packs,
-    /// The references, hidden ones included; what is hidden is left out here.
-    pub refs: &'a dyn References,
-    /// The default branch, which need not exist.
-    pub head: Option<&'a RefName>,
+    /// The references.
+    pub refs: ReferencesView<'a>,
     /// Old values of references that were deleted or rewound: what only they reach is not given away.
     pub dropped_tips: &'a [ObjectId],
     /// There are dropped tips that nobody remembers.
     pub complete_walk_needed: bool,
-    /// What tags peel to.
-    pub peeled: &'a PeelCache,
 }
 
-impl RepositoryView<'_> {
-    /// Shows every visible reference below `prefix`.
-    pub fn visit(&self, prefix: &[u8], each: &mut dyn FnMut(&RefName, &ObjectId)) {
-        self.refs.visit(prefix, &mut |name, id| {
-            if !name.is_hidden() {
-                each(name, id);
+impl<'a> ReferencesView<'a> {
+    /// Every visible reference below `prefix`, in byte order.
+    pub fn visible<'b>(&self, prefix: &'b [u8]) -> impl Iterator<Item = Reference<'b>>
+    where
+        'a: 'b,
+    {
+        self.all.range(prefix).filter(|reference| !reference.is_hidden())
+    }
+
+    /// Shows every visible reference that points at one of these objects, or peels to one.
+    pub fn leading_to(&self, ids: &HashSet<ObjectId>, each: &mut dyn FnMut(Reference<'_>)) {
+        self.all.leading_to(ids, &mut |reference| {
+            if !reference.is_hidden() {
+                each(reference);
             }
         });
     }
@@ -34,14 +48,12 @@ impl RepositoryView<'_> {
     /// Value of `HEAD`, when its branch exists.
     #[must_use]
     pub fn head_id(&self) -> Option<ObjectId> {
-        self.head.filter(|name| !name.is_hidden()).and_then(|name| self.refs.get(name))
+        self.head.filter(|name| !name.is_hidden()).and_then(|name| self.all.get(name))
     }
 
     /// Whether there are references that clients do not see.
     #[must_use]
     pub fn has_hidden(&self) -> bool {
-        let mut hidden = false;
-        self.refs.visit(b"refs/codekeep/", &mut |_, _| hidden = true);
-        hidden
+        self.all.range(b"refs/codekeep/").next().is_some()
     }
 }

@@ -13,8 +13,10 @@ pub mod notification;
 pub mod policy;
 pub mod quantity;
 pub mod ref_name;
+pub mod reference;
 pub mod secret;
 
 pub use gix::ObjectId;
 pub use name::{AccountId, Namespace, RepositoryId, RepositoryName, RepositoryPath};
 pub use ref_name::RefName;
+pub use reference::{RefValue, Reference};

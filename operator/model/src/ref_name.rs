@@ -25,6 +25,14 @@ pub enum RefNameError {
     Format,
 }
 
+pub(crate) fn is_tag(name: &[u8]) -> bool {
+    name.starts_with(b"refs/tags/")
+}
+
+pub(crate) fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(HIDDEN)
+}
+
 /// A full reference name such as `refs/heads/main`: bytes, not necessarily UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RefName(BString);
@@ -45,13 +53,13 @@ impl RefName {
     /// Whether it is a tag.
     #[must_use]
     pub fn is_tag(&self) -> bool {
-        self.0.starts_with(b"refs/tags/")
+        is_tag(&self.0)
     }
 
     /// Whether it is invisible to ordinary clients.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
-        self.0.starts_with(HIDDEN)
+        is_hidden(&self.0)
     }
 
     /// The name without `refs/heads/` or `refs/tags/`.

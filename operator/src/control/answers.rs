@@ -36,6 +36,8 @@ pub(super) async fn repository(
         repository_id: id.to_string(),
         references: snapshot.refs.len() as u64,
         size_bytes: snapshot.bytes(),
+        packs: snapshot.packs.len() as u64,
+        retired_bytes: snapshot.upkeep.retired.iter().map(|retired| retired.bytes).sum(),
         default_branch: head.map(|head| head.short().to_string()),
         verified_time: snapshot.upkeep.scrub.as_ref().map(|scrub| time(scrub.at)),
         problems: snapshot.upkeep.scrub.as_ref().map(|scrub| scrub.problems.clone()).unwrap_or_default(),

@@ -1,5 +1,9 @@
 //! A checkpoint: the folded state after one entry, so that a cold server need not read the log from its start.
 //!
+//! It comes in two layers. The references of a large repository are mostly those of its *base*, a table of its own in the bucket,
+//! written seldom; the checkpoint itself names the base and holds what is different, with everything else that the state has. It
+//! stays small, so it can be written often.
+//!
 //! It is derived data: a damaged or missing one costs time, never truth.
 
 mod upkeep;
@@ -8,13 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use prost::Message as _;
+use model::{RefName, RefValue, RepositoryId};
 
 use crate::digest::sha256;
 use crate::entry::{EntryError, wire};
-use crate::state::{Refs, Snapshot, StoredPack};
+use crate::refs::{Base, BaseName, Refs};
+use crate::state::{Snapshot, StoredPack};
 
-const MAGIC: [u8; 8] = *b"CKSTATE\x01";
+const MAGIC: [u8; 8] = *b"CKSTATE\x02";
 const DIGEST: usize = 32;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -25,8 +30,9 @@ struct State {
     generation: u64,
     #[prost(bytes = "vec", tag = "3")]
     digest: Vec<u8>,
+    /// What is different from the base; without one, all references.
     #[prost(message, repeated, tag = "4")]
-    refs: Vec<Reference>,
+    changes: Vec<Change>,
     #[prost(bytes = "vec", tag = "5")]
     head: Vec<u8>,
     #[prost(message, repeated, tag = "6")]
@@ -37,14 +43,30 @@ struct State {
     last_push_us: Option<i64>,
     #[prost(message, optional, tag = "11")]
     upkeep: Option<upkeep::State>,
+    /// Whose it is: one that was copied to another repository is not believed.
+    #[prost(string, tag = "12")]
+    repository: String,
+    #[prost(message, optional, tag = "13")]
+    base: Option<WireBase>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Reference {
+struct Change {
     #[prost(bytes = "vec", tag = "1")]
     name: Vec<u8>,
+    /// Empty: the reference of the base is gone.
     #[prost(bytes = "vec", tag = "2")]
     value: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    peeled: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct WireBase {
+    #[prost(uint64, tag = "1")]
+    generation: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    digest: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -55,71 +77,137 @@ struct Placed {
     pack: Option<wire::Pack>,
 }
 
+/// A checkpoint that was read: the state but for the references of its base.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    /// The base that it needs.
+    pub(crate) base: Option<BaseName>,
+    changes: Vec<(RefName, Option<RefValue>)>,
+    /// The state without references.
+    rest: Snapshot,
+}
+
+impl Layer {
+    /// The number of the entry after which it is the state.
+    pub(crate) fn generation(&self) -> u64 {
+        self.rest.generation
+    }
+
+    /// The state; `None` when this is not the base that it needs.
+    pub(crate) fn on(self, base: Option<Base>) -> Option<Snapshot> {
+        if self.base != base.as_ref().map(Base::name) {
+            return None;
+        }
+        Some(Snapshot { refs: Refs::layered(base, self.changes), ..self.rest })
+    }
+}
+
 /// The bytes of a checkpoint.
-pub(crate) fn encode(snapshot: &Snapshot) -> Bytes {
+pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
     let Snapshot { generation, digest, refs, head, packs, upkeep, pushes, last_push } = snapshot;
-    let reference = |(name, value): (&model::RefName, &model::ObjectId)| Reference {
+    let change = |(name, value): (&RefName, Option<RefValue>)| Change {
         name: name.as_bstr().to_vec(),
-        value: value.as_slice().to_vec(),
+        value: wire::optional(value.map(|value| value.id)),
+        peeled: wire::optional(value.and_then(|value| value.peeled)),
     };
     let placed = |pack: &StoredPack| Placed { generation: pack.generation, pack: Some(wire::Pack::from(&pack.record)) };
     let state = State {
         required_features: vec![],
         generation: *generation,
         digest: digest.to_vec(),
-        refs: refs.iter().map(reference).collect(),
+        changes: refs.changes().map(change).collect(),
         head: head.as_ref().map(|name| name.as_bstr().to_vec()).unwrap_or_default(),
         packs: packs.iter().map(placed).collect(),
         pushes: *pushes,
         last_push_us: last_push.map(Timestamp::as_microsecond),
         upkeep: Some((&**upkeep).into()),
+        repository: id.to_string(),
+        base: refs.base().map(|base| WireBase::from(&base.name())),
     };
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&state.encode_to_vec());
-    let digest = sha256(&bytes);
-    bytes.extend_from_slice(&digest);
-    bytes.into()
+    seal(MAGIC, &state)
 }
 
 /// Reads a checkpoint.
 ///
 /// # Errors
-/// When the bytes are damaged or written by a newer version.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Snapshot, EntryError> {
-    let end =
-        bytes.len().checked_sub(DIGEST).filter(|end| *end >= MAGIC.len()).ok_or(EntryError::Frame("too short"))?;
-    if bytes[..MAGIC.len()] != MAGIC {
-        return Err(EntryError::Frame("wrong magic"));
-    }
-    if bytes[end..] != sha256(&bytes[..end]) {
-        return Err(EntryError::Checksum);
-    }
-    let state = State::decode(&bytes[MAGIC.len()..end]).map_err(|error| EntryError::Header(error.to_string()))?;
+/// When the bytes are damaged, written by a newer version, or another repository's.
+pub(crate) fn decode(bytes: &[u8], id: &RepositoryId) -> Result<Layer, EntryError> {
+    let state: State = unseal(MAGIC, bytes)?;
     if let Some(feature) = state.required_features.first() {
         return Err(EntryError::Feature(feature.clone()));
     }
-    to_snapshot(state)
+    if state.repository != id.as_str() {
+        return Err(EntryError::Header("it is another repository's".to_owned()));
+    }
+    to_layer(state)
 }
 
-fn to_snapshot(state: State) -> Result<Snapshot, EntryError> {
-    let mut refs = Refs::default();
-    for Reference { name, value } in &state.refs {
-        refs.set(&wire::ref_name(name)?, Some(wire::object_id(value)?));
-    }
+fn to_layer(state: State) -> Result<Layer, EntryError> {
+    let change = |Change { name, value, peeled }: Change| {
+        let (id, peeled) = (wire::optional_id(&value)?, wire::optional_id(&peeled)?);
+        Ok((wire::ref_name(&name)?, id.map(|id| RefValue { id, peeled })))
+    };
     let placed = |placed: Placed| {
         let pack = placed.pack.ok_or_else(|| EntryError::Header("a pack without a record".to_owned()))?;
         Ok(StoredPack { generation: placed.generation, record: pack.try_into()? })
     };
     let packs = state.packs.into_iter().map(placed).collect::<Result<Vec<_>, EntryError>>()?;
     let last_push = state.last_push_us.map(Timestamp::from_microsecond).transpose();
-    Ok(Snapshot {
+    let rest = Snapshot {
         generation: state.generation,
         digest: state.digest.try_into().map_err(|_| EntryError::Header("the digest has a wrong length".to_owned()))?,
-        refs,
+        refs: Refs::default(),
         head: if state.head.is_empty() { None } else { Some(wire::ref_name(&state.head)?) },
         packs: Arc::new(packs),
         upkeep: Arc::new(state.upkeep.unwrap_or_default().try_into()?),
         pushes: state.pushes,
         last_push: last_push.map_err(|error| EntryError::Header(error.to_string()))?,
+    };
+    Ok(Layer {
+        base: state.base.map(BaseName::try_from).transpose()?,
+        changes: state.changes.into_iter().map(change).collect::<Result<_, EntryError>>()?,
+        rest,
     })
 }
+
+impl From<&BaseName> for WireBase {
+    fn from(base: &BaseName) -> Self {
+        Self { generation: base.generation, digest: base.digest.to_vec() }
+    }
+}
+
+impl TryFrom<WireBase> for BaseName {
+    type Error = EntryError;
+
+    fn try_from(wire: WireBase) -> Result<Self, EntryError> {
+        let digest = wire.digest.try_into();
+        let digest = digest.map_err(|_| EntryError::Header("the base's digest has a wrong length".to_owned()))?;
+        Ok(Self { generation: wire.generation, digest })
+    }
+}
+
+/// A message between its magic and a checksum.
+pub(crate) fn seal(magic: [u8; 8], message: &impl prost::Message) -> Bytes {
+    let mut bytes = Vec::with_capacity(magic.len() + message.encoded_len() + DIGEST);
+    bytes.extend_from_slice(&magic);
+    bytes.extend_from_slice(&message.encode_to_vec());
+    let digest = sha256(&bytes);
+    bytes.extend_from_slice(&digest);
+    bytes.into()
+}
+
+/// Reads what [`seal`] made; any byte that changed is noticed.
+pub(crate) fn unseal<M: prost::Message + Default>(magic: [u8; 8], bytes: &[u8]) -> Result<M, EntryError> {
+    let end =
+        bytes.len().checked_sub(DIGEST).filter(|end| *end >= magic.len()).ok_or(EntryError::Frame("too short"))?;
+    if bytes[..magic.len()] != magic {
+        return Err(EntryError::Frame("wrong magic"));
+    }
+    if bytes[end..] != sha256(&bytes[..end]) {
+        return Err(EntryError::Checksum);
+    }
+    M::decode(&bytes[magic.len()..end]).map_err(|error| EntryError::Header(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,15 @@ const TEMPORARY: &str = ".tmp";
 pub struct FileStore {
     root: PathBuf,
     metrics: StoreMetrics,
+    durability: Durability,
+}
+
+/// Whether what is written has to outlast the machine's next crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Synced,
+    #[cfg(feature = "testing")]
+    Unsynced,
 }
 
 impl FileStore {
@@ -28,7 +37,7 @@ impl FileStore {
     /// # Errors
     /// When the folder cannot be written.
     pub async fn open(root: &Path, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let store = Self { root: root.to_owned(), metrics };
+        let store = Self { root: root.to_owned(), metrics, durability: Durability::Synced };
         store
             .blocking("open", "", |root| {
                 let temporary = root.join(TEMPORARY);
@@ -45,6 +54,13 @@ impl FileStore {
             })
             .await?;
         Ok(store)
+    }
+
+    /// The same folder, nothing synced: for stores that a test makes up and throws away.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn without_sync(self) -> Self {
+        Self { durability: Durability::Unsynced, ..self }
     }
 
     /// Runs file system calls off the async threads and gives their errors names.
@@ -70,15 +86,15 @@ impl FileStore {
 #[async_trait]
 impl ObjectStore for FileStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
-        let target = self.root.join(key);
+        let (target, durability) = (self.root.join(key), self.durability);
         self.blocking("create", key, move |root| {
             let mut file = temporary_file(root)?;
             file.write_all(&body)?;
-            file.as_file().sync_data()?;
+            durability.sync(file.as_file())?;
             make_parent(root, &target)?;
             match fs::hard_link(file.path(), &target) {
                 Ok(()) => {
-                    sync_parent(&target)?;
+                    durability.sync_parent(&target)?;
                     Ok(Create::Created)
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Create::Exists),
@@ -101,14 +117,14 @@ impl ObjectStore for FileStore {
     }
 
     async fn upload(&self, key: &str, file: &Path) -> Result<(), StoreError> {
-        let (source, target) = (file.to_owned(), self.root.join(key));
+        let (source, target, durability) = (file.to_owned(), self.root.join(key), self.durability);
         self.blocking("upload", key, move |root| {
             let file = temporary_file(root)?;
             fs::copy(&source, file.path())?;
-            file.as_file().sync_data()?;
+            durability.sync(file.as_file())?;
             make_parent(root, &target)?;
             file.persist(&target).map_err(|error| error.error)?;
-            sync_parent(&target)
+            durability.sync_parent(&target)
         })
         .await
     }
@@ -118,18 +134,21 @@ impl ObjectStore for FileStore {
         self.blocking("get", key, move |_| found(fs::read(target)).map(|found| found.map(Bytes::from))).await
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         let (source, target) = (self.root.join(key), file.to_owned());
-        self.blocking("download", key, move |_| {
+        let copied = self.blocking("download", key, move |_| {
             let folder = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
             let temporary = tempfile::NamedTempFile::new_in(folder)?;
-            if found(fs::copy(source, temporary.path()))?.is_none() {
-                return Ok(false);
+            let copied = found(fs::copy(source, temporary.path()))?;
+            if copied == Some(size) {
+                temporary.persist(&target).map_err(|error| error.error)?;
             }
-            temporary.persist(&target).map_err(|error| error.error)?;
-            Ok(true)
-        })
-        .await
+            Ok(copied)
+        });
+        match copied.await? {
+            Some(copied) if copied != size => Err(StoreError::other_size(key, size, copied)),
+            copied => Ok(copied.is_some()),
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -151,6 +170,24 @@ impl ObjectStore for FileStore {
             Ok(objects)
         })
         .await
+    }
+}
+
+impl Durability {
+    fn sync(self, file: &File) -> io::Result<()> {
+        match self {
+            Self::Synced => file.sync_data(),
+            #[cfg(feature = "testing")]
+            Self::Unsynced => Ok(()),
+        }
+    }
+
+    fn sync_parent(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Synced => sync_parent(path),
+            #[cfg(feature = "testing")]
+            Self::Unsynced => Ok(()),
+        }
     }
 }
 

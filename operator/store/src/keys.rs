@@ -50,6 +50,15 @@ pub(crate) fn checkpoint_all(id: &RepositoryId) -> String {
     format!("{id}/checkpoint/")
 }
 
+/// The table of all references after an entry, the base of checkpoints.
+pub(crate) fn references(id: &RepositoryId, generation: u64) -> String {
+    format!("{id}/references/{generation:020}")
+}
+
+pub(crate) fn references_all(id: &RepositoryId) -> String {
+    format!("{id}/references/")
+}
+
 pub(crate) fn pack_all(id: &RepositoryId) -> String {
     format!("{id}/packs/")
 }

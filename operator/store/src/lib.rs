@@ -33,6 +33,7 @@ mod metrics;
 mod object;
 mod pack_tools;
 pub mod probe;
+mod refs;
 mod repositories;
 mod repository;
 mod s3;
@@ -51,13 +52,12 @@ pub use file::FileStore;
 pub use metrics::StoreMetrics;
 pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
+pub use refs::Refs;
 pub use repositories::Repositories;
 pub use repository::{
     CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, Maintained, Policy, Push, PushedPack,
     ReceivedPack, Repository, StagedPack,
 };
 pub use s3::S3Store;
-pub use state::{
-    DroppedTips, Lease, PackId, RefEdit, Refs, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
-};
+pub use state::{DroppedTips, Lease, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload};
 pub use url::{S3Url, StoreUrl, StoreUrlError};

@@ -82,6 +82,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// An object turned out to have another size.
+    pub(crate) fn other_size(key: &str, size: u64, found: u64) -> Self {
+        Self::Damaged { key: key.to_owned(), reason: format!("it has {found} bytes and should have {size}") }
+    }
+
     /// What the caller should do.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -120,11 +125,12 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// When the store did not say.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
-    /// Downloads an object into `file`, which appears only when whole and durable enough for a cache; false when there is none.
+    /// Downloads an object of `size` bytes into `file`, which appears only when whole and durable enough for a cache; false when
+    /// there is none.
     ///
     /// # Errors
-    /// When the object could not be read whole.
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError>;
+    /// When the object could not be read whole, or has another size.
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError>;
 
     /// Deletes an object; a missing one is fine.
     ///

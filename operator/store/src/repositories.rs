@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use model::{RepositoryId, RepositoryPath};
 use serde::{Deserialize, Serialize};
@@ -17,11 +18,14 @@ use crate::object::{Create, ObjectStore, StoreError};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
 use crate::sealed::{seal, unseal};
+use crate::state::Snapshot;
 
 /// Repositories that are kept open; beyond, those that nobody uses are closed.
 const MAX_OPEN: usize = 1_024;
 /// Objects listed at once.
 const PAGE: usize = 1_000;
+/// Ids that are learned at once.
+const LEARNING: usize = 16;
 /// Doubtful answers to a create of a catalog entry.
 const MAX_DOUBTS: u32 = 6;
 
@@ -116,8 +120,12 @@ impl Repositories {
             let body = seal(&entry).map_err(|error| Error::Packs(error.to_string()))?;
             match self.shared.store.create(&keys::catalog_entry(path), body).await {
                 Ok(Create::Created) => {
-                    self.remember(path, &entry.repository_id);
-                    return Ok(entry.repository_id);
+                    let id = entry.repository_id;
+                    self.remember(path, &id);
+                    // Nobody has written to it before its name was there: there is nothing to read.
+                    let empty = Repository::new(id.clone(), Arc::clone(&self.shared), Latest::empty());
+                    drop(self.cell(&id).set(Arc::new(empty)));
+                    return Ok(id);
                 }
                 Ok(Create::Exists) => {}
                 Err(StoreError::Unknown { .. }) if doubts < MAX_DOUBTS => {
@@ -126,6 +134,20 @@ impl Repositories {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Learns the ids of repositories ahead of the first request for them, as far as the store has these. What goes wrong is left
+    /// to that request.
+    pub async fn learn(&self, paths: Vec<RepositoryPath>) {
+        stream::iter(paths).for_each_concurrent(LEARNING, async |path| drop(self.find(&path).await)).await;
+    }
+
+    /// Forgets the ids of repositories that are not wanted any more: one that comes back may be another one.
+    pub fn forget(&self, paths: &[RepositoryPath]) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            ids.remove(path);
         }
     }
 
@@ -154,13 +176,50 @@ impl Repositories {
     /// # Errors
     /// When its log cannot be read.
     pub async fn open(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
-        let cell = self.cell(id);
-        let read = async {
-            let Latest { snapshot, checkpoint } = open::latest(&self.shared, id).await?;
-            Ok::<_, Error>(Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), snapshot, checkpoint)))
+        self.cell(id).get_or_try_init(|| self.read(id)).await.cloned()
+    }
+
+    /// Opens a repository and tells its state at some time within `staleness` before the call, or later; with none, everything
+    /// acknowledged before the call is in it.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub async fn open_within(
+        &self,
+        id: &RepositoryId,
+        staleness: Duration,
+    ) -> Result<(Arc<Repository>, Arc<Snapshot>), Error> {
+        let (mut known, cell) = (None, self.cell(id));
+        let opened = cell.get_or_try_init(|| async {
+            let repository = self.read(id).await?;
+            // Just read, so there is no need to ask again; who waits for another one's reading has to.
+            known = Some(repository.known());
+            Ok::<_, Error>(repository)
+        });
+        let repository = Arc::clone(opened.await?);
+        let snapshot = match known {
+            Some(known) => known,
+            None => repository.snapshot_within(staleness).await?,
         };
-        let opened = cell.get_or_try_init(|| read).await?;
-        Ok(Arc::clone(opened))
+        Ok((repository, snapshot))
+    }
+
+    /// The repository of this name, if it is open here.
+    #[must_use]
+    pub fn opened(&self, path: &RepositoryPath) -> Option<Arc<Repository>> {
+        let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path)?.clone();
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.cell.get().cloned()
+    }
+
+    async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
+        let began = Instant::now();
+        let latest = Latest { began: Some(began), ..open::latest(&self.shared, id).await? };
+        let hint_is_poor = latest.hint_is_poor;
+        let repository = Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), latest));
+        if hint_is_poor {
+            repository.keep_checkpoints();
+        }
+        Ok(repository)
     }
 
     fn cell(&self, id: &RepositoryId) -> Cell {

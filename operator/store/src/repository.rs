@@ -1,8 +1,10 @@
 //! One repository on one server: its state in memory, kept fresh by probing the log, moved on by commits.
 
 mod check;
+mod checkpoints;
 mod commit;
 mod events;
+mod hint;
 mod housekeeping;
 mod maintain;
 pub(crate) mod open;
@@ -11,7 +13,7 @@ mod read;
 mod stage;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,12 +32,14 @@ use crate::keys;
 use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
+use crate::refs::Base;
 use crate::state::{RefEdit, Snapshot};
 pub use check::CheckReport;
+use checkpoints::Written;
 use commit::{Pace, Pending};
 pub use events::Events;
-pub(crate) use housekeeping::Hint;
 pub use maintain::{Maintained, Policy};
+use open::Latest;
 pub use packs::{LocalPack, LocalPacks};
 use read::{Next, Reader};
 pub use stage::StagedPack;
@@ -141,7 +145,9 @@ pub struct Repository {
     id: RepositoryId,
     shared: Arc<Shared>,
     known: ArcSwap<Snapshot>,
-    /// Guards moving `known` on: entries are applied one after the other.
+    /// Whether an entry of the log vouches for `known`, which came from a hint or checkpoint.
+    proven: AtomicBool,
+    /// Guards changes of `known`: entries are applied one after the other.
     applying: Mutex<()>,
     generations: watch::Sender<u64>,
     probes: tokio::sync::Mutex<u64>,
@@ -154,26 +160,33 @@ pub struct Repository {
     writing: tokio::sync::Mutex<Pace>,
     /// Payloads of the newest entries, so that their inlined packs need not be read again.
     payloads: Mutex<Payloads>,
+    /// Bytes of payloads since the last checkpoint.
+    logged: AtomicU64,
+    written: tokio::sync::Mutex<Written>,
     housekeeping: tokio::sync::Mutex<housekeeping::Housekeeping>,
 }
 
 impl Repository {
-    pub(crate) fn new(id: RepositoryId, shared: Arc<Shared>, snapshot: Snapshot, checkpoint: u64) -> Self {
+    pub(crate) fn new(id: RepositoryId, shared: Arc<Shared>, latest: Latest) -> Self {
+        let Latest { snapshot, checkpoint, proven, payloads, began, hint_is_poor: _ } = latest;
         let (generations, _) = watch::channel(snapshot.generation);
         Self {
             id,
             shared,
             known: ArcSwap::from_pointee(snapshot),
+            proven: AtomicBool::new(proven),
             applying: Mutex::default(),
             generations,
             probes: tokio::sync::Mutex::new(0),
             arrivals: AtomicU64::new(0),
-            confirmed: Mutex::default(),
+            confirmed: Mutex::new(began),
             queue: Mutex::default(),
             arrived: Notify::new(),
             writing: tokio::sync::Mutex::default(),
-            payloads: Mutex::default(),
-            housekeeping: tokio::sync::Mutex::new(housekeeping::Housekeeping::new(checkpoint)),
+            payloads: Mutex::new(payloads),
+            logged: AtomicU64::new(0),
+            written: tokio::sync::Mutex::new(Written { checkpoint, hint: 0 }),
+            housekeeping: tokio::sync::Mutex::default(),
         }
     }
 
@@ -221,10 +234,10 @@ impl Repository {
         // Holds the number of arrivals when the last finished probe began: it answers all who came before.
         let mut answered = self.probes.lock().await;
         if *answered <= arrival {
-            let (began, begun) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
+            let (answers, start) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
             self.catch_up().await?;
-            *answered = if sabotaged!(ShareOlderProbe) { self.arrivals.load(Ordering::SeqCst) } else { began };
-            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+            *answered = if sabotaged!(ShareOlderProbe) { self.arrivals.load(Ordering::SeqCst) } else { answers };
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(start);
         }
         Ok(self.known())
     }
@@ -233,27 +246,25 @@ impl Repository {
     pub(crate) async fn catch_up(&self) -> Result<bool, Error> {
         let mut reader = Reader::new(&*self.shared.store, &self.id);
         let before = self.known().generation;
-        loop {
-            match reader.next_after(self.known().generation).await? {
-                Next::Entry(generation, entry) => drop(self.apply(generation, &entry)?),
-                Next::Stub if sabotaged!(StopAtStub) => return Ok(self.known().generation > before),
-                Next::Stub => self.reload().await?,
-                Next::End => return Ok(self.known().generation > before),
+        if !self.is_proven() {
+            // The first answer was given without: from now on it is sure.
+            tokio::try_join!(reader.look_ahead(before), self.prove())?;
+            if self.known().generation != before {
+                return Ok(true);
             }
         }
-    }
-
-    /// Moves on by a checkpoint: the log that we know lies so far back that it has been truncated.
-    async fn reload(&self) -> Result<(), Error> {
-        let latest = open::latest(&self.shared, &self.id).await?.snapshot;
-        let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = latest.generation;
-        if generation > self.known().generation {
-            self.known.store(Arc::new(latest));
-            drop(guard);
-            self.generations.send_replace(generation);
+        loop {
+            let is_far = match reader.next_after(self.known().generation).await? {
+                Next::Entry(generation, entry) => self.apply(generation, &entry)?.generation >= before + open::FAR,
+                Next::Stub if sabotaged!(StopAtStub) => return Ok(self.known().generation > before),
+                Next::Stub => true,
+                Next::End => return Ok(self.known().generation > before),
+            };
+            if is_far {
+                self.reload().await?;
+                return Ok(true);
+            }
         }
-        Ok(())
     }
 
     /// Moves on by an entry of the log; one that is known already changes nothing.
@@ -268,12 +279,61 @@ impl Repository {
             .map_err(|error| Error::fold(keys::log_entry(&self.id, generation), &error))?;
         let next = Arc::new(next);
         self.known.store(Arc::clone(&next));
+        self.proven.store(true, Ordering::SeqCst);
         drop(guard);
+        self.logged.fetch_add(read.payload.len() as u64, Ordering::Relaxed);
         if !read.payload.is_empty() {
             self.payloads.lock().unwrap_or_else(PoisonError::into_inner).add(generation, read.payload.clone());
         }
         self.generations.send_replace(generation);
         Ok(next)
+    }
+}
+
+impl Repository {
+    fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::SeqCst)
+    }
+
+    /// An entry of the log vouches for this state.
+    fn believe(&self, state: &Snapshot) {
+        let _guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        if (known.generation, known.digest) == (state.generation, state.digest) {
+            self.proven.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Goes on from another state, if it is still wanted when it can be had.
+    fn go_on_from(&self, latest: Latest, is_wanted: impl FnOnce(&Snapshot, &Snapshot) -> bool) {
+        let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let Latest { snapshot, proven, .. } = latest;
+        if !is_wanted(&self.known(), &snapshot) {
+            return;
+        }
+        let generation = snapshot.generation;
+        self.known.store(Arc::new(snapshot));
+        self.proven.store(proven, Ordering::SeqCst);
+        drop(guard);
+        self.generations.send_replace(generation);
+    }
+
+    /// Goes on from another base, which was made from `origin`; the state stays the same. Blocks for as long as it takes to
+    /// compare what has changed.
+    fn rebase(&self, base: Base, origin: &Snapshot) -> bool {
+        let _guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        let Some(refs) = known.refs.rebased(base, &origin.refs) else { return false };
+        self.known.store(Arc::new(Snapshot { refs, ..(*known).clone() }));
+        true
+    }
+
+    fn logged(&self) -> u64 {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    fn forget_logged(&self) {
+        self.logged.store(0, Ordering::Relaxed);
     }
 }
 

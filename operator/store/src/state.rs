@@ -4,13 +4,13 @@ pub(crate) mod upkeep;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{ObjectId, RefName};
+use model::{ObjectId, RefName, RefValue};
 
 use crate::entry::{Compaction, Entry, PackRecord, Place, UpkeepRecord};
+use crate::refs::Refs;
 pub use upkeep::{DroppedTips, Lease, RetiredUpload, Scrub, Upkeep, Upload};
 
 /// The name of a pack: the SHA-256 of its bytes.
@@ -36,51 +36,6 @@ impl fmt::Debug for PackId {
     }
 }
 
-/// References and their values, in byte order of names. A clone shares structure, a change costs the logarithm of the size.
-#[derive(Clone, Default)]
-pub struct Refs(rpds::RedBlackTreeMapSync<RefName, ObjectId>);
-
-impl Refs {
-    /// The value of a reference.
-    #[must_use]
-    pub fn get(&self, name: &RefName) -> Option<ObjectId> {
-        self.0.get(name).copied()
-    }
-
-    /// All references in byte order.
-    pub fn iter(&self) -> impl Iterator<Item = (&RefName, &ObjectId)> {
-        self.0.iter()
-    }
-
-    /// Shows every reference whose name starts with `prefix`, in byte order; those before are skipped, not looked at.
-    pub fn visit(&self, prefix: &[u8], each: &mut dyn FnMut(&RefName, &ObjectId)) {
-        let from = self.0.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        for (name, id) in from.take_while(|(name, _)| name.as_bstr().starts_with(prefix)) {
-            each(name, id);
-        }
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.size()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Sets or, with `None`, removes a reference.
-    pub(crate) fn set(&mut self, name: &RefName, value: Option<ObjectId>) {
-        match value {
-            Some(value) => self.0.insert_mut(name.clone(), value),
-            None => drop(self.0.remove_mut(name)),
-        }
-    }
-}
-
 /// One change of one reference, with the value that it must have before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefEdit {
@@ -90,6 +45,16 @@ pub struct RefEdit {
     pub old: Option<ObjectId>,
     /// Its value after; `None`: it is deleted.
     pub new: Option<ObjectId>,
+    /// For an annotated tag, what its new value peels to: who lists references need not read objects.
+    pub peeled: Option<ObjectId>,
+}
+
+impl RefEdit {
+    /// The value after the edit, with what it peels to.
+    #[must_use]
+    pub fn value(&self) -> Option<RefValue> {
+        self.new.map(|id| RefValue { id, peeled: self.peeled })
+    }
 }
 
 /// A pack and where its bytes are.
@@ -185,7 +150,7 @@ impl Snapshot {
                 if next.refs.get(&edit.name) != edit.old {
                     return Err(FoldError::Edit(edit.name.clone()));
                 }
-                next.refs.set(&edit.name, edit.new);
+                next.refs.set(&edit.name, edit.value());
             }
             if !push.dropped.is_empty() {
                 Arc::make_mut(&mut next.upkeep).dropped.add(&push.dropped, next.generation, entry.time);
@@ -239,7 +204,9 @@ impl Snapshot {
             return Err(FoldError::Retired);
         }
         self.packs = Arc::new(kept);
-        gone.iter().for_each(|pack| self.retire(&pack.record, time));
+        for pack in &gone {
+            self.retire(&pack.record, time);
+        }
         self.add_packs(first, &compaction.added, time)?;
         if let Some(through) = compaction.pruned_through {
             let upkeep = Arc::make_mut(&mut self.upkeep);

@@ -208,8 +208,12 @@ impl ObjectStore for Handle {
         self.read(Operation::Get, key).await
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         let Some(body) = self.read(Operation::Download, key).await? else { return Ok(false) };
+        if body.len() as u64 != size {
+            let reason = format!("it has {} bytes", body.len());
+            return Err(StoreError::Damaged { key: key.to_owned(), reason });
+        }
         std::fs::write(file, body).map(|()| true).map_err(|error| local("download", key, &error))
     }
 

@@ -31,7 +31,7 @@ impl Client {
         let answer = server.serve(work).await;
         let Some((told, objects)) = self.told("fetched", answer) else { return };
         let refs = self.record(&server, &told);
-        self.tips.extend(refs.values());
+        self.tips.extend(refs.tips());
         if let Err(problem) = objects {
             self.world.violation(format!("{} fetched generation {}: {problem}", self.name, told.snapshot.generation));
         }
@@ -79,7 +79,7 @@ pub(super) async fn bring_in(repository: &Repository, snapshot: &Snapshot) -> Re
 }
 
 fn walk(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks) -> Result<(), String> {
-    let wanted = universe.reachable(snapshot.refs.iter().map(|(_, id)| *id), &BTreeSet::new());
+    let wanted = universe.reachable(snapshot.refs.iter().map(|found| found.id), &BTreeSet::new());
     let packs = universe.read(&packs.packs)?;
     let held = readable(packs.iter().map(|pack| &**pack));
     match wanted.difference(&held).next() {

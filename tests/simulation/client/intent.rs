@@ -9,7 +9,7 @@ use super::{Client, reference};
 use crate::client;
 use crate::dice::Dice;
 use crate::git::Objects;
-use crate::ledger::Refs;
+use crate::refs::Refs;
 
 /// Branches that all clients push to.
 const SHARED: [&str; 3] = ["refs/heads/main", "refs/heads/shared", "refs/heads/busy"];
@@ -51,7 +51,7 @@ impl Client {
         if edits.is_empty() {
             return None;
         }
-        let known = self.universe.reachable(refs.values().copied(), &BTreeSet::new());
+        let known = self.universe.reachable(refs.tips(), &BTreeSet::new());
         let mut new = self.universe.reachable(edits.iter().filter_map(|edit| edit.new), &known);
         let exact = new.is_empty() || !self.dice.chance(self.habits.junk);
         if !exact {
@@ -78,7 +78,7 @@ impl Client {
     }
 
     fn any(&mut self, refs: &Refs) -> Option<(RefName, ObjectId)> {
-        let all: Vec<_> = refs.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        let all: Vec<_> = refs.iter().map(|(name, id)| (name.clone(), id)).collect();
         self.dice.pick(&all).cloned()
     }
 
@@ -107,19 +107,19 @@ impl Client {
 
     /// Creates a branch or moves it forward.
     fn advance(&mut self, refs: &Refs, name: &RefName) -> Option<RefEdit> {
-        let old = refs.get(name).copied();
+        let old = refs.get(name);
         let mut parents: Vec<ObjectId> = old.into_iter().collect();
         if self.dice.chance(if parents.is_empty() { 500 } else { 100 }) {
             parents.extend(self.relied_on(refs));
         }
         let new = Some(self.commit(&parents));
-        Some(RefEdit { name: name.clone(), old, new })
+        Some(edit(name.clone(), old, new))
     }
 
     /// Some reference, rather one that somebody else builds on at this moment.
     fn victim(&mut self, refs: &Refs) -> Option<(RefName, ObjectId)> {
         let rumour = self.rumours.last().filter(|_| self.dice.chance(600));
-        match rumour.and_then(|name| Some((refs.get(&name).copied()?, name))) {
+        match rumour.and_then(|name| Some((refs.get(&name)?, name))) {
             Some((id, name)) => Some((name, id)),
             None => self.any(refs),
         }
@@ -128,7 +128,7 @@ impl Client {
     fn delete(&mut self, refs: &Refs) -> Option<RefEdit> {
         // The gateway keeps the default branch from being deleted.
         let (name, old) = self.victim(refs).filter(|(name, _)| *name != reference(SHARED[0]))?;
-        Some(RefEdit { name, old: Some(old), new: None })
+        Some(edit(name, Some(old), None))
     }
 
     /// A new name for what another one has: no object is sent.
@@ -136,8 +136,9 @@ impl Client {
         let id = self.relied_on(refs)?;
         let number = self.dice.below(6);
         let name = reference(&format!("refs/tags/t{number}"));
-        let old = refs.get(&name).copied();
-        (old != Some(id)).then_some(RefEdit { name, old, new: Some(id) })
+        let old = refs.get(&name);
+        let peeled = self.universe.links(&id).first().copied().filter(|_| self.dice.chance(300));
+        (old != Some(id)).then(|| RefEdit { peeled, ..edit(name, old, Some(id)) })
     }
 
     /// Goes back to an older commit, or on from there.
@@ -151,23 +152,23 @@ impl Client {
                 self.commit(&parents)
             }
         };
-        Some(RefEdit { name, old: Some(old), new: Some(new) })
+        Some(edit(name, Some(old), Some(new)))
     }
 
     /// Pushes again what it pushed or saw before, and what may be gone since.
     fn revive(&mut self, refs: &Refs) -> Option<RefEdit> {
         let id = self.dice.pick(&self.tips).copied()?;
         let name = self.own();
-        let old = refs.get(&name).copied();
-        (old != Some(id)).then_some(RefEdit { name, old, new: Some(id) })
+        let old = refs.get(&name);
+        (old != Some(id)).then(|| edit(name, old, Some(id)))
     }
 
     /// Moves a branch to and fro between the same two commits: what was true before is true again, but not in between.
     fn flip(&mut self, refs: &Refs) -> Option<RefEdit> {
         let name = reference("refs/heads/flip");
-        let old = refs.get(&name).copied();
+        let old = refs.get(&name);
         let new = self.flips.iter().copied().find(|id| Some(*id) != old);
-        Some(RefEdit { name, old, new })
+        Some(edit(name, old, new))
     }
 
     fn several(&mut self, refs: &Refs) -> Vec<RefEdit> {
@@ -181,4 +182,8 @@ impl Client {
         }
         edits
     }
+}
+
+fn edit(name: RefName, old: Option<ObjectId>, new: Option<ObjectId>) -> RefEdit {
+    RefEdit { name, old, new, peeled: None }
 }

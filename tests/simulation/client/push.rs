@@ -13,7 +13,7 @@ use super::intent::Intent;
 use super::{Client, open, reference};
 use crate::git::{self, Universe, readable};
 use crate::history::{Outcome, PushOperation};
-use crate::ledger::Refs;
+use crate::refs::Refs;
 use crate::server::request;
 use crate::world::World;
 
@@ -58,12 +58,12 @@ impl Client {
             }
             // Nobody knows what became of it: look, and push what is not there.
             let Some(refs) = self.look().await else { return };
-            if intent.edits.iter().all(|edit| refs.get(&edit.name).copied() == edit.new) {
+            if intent.edits.iter().all(|edit| refs.get(&edit.name) == edit.new) {
                 return;
             }
             self.world.count("push again");
             for edit in &mut intent.edits {
-                edit.old = refs.get(&edit.name).copied();
+                edit.old = refs.get(&edit.name);
             }
             base = refs;
         }
@@ -202,7 +202,7 @@ fn push(universe: &Universe, snapshot: &Snapshot, arriving: &Arriving, pack: Opt
 
 /// Whether all that the new values need came with the push or is visible, and all bases of its deltas are there.
 fn connect(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks, intent: &Intent) -> bool {
-    let visible = universe.reachable(snapshot.refs.iter().map(|(_, id)| *id), &BTreeSet::new());
+    let visible = universe.reachable(snapshot.refs.iter().map(|found| found.id), &BTreeSet::new());
     let packs = universe.read(&packs.packs).expect("because what the store brings in is verified");
     let mut held = readable(packs.iter().map(|pack| &**pack));
     let visible: BTreeSet<ObjectId> = visible.intersection(&held).copied().collect();
@@ -222,6 +222,6 @@ fn dropped(universe: &Universe, snapshot: &Snapshot, edits: &[RefEdit]) -> Vec<O
 
 fn describe(edit: &RefEdit, base: &Refs) -> String {
     let value = |id: Option<ObjectId>| id.map_or_else(|| "none".to_owned(), |id| id.to_hex_with_len(6).to_string());
-    let stale = if base.get(&edit.name).copied() == edit.old { "" } else { " (stale)" };
+    let stale = if base.get(&edit.name) == edit.old { "" } else { " (stale)" };
     format!("{} {}..{}{stale}", edit.name, value(edit.old), value(edit.new))
 }

@@ -34,7 +34,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure against nginx + git http-backend in the same interleaved run (`--help` lists options)
+    /// Measure against peers in the same interleaved run: the git service, or `store` (`--help` lists options)
     #[command(disable_help_flag = true)]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test { tier } => test::run(tier),
         Task::Demo { arguments } => suites::program("demo", &arguments),
-        Task::Bench { arguments } => suites::program("bench", &arguments),
+        Task::Bench { arguments } => suites::bench(&arguments),
         Task::Cluster(task) => cluster::run(task),
         Task::Tools => tools::install_all().map(|()| true),
     };

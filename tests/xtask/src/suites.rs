@@ -16,7 +16,21 @@ pub(crate) fn program(name: &str, arguments: &[String]) -> Result<bool> {
     }
     let mut command = cargo(&["run", "--quiet", "--release", "--locked", "--package", "tests", "--bin", name, "--"]);
     command.args(arguments).env("CODEKEEP_BINARY", target().join("release/codekeep"));
+    command.env("CODEKEEP_WRITE_LOG", target().join("debug/examples/write-log"));
     Ok(command.status()?.success())
+}
+
+/// Builds and runs the benchmarks; those of the storage need `JGit`, and a program that writes long logs.
+pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
+    if arguments.first().is_some_and(|task| task == "store") {
+        tools::jgit()?;
+        // With the optimization that tests have: its dependencies would take a second release build.
+        let arguments = ["build", "--locked", "--package", "tests", "--example", "write-log"];
+        if built("build-write-log", &arguments)?.failed > 0 {
+            return Ok(false);
+        }
+    }
+    program("bench", arguments)
 }
 
 fn built(name: &str, arguments: &[&str]) -> Result<Outcome> {
@@ -87,11 +101,25 @@ pub(crate) fn doc_tests() -> Result<Outcome> {
     built("doc-tests", &["test", "--doc", "--locked", "--workspace"])
 }
 
+/// Tests that need servers which are built from source.
+const PEERS: &str = "test(/minio/) or test(/^negative::/)";
+
 fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
-    let binary = target().join(profile).join("codekeep").display().to_string();
     let ignored = if full { "all" } else { "default" };
-    tests(name, &["--package", "tests", "--test", name, "--run-ignored", ignored], &[("CODEKEEP_BINARY", binary)])
+    let others = format!("not ({PEERS})");
+    let arguments = ["--package", "tests", "--test", name, "--run-ignored", ignored, "-E", &others];
+    tests(name, &arguments, &[binary(profile)])
+}
+
+fn binary(profile: &str) -> (&'static str, String) {
+    ("CODEKEEP_BINARY", target().join(profile).join("codekeep").display().to_string())
+}
+
+/// What is tested on the servers that are built from source.
+pub(crate) fn peers() -> Result<Outcome> {
+    let arguments = ["--package", "tests", "--test", "storage", "--test", "e2e", "--run-ignored", "all", "-E", PEERS];
+    tests("peers", &arguments, &[binary("release")])
 }
 
 pub(crate) fn conformance_quick() -> Result<Outcome> {

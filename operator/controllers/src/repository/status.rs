@@ -11,6 +11,18 @@ use crate::cluster::{Observed, View};
 use crate::control::RepositorySummary;
 use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
 
+/// Fields of the status that a git server knows.
+const FACTS: [&str; 8] = [
+    "repositoryId",
+    "references",
+    "sizeBytes",
+    "packs",
+    "retiredBytes",
+    "lastVerifiedTime",
+    "defaultBranch",
+    "lastPushTime",
+];
+
 /// What a reconcile found out.
 pub(crate) struct Found<'a> {
     observed: &'a Observed,
@@ -87,7 +99,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     match &found.summary {
         Some(Ok(summary)) => facts(&mut status, summary),
         // What was known stays.
-        _ => keep(&mut status, before, &["repositoryId", "references", "sizeBytes", "defaultBranch", "lastPushTime"]),
+        _ => keep(&mut status, before, &FACTS),
     }
     match &found.served {
         Some(served) => status["servingMode"] = json!(served.mode),
@@ -201,6 +213,11 @@ fn facts(status: &mut Value, summary: &RepositorySummary) {
     status["repositoryId"] = json!(summary.repository_id);
     status["references"] = json!(summary.references);
     status["sizeBytes"] = json!(summary.size_bytes);
+    status["packs"] = json!(summary.packs);
+    status["retiredBytes"] = json!(summary.retired_bytes);
+    if let Some(time) = &summary.verified_time {
+        status["lastVerifiedTime"] = json!(time);
+    }
     if let Some(branch) = &summary.default_branch {
         status["defaultBranch"] = json!(branch);
     }

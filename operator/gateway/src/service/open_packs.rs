@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use git::odb::{PackPaths, Packs};
-use git::peel::PeelCache;
 use model::RepositoryId;
-use store::{LocalPacks, Repository, Snapshot};
+use store::{LocalPacks, Repository, Snapshot, StoredPack};
 
 use super::{Trouble, Work, blocking};
 
@@ -16,13 +15,21 @@ const MAX_OPEN: usize = 256;
 /// Packs that nobody asked for in this time are closed.
 const IDLE: Duration = Duration::from_mins(2);
 
-/// The packs of one generation of a repository, open.
+/// The packs of a repository as they were after one entry, open.
 pub(crate) struct Opened {
     pub(crate) packs: Packs,
-    pub(crate) peeled: Arc<PeelCache>,
     generation: u64,
+    /// What the log says of them.
+    stored: Arc<Vec<StoredPack>>,
     /// Keeps the files in the cache.
     _local: LocalPacks,
+}
+
+impl Opened {
+    /// Whether these are the packs of a snapshot: most entries that move references alone leave the packs as they were.
+    fn is_of(&self, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.stored, &snapshot.packs)
+    }
 }
 
 /// Opened packs by repository.
@@ -40,11 +47,11 @@ impl OpenPacks {
         work: &Work,
     ) -> Result<Arc<Opened>, Trouble> {
         let before = self.touch(repository.id());
-        if let Some(opened) = before.as_ref().filter(|opened| opened.generation == snapshot.generation) {
+        if let Some(opened) = before.as_ref().filter(|opened| opened.is_of(snapshot)) {
             return Ok(Arc::clone(opened));
         }
         let local = repository.local_packs(snapshot).await.map_err(|error| Trouble::of_store(&error, work))?;
-        let generation = snapshot.generation;
+        let (generation, stored) = (snapshot.generation, Arc::clone(&snapshot.packs));
         let asked = work.clone();
         let opened = blocking(work, move || {
             let paths: Vec<PackPaths> = local
@@ -52,16 +59,22 @@ impl OpenPacks {
                 .iter()
                 .map(|pack| PackPaths { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
                 .collect();
-            let (packs, peeled) = match before {
-                Some(before) => (before.packs.replaced(&paths), Arc::clone(&before.peeled)),
-                None => (Packs::open(&paths), Arc::default()),
+            let packs = match before {
+                Some(before) => before.packs.replaced(&paths),
+                None => Packs::open(&paths),
             };
             let packs = packs.map_err(|error| Trouble::internal(&error, &asked))?;
-            Ok(Arc::new(Opened { packs, peeled, generation, _local: local }))
+            Ok(Arc::new(Opened { packs, generation, stored, _local: local }))
         })
         .await?;
         self.remember(repository.id(), &opened);
         Ok(opened)
+    }
+
+    /// Whether the packs of a snapshot are open already.
+    pub(crate) fn has(&self, repository: &Repository, snapshot: &Snapshot) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(repository.id()).is_some_and(|(opened, _)| opened.is_of(snapshot))
     }
 
     /// Closes packs that nobody asked for lately.

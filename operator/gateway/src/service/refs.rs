@@ -1,47 +1,54 @@
 //! A snapshot's references as the git crate wants to see them.
 
 use git::refs::References;
-use git::view::RepositoryView;
+use git::view::{ReferencesView, RepositoryView};
+use gix::hashtable::HashSet;
 use model::desired::RepositoryConfig;
-use model::{ObjectId, RefName};
+use model::{ObjectId, RefName, Reference};
 use store::{Refs, Snapshot};
 
 use super::open_packs::Opened;
 
 /// References of the store.
-struct StoredRefs(Refs);
+pub(super) struct StoredRefs<'a>(pub(super) &'a Refs);
 
-impl References for StoredRefs {
-    fn visit(&self, prefix: &[u8], each: &mut dyn FnMut(&RefName, &ObjectId)) {
-        self.0.visit(prefix, each);
+impl References for StoredRefs<'_> {
+    fn range<'a>(&'a self, prefix: &'a [u8]) -> Box<dyn Iterator<Item = Reference<'a>> + 'a> {
+        Box::new(self.0.range(prefix))
     }
 
     fn get(&self, name: &RefName) -> Option<ObjectId> {
         self.0.get(name)
+    }
+
+    fn leading_to(&self, ids: &HashSet<ObjectId>, each: &mut dyn FnMut(Reference<'_>)) {
+        self.0.leading_to(ids, each);
     }
 }
 
 /// What one request sees of a repository.
 pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
-    opened: &'a Opened,
-    refs: StoredRefs,
+    refs: StoredRefs<'a>,
     head: RefName,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, opened: &'a Opened, config: &RepositoryConfig) -> Self {
-        Self { snapshot, opened, refs: StoredRefs(snapshot.refs.clone()), head: head(snapshot, config) }
+    pub(super) fn new(snapshot: &'a Snapshot, config: &RepositoryConfig) -> Self {
+        Self { snapshot, refs: StoredRefs(&snapshot.refs), head: head(snapshot, config) }
     }
 
-    pub(super) fn borrow(&self) -> RepositoryView<'_> {
+    /// The references: no object is needed to list them.
+    pub(super) fn references(&self) -> ReferencesView<'_> {
+        ReferencesView { all: &self.refs, head: Some(&self.head) }
+    }
+
+    pub(super) fn with_packs<'b>(&'b self, opened: &'b Opened) -> RepositoryView<'b> {
         RepositoryView {
-            packs: &self.opened.packs,
-            refs: &self.refs,
-            head: Some(&self.head),
+            packs: &opened.packs,
+            refs: self.references(),
             dropped_tips: self.snapshot.upkeep.dropped.ids(),
             complete_walk_needed: self.snapshot.upkeep.dropped.is_incomplete(),
-            peeled: &self.opened.peeled,
         }
     }
 }

@@ -1,23 +1,17 @@
 use std::collections::BTreeMap;
 
-use model::{ObjectId, RefName};
+use model::{ObjectId, RefName, RefValue};
 
-use super::{Service, Version, advertise};
-use crate::{odb::Packs, peel::PeelCache, view::RepositoryView};
+use super::{Service, Version, advertise, capabilities_v2};
+use crate::view::ReferencesView;
 
 fn shown(service: Service, version: Version, refs: &[&str]) -> String {
     let id = ObjectId::from_hex(b"1234567890123456789012345678901234567890").unwrap();
-    let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), id)).collect();
-    let (packs, peeled, head) = (Packs::default(), PeelCache::default(), RefName::try_from("refs/heads/main").unwrap());
-    let view = RepositoryView {
-        packs: &packs,
-        refs: &refs,
-        head: Some(&head),
-        dropped_tips: &[],
-        complete_walk_needed: false,
-        peeled: &peeled,
-    };
-    String::from_utf8(advertise(service, version, &view).unwrap()).unwrap()
+    let value = RefValue { id, peeled: None };
+    let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), value)).collect();
+    let head = RefName::try_from("refs/heads/main").unwrap();
+    let view = ReferencesView { all: &refs, head: Some(&head) };
+    String::from_utf8(advertise(service, version, &view)).unwrap()
 }
 
 #[test]
@@ -47,7 +41,7 @@ fn references_come_in_order_and_hidden_ones_do_not() {
 
 #[test]
 fn version_2_lists_capabilities_only() {
-    let text = shown(Service::UploadPack, Version::V2, &["refs/heads/main"]);
+    let text = String::from_utf8(capabilities_v2()).unwrap();
     assert!(text.starts_with("000eversion 2\n"), "{text}");
     assert!(
         text.contains("ls-refs=unborn\n") && text.contains("fetch=wait-for-done\n") && text.ends_with("0000"),

@@ -4,11 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use gix::{
     ObjectId,
+    hashtable::HashSet as IdSet,
     objs::{Kind, TagRefIter, TreeRefIter},
 };
 
 use super::ancestry::read_commit;
-use crate::existing::{Existing, ReadError};
+use crate::{
+    existing::{Existing, ReadError},
+    refs::References,
+};
 
 /// Objects looked at before the question is given up. Then the push is let through, which is safe: what a dropped tip
 /// reached was complete when it came, and nothing is deleted below a push in flight.
@@ -18,17 +22,19 @@ const BUDGET: usize = 2_000_000;
 pub(super) fn only_dropped(
     objects: &dyn Existing,
     wanted: &[ObjectId],
-    refs: &[ObjectId],
+    refs: &dyn References,
     dropped: &[ObjectId],
 ) -> Result<Option<ObjectId>, ReadError> {
     if wanted.is_empty() {
         return Ok(None);
     }
-    let wanted: HashSet<ObjectId> = wanted.iter().copied().collect();
+    let wanted: IdSet<ObjectId> = wanted.iter().copied().collect();
     let mut kept = Walk { objects, seen: HashSet::new(), buffer: Vec::new(), left: BUDGET };
     // Cheap first: nearly every push builds on what a reference points to and on its tree.
-    let mut suspects = wanted.clone();
-    for id in refs.iter().filter(|id| wanted.contains(*id)) {
+    let mut suspects: HashSet<ObjectId> = wanted.iter().copied().collect();
+    let mut tips = HashSet::new();
+    refs.leading_to(&wanted, &mut |reference| tips.extend([reference.id]));
+    for id in tips.iter().filter(|id| wanted.contains(*id)) {
         suspects.remove(id);
         if let Some(commit) = read_commit(objects, id, &mut kept.buffer)? {
             kept.trees(commit.tree, &mut suspects)?;
@@ -37,9 +43,10 @@ pub(super) fn only_dropped(
     if suspects.is_empty() {
         return Ok(None);
     }
-    let commits = kept.commits(refs)?;
+    let tips: Vec<ObjectId> = refs.range(b"").map(|reference| reference.id).collect();
+    let commits = kept.commits(&tips)?;
     suspects.retain(|id| !kept.seen.contains(id));
-    for tip in refs.iter().filter_map(|id| commits.get(id)) {
+    for tip in tips.iter().filter_map(|id| commits.get(id)) {
         if suspects.is_empty() {
             return Ok(None);
         }

@@ -1,8 +1,13 @@
 //! Small histories in memory.
 
-use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    path::PathBuf,
+};
 
 use gix::objs::compute_hash;
+use model::RefValue;
 
 use super::*;
 
@@ -57,6 +62,12 @@ impl Memory {
     }
 }
 
+/// References to these objects.
+fn refs(ids: &[ObjectId]) -> BTreeMap<RefName, RefValue> {
+    let value = |id: &ObjectId| RefValue { id: *id, peeled: None };
+    ids.iter().enumerate().map(|(number, id)| (branch(&number.to_string()), value(id))).collect()
+}
+
 fn branch(name: &str) -> RefName {
     RefName::try_from(format!("refs/heads/{name}").as_str()).unwrap()
 }
@@ -88,7 +99,7 @@ fn push_on_top_is_connected_and_exact() {
         all: &all,
         is_received: &|_| false,
         before: &before,
-        refs: &[base],
+        refs: &refs(&[base]),
         dropped_tips: &[],
     };
     assert_eq!(check(&question).unwrap(), Connected { exact: true, refused: vec![] });
@@ -111,7 +122,7 @@ fn missing_link_is_named() {
         all: &all,
         is_received: &|_| false,
         before: &before,
-        refs: &[],
+        refs: &refs(&[]),
         dropped_tips: &[],
     };
     let error = check(&question).unwrap_err().to_string();
@@ -131,7 +142,7 @@ fn tips_must_be_there_and_branches_must_be_commits() {
         all: &all,
         is_received: &|_| false,
         before: &all,
-        refs: &[commit],
+        refs: &refs(&[commit]),
         dropped_tips: &[],
     };
     let refused = check(&question).unwrap().refused;
@@ -166,7 +177,7 @@ fn push_may_not_build_on_what_was_dropped() {
             all: &all,
             is_received: &|_| false,
             before: &before,
-            refs: &[kept],
+            refs: &refs(&[kept]),
             dropped_tips: &[gone],
         };
         check(&question).map(|connected| connected.exact).map_err(|error| error.to_string())
@@ -190,7 +201,7 @@ fn reference_may_not_be_put_back_on_what_was_dropped_without_sending_it() {
         all: &before,
         is_received: &|_| false,
         before: &before,
-        refs: Box::leak(Box::new([kept])),
+        refs: Box::leak(Box::new(refs(&[kept]))),
         dropped_tips: Box::leak(Box::new([gone])),
     };
     assert!(check(&question(gone)).is_err());

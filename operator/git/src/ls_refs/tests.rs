@@ -1,22 +1,16 @@
 use std::collections::BTreeMap;
 
-use model::{ObjectId, RefName};
+use model::{ObjectId, RefName, RefValue};
 
 use super::{Request, respond};
-use crate::{odb::Packs, peel::PeelCache, view::RepositoryView};
+use crate::view::ReferencesView;
 
 fn listed(request: &Request, refs: &[&str]) -> String {
     let id = ObjectId::from_hex(b"1234567890123456789012345678901234567890").unwrap();
-    let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), id)).collect();
-    let (packs, peeled, head) = (Packs::default(), PeelCache::default(), RefName::try_from("refs/heads/main").unwrap());
-    let view = RepositoryView {
-        packs: &packs,
-        refs: &refs,
-        head: Some(&head),
-        dropped_tips: &[],
-        complete_walk_needed: false,
-        peeled: &peeled,
-    };
+    let value = RefValue { id, peeled: None };
+    let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), value)).collect();
+    let head = RefName::try_from("refs/heads/main").unwrap();
+    let view = ReferencesView { all: &refs, head: Some(&head) };
     let mut out = Vec::new();
     respond(request, &view, &mut out).unwrap();
     String::from_utf8(out).unwrap().replace("1234567890123456789012345678901234567890", "ID")

@@ -65,16 +65,14 @@ pub(super) fn plan(
 
 /// Whether all that is in the packs is visible, and all that is visible is wanted: then nothing need be looked at.
 pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> bool {
-    if view.complete_walk_needed || !view.dropped_tips.is_empty() || view.has_hidden() {
+    if view.complete_walk_needed || !view.dropped_tips.is_empty() || view.refs.has_hidden() {
         return false;
     }
     if view.packs.packs().iter().any(|pack| !pack.paths().exact) {
         return false;
     }
     let named: HashSet<ObjectId> = wants.named.iter().chain(&wants.commits).chain(&wants.tags).copied().collect();
-    let mut all = true;
-    view.visit(b"refs/", &mut |_, id| all &= named.contains(id));
-    all
+    view.refs.visible(b"refs/").all(|reference| named.contains(&reference.id))
 }
 
 /// Chooses by walking from the wants to what is common.
@@ -163,13 +161,12 @@ fn follow_tags(
     cache: &mut ReadCache,
 ) -> Result<(), Error> {
     let mut tips = Vec::new();
-    view.visit(b"refs/tags/", &mut |_, id| tips.push(*id));
-    let targets = view.peeled.peel_all(view.packs, &tips)?;
-    for (tip, target) in tips.iter().zip(targets) {
-        if !target.is_some_and(|target| sent.contains_key(&target)) {
-            continue;
-        }
-        let peeled = peel(view.packs, tip, cache)?;
+    view.refs.leading_to(&sent.keys().copied().collect(), &mut |reference| {
+        let target = reference.peeled.filter(|target| reference.is_tag() && sent.contains_key(target));
+        tips.extend(target.map(|_| reference.id));
+    });
+    for tip in tips {
+        let peeled = peel(view.packs, &tip, cache)?;
         tags.extend(peeled.into_iter().flat_map(|peeled| peeled.tags).filter(|id| !common.others.contains(id)));
     }
     Ok(())

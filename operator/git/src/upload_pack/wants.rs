@@ -46,8 +46,10 @@ pub(super) fn check(
         Wants { named: request.wants.iter().copied().filter(|id| named.insert(*id)).collect(), ..Wants::default() };
     let not_ours = |id: &ObjectId| Ok(Err(format!("upload-pack: not our ref {id}")));
     let mut tips = HashSet::default();
-    view.visit(b"refs/", &mut |_, id| {
-        tips.insert(*id);
+    view.refs.leading_to(&named, &mut |reference| {
+        if named.contains(&reference.id) {
+            tips.insert(reference.id);
+        }
     });
     let only_tips = wants.named.iter().all(|id| tips.contains(id));
     if request.haves.is_empty() && only_tips && super::plan::everything_is_wanted(view, &wants) {
@@ -65,7 +67,7 @@ pub(super) fn check(
         let is_tip = tips.contains(&id);
         match (is_tip, kind) {
             (false, Kind::Commit) => unproven.push(id),
-            (false, _) if !behind_a_tag(view, &tips, &id, cache)? => return not_ours(&id),
+            (false, _) if !behind_a_tag(view, (&id, kind), cache)? => return not_ours(&id),
             _ => {}
         }
         match peel(view.packs, &id, cache)? {
@@ -76,22 +78,10 @@ pub(super) fn check(
             }
         }
     }
-    if let Some(first) = unproven.first() {
-        let mut commits = Vec::new();
-        for tip in &tips {
-            match view.packs.header(tip, cache)? {
-                Some((Kind::Commit, _)) => commits.push(*tip),
-                Some((Kind::Tag, _)) => commits.extend(
-                    peel(view.packs, tip, cache)?
-                        .filter(|peeled| peeled.kind == Kind::Commit)
-                        .map(|peeled| peeled.target),
-                ),
-                _ => {}
-            }
-        }
-        if !commits::reachable(view.packs, &commits, &unproven, MAX_WALK, cache)? {
-            return not_ours(first);
-        }
+    if let Some(first) = unproven.first()
+        && !visible(view, &unproven, cache)?
+    {
+        return not_ours(first);
     }
     for list in [&mut wants.commits, &mut wants.tags] {
         list.sort_unstable();
@@ -100,15 +90,38 @@ pub(super) fn check(
     Ok(Ok(wants))
 }
 
+/// Whether all of these commits are reachable from visible references: mostly the default branch tells, and the others, of which
+/// there may be very many, are not looked at.
+fn visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCache) -> Result<bool, Error> {
+    if let Some(head) = view.refs.head_id()
+        && commits::reachable(view.packs, &[head], commits, MAX_WALK, cache)?
+    {
+        return Ok(true);
+    }
+    let mut tips = HashSet::default();
+    for reference in view.refs.visible(b"refs/") {
+        let tip = reference.peeled.unwrap_or(reference.id);
+        if !tips.contains(&tip) && matches!(view.packs.header(&tip, cache)?, Some((Kind::Commit, _))) {
+            tips.insert(tip);
+        }
+    }
+    let tips: Vec<ObjectId> = tips.into_iter().collect();
+    commits::reachable(view.packs, &tips, commits, MAX_WALK, cache)
+}
+
 /// Whether an object that is not a commit lies behind a visible tag.
 fn behind_a_tag(
     view: &RepositoryView<'_>,
-    tips: &HashSet<ObjectId>,
-    id: &ObjectId,
+    (id, kind): (&ObjectId, Kind),
     cache: &mut ReadCache,
 ) -> Result<bool, Error> {
-    for tip in tips {
-        if peel(view.packs, tip, cache)?.is_some_and(|peeled| peeled.target == *id || peeled.tags.contains(id)) {
+    let mut found = false;
+    view.refs.leading_to(&HashSet::from_iter([*id]), &mut |reference| found |= reference.peeled == Some(*id));
+    if found || kind != Kind::Tag {
+        return Ok(found);
+    }
+    for reference in view.refs.visible(b"refs/").filter(|reference| reference.peeled.is_some()) {
+        if peel(view.packs, &reference.id, cache)?.is_some_and(|peeled| peeled.tags.contains(id)) {
             return Ok(true);
         }
     }

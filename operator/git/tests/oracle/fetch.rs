@@ -114,7 +114,7 @@ fn random_fetches_bring_what_git_would_bring() {
             };
             let (wants, mut haves) = (some(3, 1), some(4, 0));
             if let Some(tag) = fixture.refs.iter().find(|(name, _)| name.is_tag()).filter(|_| round % 5 == 0) {
-                haves.push(*tag.1);
+                haves.push(tag.1.id);
             }
             let mut arguments = vec!["done", "ofs-delta"];
             if round % 2 == 0 {
@@ -166,7 +166,7 @@ fn a_clone_of_everything_sends_the_packs_as_they_lie() {
     for (pushes, route) in [(1, Route::Verbatim), (9, Route::Joined), (10, Route::Whole)] {
         // Only histories in which nothing comes back have packs without duplicates.
         let fixture = if route == Route::Joined { Fixture::steady(pushes) } else { Fixture::new(5, 120, pushes, true) };
-        let wants: Vec<_> = fixture.refs.values().copied().collect();
+        let wants: Vec<_> = fixture.refs.values().map(|value| value.id).collect();
         for round in 0..2 {
             let (outcome, pack) = fetch(&fixture, &wants, &[], &["done", "ofs-delta", "thin-pack"]);
             assert_eq!(outcome.route, route);
@@ -191,7 +191,7 @@ fn packs_with_the_same_objects_are_sent_without_duplicates() {
     let mut fixture = Fixture::new(6, 80, 4, true);
     let pack = git_in(&fixture.origin(), &["pack-objects", "-q", "--all", "--delta-base-offset", "--stdout"], b"");
     fixture.receive(&pack);
-    let wants: Vec<_> = fixture.refs.values().copied().collect();
+    let wants: Vec<_> = fixture.refs.values().map(|value| value.id).collect();
     let (outcome, pack) = fetch(&fixture, &wants, &[], &["done", "ofs-delta"]);
     assert_eq!(outcome.route, Route::Whole);
     let client = client(&fixture, "client", &[]);
@@ -204,8 +204,8 @@ fn packs_with_the_same_objects_are_sent_without_duplicates() {
 fn what_was_dropped_is_not_sent() {
     let mut fixture = Fixture::new(8, 60, 5, true);
     let dropped = RefName::try_from("refs/heads/b3").unwrap();
-    let tip = fixture.refs.remove(&dropped).unwrap();
-    let wants: Vec<_> = fixture.refs.values().copied().collect();
+    let tip = fixture.refs.remove(&dropped).unwrap().id;
+    let wants: Vec<_> = fixture.refs.values().map(|value| value.id).collect();
     let mut view = fixture.view();
     let tips = [tip];
     view.dropped_tips = &tips;
@@ -237,7 +237,7 @@ fn a_want_that_is_not_visible_is_refused() {
     assert_eq!(split(&answer, false).0, [format!("ERR upload-pack: not our ref {nowhere}")]);
     let keep: BTreeSet<_> = expected(&fixture, &[fixture.commits[20]], &[]);
     fixture.refs.clear();
-    fixture.refs.insert(fixture.head.clone(), fixture.commits[20]);
+    fixture.refs.insert(fixture.head.clone(), RefValue { id: fixture.commits[20], peeled: None });
     for id in fixture.commits.clone() {
         let (outcome, _) = fetch_raw(&fixture, &[id], &[], &["done"]);
         assert_eq!(outcome.refused.is_none(), keep.contains(&id), "{id}");
@@ -254,7 +254,7 @@ fn a_want_that_is_not_visible_is_refused() {
 #[test]
 fn rounds_of_version_2_end_with_ready() {
     let fixture = Fixture::new(10, 60, 3, true);
-    let tip = fixture.refs[&fixture.head];
+    let tip = fixture.refs[&fixture.head].id;
     let nowhere = ObjectId::from_hex(b"1111111111111111111111111111111111111111").unwrap();
     let (_, answer) = fetch_raw(&fixture, &[tip], &[nowhere], &["thin-pack"]);
     assert_eq!(split(&answer, false).0, ["acknowledgments", "NAK", "-"]);
@@ -278,17 +278,17 @@ fn rounds_of_version_2_end_with_ready() {
     assert_eq!(split(&answer, false).0, ["acknowledgments".to_owned(), format!("ACK {parent}"), "-".into()]);
 }
 
-use model::RefName;
+use model::{RefName, RefValue};
 
 #[test]
 fn tags_follow_what_is_sent() {
     let fixture = Fixture::new(12, 120, 6, true);
-    let tip = fixture.refs[&fixture.head];
+    let tip = fixture.refs[&fixture.head].id;
     let (_, pack) = fetch(&fixture, &[tip], &[], &["done", "include-tag", "ofs-delta"]);
     let client = client(&fixture, "client", &[]);
     let received = take(&client, &pack, &[tip]);
     let mut followed = 0;
-    for (name, id) in fixture.refs.iter().filter(|(name, _)| name.short().starts_with(b"v")) {
+    for (name, RefValue { id, .. }) in fixture.refs.iter().filter(|(name, _)| name.short().starts_with(b"v")) {
         let target = ids(&git_in(&fixture.origin(), &["rev-parse", &format!("{name}^{{commit}}")], b""));
         assert_eq!(received.contains(id), received.is_superset(&target), "{name}");
         followed += usize::from(received.contains(id));
@@ -299,7 +299,7 @@ fn tags_follow_what_is_sent() {
 #[test]
 fn version_0_talks_as_git_does() {
     let fixture = Fixture::new(13, 60, 3, true);
-    let tip = fixture.refs[&fixture.head];
+    let tip = fixture.refs[&fixture.head].id;
     let old = fixture.commits[0];
     let ask = |capabilities: &str, haves: &str| {
         let mut wire = Vec::new();

@@ -14,11 +14,10 @@ use git::{
     existing::Stored,
     ingest::ingest,
     odb::{PackPaths, Packs},
-    peel::PeelCache,
-    view::RepositoryView,
+    view::{ReferencesView, RepositoryView},
 };
 use gix::ObjectId;
-use model::RefName;
+use model::{RefName, RefValue};
 
 /// Numbers that look random and are the same in every run.
 pub(crate) struct Dice(pub(crate) u64);
@@ -67,11 +66,10 @@ pub(crate) fn ids(output: &[u8]) -> BTreeSet<ObjectId> {
 pub(crate) struct Fixture {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) commits: Vec<ObjectId>,
-    pub(crate) refs: BTreeMap<RefName, ObjectId>,
+    pub(crate) refs: BTreeMap<RefName, RefValue>,
     pub(crate) packs: Packs,
     pub(crate) paths: Vec<PackPaths>,
     pub(crate) head: RefName,
-    pub(crate) peeled: PeelCache,
 }
 
 impl Fixture {
@@ -114,13 +112,19 @@ impl Fixture {
             let (mark, id) = line.split_once(' ').unwrap();
             marks.insert(mark[1..].parse::<usize>().unwrap(), ObjectId::from_hex(id.as_bytes()).unwrap());
         }
-        let refs: BTreeMap<_, _> =
-            String::from_utf8(git_in(&origin, &["for-each-ref", "--format=%(refname) %(objectname)"], b""))
-                .unwrap()
-                .lines()
-                .map(|line| line.split_once(' ').unwrap())
-                .map(|(name, id)| (RefName::try_from(name).unwrap(), ObjectId::from_hex(id.as_bytes()).unwrap()))
-                .collect();
+        let refs: BTreeMap<_, _> = String::from_utf8(git_in(
+            &origin,
+            &["for-each-ref", "--format=%(refname) %(objectname) %(*objectname)"],
+            b"",
+        ))
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
+            let id = |word: &&str| ObjectId::from_hex(word.as_bytes()).unwrap();
+            (RefName::try_from(words[0]).unwrap(), RefValue { id: id(&words[1]), peeled: words.get(2).map(id) })
+        })
+        .collect();
         let commits: Vec<_> = marks.range(1..=commits).map(|(_, id)| *id).collect();
         let mut fixture = Self {
             directory,
@@ -129,7 +133,6 @@ impl Fixture {
             packs: Packs::default(),
             paths: Vec::new(),
             head: RefName::try_from("refs/heads/b0").unwrap(),
-            peeled: PeelCache::default(),
         };
         fixture.push_all(pushes, thin);
         fixture
@@ -144,7 +147,7 @@ impl Fixture {
         for (number, part) in self.commits.clone().chunks(chunk).enumerate() {
             let mut tips: Vec<String> = part.iter().map(ToString::to_string).collect();
             if (number + 1) * chunk >= self.commits.len() {
-                tips.extend(self.refs.values().map(ToString::to_string));
+                tips.extend(self.refs.values().map(|value| value.id.to_string()));
             }
             tips.extend(self.commits[..number * chunk].iter().map(|id| format!("^{id}")));
             let mut arguments = vec!["pack-objects", "-q", "--revs", "--delta-base-offset", "--stdout"];
@@ -176,11 +179,9 @@ impl Fixture {
     pub(crate) fn view(&self) -> RepositoryView<'_> {
         RepositoryView {
             packs: &self.packs,
-            refs: &self.refs,
-            head: Some(&self.head),
+            refs: ReferencesView { all: &self.refs, head: Some(&self.head) },
             dropped_tips: &[],
             complete_walk_needed: false,
-            peeled: &self.peeled,
         }
     }
 }

@@ -12,7 +12,7 @@ use gix::ObjectId;
 use super::fixture::{Dice, Fixture, git_in, ids};
 
 fn reachable(fixture: &Fixture, tips: &[ObjectId]) -> BTreeSet<ObjectId> {
-    let tips: String = tips.iter().map(|id| format!("{id}\n")).collect();
+    let tips = tips.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
     ids(&git_in(&fixture.origin(), &["rev-list", "--objects", "--stdin"], tips.as_bytes()))
 }
 
@@ -24,7 +24,8 @@ fn objects(packs: &Packs) -> BTreeSet<ObjectId> {
 fn pruning_leaves_what_git_says_is_reachable() {
     let fixture = Fixture::new(11, 160, 24, true);
     let (never, mut dice) = (AtomicBool::new(false), Dice(5));
-    let all: Vec<ObjectId> = fixture.refs.values().copied().chain(fixture.commits.iter().copied()).collect();
+    let all: Vec<ObjectId> =
+        fixture.refs.values().map(|value| value.id).chain(fixture.commits.iter().copied()).collect();
     for number in 0..6 {
         let tips: Vec<ObjectId> = (0..=dice.roll(3)).map(|_| all[dice.roll(all.len())]).collect();
         let into = fixture.directory.path().join(format!("prune-{number}"));

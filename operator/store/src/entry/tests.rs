@@ -10,6 +10,11 @@ fn name() -> impl Strategy<Value = RefName> {
     "[a-z]{1,8}".prop_map(|short| RefName::branch(&short).unwrap())
 }
 
+fn edit() -> impl Strategy<Value = RefEdit> {
+    (name(), prop::option::of(object()), prop::option::of(object()), prop::option::of(object()))
+        .prop_map(|(name, old, new, peeled)| RefEdit { name, old, new, peeled })
+}
+
 fn pack() -> impl Strategy<Value = PackRecord> {
     (
         any::<[u8; 32]>(),
@@ -53,12 +58,11 @@ prop_compose! {
         actor in "\\PC{0,10}",
         request_id in "[a-z0-9]{0,8}",
         options in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..8), 0..3),
-        edits in prop::collection::vec((name(), prop::option::of(object()), prop::option::of(object())), 0..4),
+        edits in prop::collection::vec(edit(), 0..4),
         packs in prop::collection::vec(pack(), 0..3),
         dropped in prop::collection::vec(object(), 0..3),
         default_branch in prop::option::of(name()),
     ) -> PushRecord {
-        let edits = edits.into_iter().map(|(name, old, new)| RefEdit { name, old, new }).collect();
         PushRecord { actor, request_id, options: options.into_iter().map(Into::into).collect(), edits, packs, dropped, default_branch }
     }
 }

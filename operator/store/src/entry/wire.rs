@@ -55,6 +55,8 @@ pub(crate) struct Edit {
     old: Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     new: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    peeled: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -188,8 +190,8 @@ impl TryFrom<Push> for PushRecord {
 
 impl From<&RefEdit> for Edit {
     fn from(edit: &RefEdit) -> Self {
-        let bytes = |id: &Option<ObjectId>| id.as_ref().map(|id| id.as_slice().to_vec()).unwrap_or_default();
-        Self { name: edit.name.as_bstr().to_vec(), old: bytes(&edit.old), new: bytes(&edit.new) }
+        let RefEdit { name, old, new, peeled } = edit;
+        Self { name: name.as_bstr().to_vec(), old: optional(*old), new: optional(*new), peeled: optional(*peeled) }
     }
 }
 
@@ -197,8 +199,13 @@ impl TryFrom<Edit> for RefEdit {
     type Error = EntryError;
 
     fn try_from(wire: Edit) -> Result<Self, EntryError> {
-        let value = |bytes: Vec<u8>| if bytes.is_empty() { Ok(None) } else { object_id(&bytes).map(Some) };
-        Ok(Self { name: ref_name(&wire.name)?, old: value(wire.old)?, new: value(wire.new)? })
+        let Edit { name, old, new, peeled } = wire;
+        Ok(Self {
+            name: ref_name(&name)?,
+            old: optional_id(&old)?,
+            new: optional_id(&new)?,
+            peeled: optional_id(&peeled)?,
+        })
     }
 }
 
@@ -326,6 +333,16 @@ fn all<W, T: TryFrom<W, Error = EntryError>>(wires: Vec<W>) -> Result<Vec<T>, En
 
 pub(crate) fn array<const N: usize>(bytes: Vec<u8>, what: &str) -> Result<[u8; N], EntryError> {
     bytes.try_into().map_err(|_| EntryError::Header(format!("{what} has a wrong length")))
+}
+
+/// Empty for none.
+pub(crate) fn optional(id: Option<ObjectId>) -> Vec<u8> {
+    id.map(|id| id.as_slice().to_vec()).unwrap_or_default()
+}
+
+/// None when empty.
+pub(crate) fn optional_id(bytes: &[u8]) -> Result<Option<ObjectId>, EntryError> {
+    if bytes.is_empty() { Ok(None) } else { object_id(bytes).map(Some) }
 }
 
 pub(crate) fn object_id(bytes: &[u8]) -> Result<ObjectId, EntryError> {

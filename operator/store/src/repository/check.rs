@@ -1,21 +1,27 @@
 //! Checks everything that the bucket holds of a repository: the log from its first entry, the checkpoints, every object of every
 //! pack, every link. For `codekeep fsck`; not for a request path.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use model::RepositoryPath;
+use model::{RepositoryId, RepositoryPath};
 
-use super::{Next, Reader, open};
+use super::hint::Hint;
+use super::{Latest, Next, Reader, Repository, Shared, open};
 use crate::blocking::blocking;
 use crate::checkpoint;
+use crate::entry::EntryError;
 use crate::error::Error;
 use crate::keys;
+use crate::refs::{Base, Refs, Table};
 use crate::repositories::Repositories;
-use crate::repository::Repository;
 use crate::state::Snapshot;
 
 /// Problems of one repository that are told; more would not help.
 const MAX_PROBLEMS: usize = 100;
+
+/// Bases that are kept in memory.
+const KEPT: usize = 2;
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +53,7 @@ impl Repositories {
             Err(error) => return report.take(error).map(|()| Some(report)),
         };
         let shared = Arc::clone(self.shared());
-        let repository = Arc::new(Repository::new(id, shared, Snapshot::default(), 0));
+        let repository = Arc::new(Repository::new(id, shared, Latest::empty()));
         if let Err(error) = repository.check(&mut report).await {
             report.take(error)?;
         }
@@ -68,27 +74,24 @@ impl CheckReport {
 
 impl Repository {
     async fn check(self: &Arc<Self>, report: &mut CheckReport) -> Result<(), Error> {
-        let checkpoints = open::checkpoints(&self.shared, &self.id).await?;
-        let mut reader = Reader::expecting(&*self.shared.store, &self.id, u64::MAX - 1);
+        let mut derived = Derived::list(&self.shared, &self.id).await?;
+        let mut reader = Reader::expecting(&*self.shared.store, &self.id, u64::MAX);
         loop {
             match reader.next_after(self.known().generation).await? {
                 Next::Entry(generation, entry) => {
-                    let snapshot = self.apply(generation, &entry)?;
+                    self.apply(generation, &entry)?;
                     report.entries = generation;
-                    if checkpoints.contains(&generation) {
-                        self.check_checkpoint(&snapshot, report).await?;
-                    }
+                    self.check_derived(&mut derived, report).await?;
                 }
                 // What lies before is cut off: the oldest checkpoint is where the log begins.
-                Next::Stub => self.begin_at_checkpoint(&checkpoints, report).await?,
+                Next::Stub => self.begin_at_checkpoint(&derived.checkpoints, report).await?,
                 Next::End => break,
             }
         }
         let snapshot = self.known();
-        if let Some(beyond) = checkpoints.iter().find(|generation| **generation > snapshot.generation) {
-            let (checkpoint, entry) =
-                (keys::checkpoint(&self.id, *beyond), keys::log_entry(&self.id, snapshot.generation + 1));
-            report.problems.push(format!("{entry} is missing, although {checkpoint} was made from later entries"));
+        if let Some(beyond) = derived.beyond(&self.id, snapshot.generation) {
+            let entry = keys::log_entry(&self.id, snapshot.generation + 1);
+            report.problems.push(format!("{entry} is missing, although {beyond} was made from later entries"));
         }
         report.references = snapshot.refs.len();
         report.packs = snapshot.packs.len();
@@ -112,14 +115,71 @@ impl Repository {
         Err(Error::Damaged { key, reason: "it is cut off, and no later checkpoint is left".to_owned() })
     }
 
-    /// A checkpoint must say what the log says.
-    async fn check_checkpoint(&self, snapshot: &Snapshot, report: &mut CheckReport) -> Result<(), Error> {
-        let key = keys::checkpoint(&self.id, snapshot.generation);
+    /// What was made from the state that is reached.
+    async fn check_derived(self: &Arc<Self>, derived: &mut Derived, report: &mut CheckReport) -> Result<(), Error> {
+        let generation = self.known().generation;
+        if derived.bases.binary_search(&generation).is_ok() {
+            self.check_base(derived, report).await?;
+        }
+        if derived.checkpoints.binary_search(&generation).is_ok() {
+            self.check_checkpoint(derived, report).await?;
+        }
+        Ok(())
+    }
+
+    /// A base must have the references that the log leads to. If it has, the state goes on from it, as that of a server does, so
+    /// that checkpoints can be compared without looking at all references each time.
+    async fn check_base(self: &Arc<Self>, derived: &mut Derived, report: &mut CheckReport) -> Result<(), Error> {
+        let known = self.known();
+        let key = keys::references(&self.id, known.generation);
         let Some(body) = self.shared.store.get(&key).await? else { return Ok(()) };
-        match checkpoint::decode(&body) {
-            Ok(decoded) if checkpoint::encode(&decoded) == checkpoint::encode(snapshot) => {}
-            Ok(_) => report.problems.push(format!("{key} does not say what the log says")),
-            Err(error) => report.problems.push(format!("{key} is damaged: {error}; the log is read instead")),
+        let (repository, generation) = (Arc::clone(self), known.generation);
+        let compared = blocking(move || {
+            let base = Base::new(generation, Table::open(body)?);
+            let is_right = base.table.range(b"").eq(known.refs.iter());
+            Ok(is_right.then(|| {
+                repository.rebase(base.clone(), &known);
+                base
+            }))
+        });
+        match compared.await? {
+            Ok(Some(base)) => derived.keep(base),
+            Ok(None) => report.problems.push(format!("{key} does not say what the log says")),
+            Err(error) => report.problems.push(damaged(&key, &error)),
+        }
+        Ok(())
+    }
+
+    /// A checkpoint must say what the log says.
+    async fn check_checkpoint(&self, derived: &mut Derived, report: &mut CheckReport) -> Result<(), Error> {
+        let known = self.known();
+        let key = keys::checkpoint(&self.id, known.generation);
+        let Some(body) = self.shared.store.get(&key).await? else { return Ok(()) };
+        let layer = match checkpoint::decode(&body, &self.id) {
+            Ok(layer) => layer,
+            Err(error) => {
+                report.problems.push(damaged(&key, &error));
+                return Ok(());
+            }
+        };
+        let kept = derived.kept.iter().find(|base| Some(base.name()) == layer.base).cloned();
+        let base = match kept {
+            Some(base) => Some(base),
+            None => open::named(&self.shared, &self.id, layer.base).await?,
+        };
+        base.clone().into_iter().for_each(|base| derived.keep(base));
+        let Some(found) = layer.on(base) else {
+            let reason = "the references that it builds on are missing or damaged";
+            report.problems.push(format!("{key} is of no use, as {reason}; the log is read instead"));
+            return Ok(());
+        };
+        let id = self.id.clone();
+        let is_right = blocking(move || {
+            let rest = |state: &Snapshot| checkpoint::encode(&id, &Snapshot { refs: Refs::default(), ..state.clone() });
+            rest(&found) == rest(&known) && found.refs.is_same(&known.refs)
+        });
+        if !is_right.await? {
+            report.problems.push(format!("{key} does not say what the log says"));
         }
         Ok(())
     }
@@ -133,10 +193,53 @@ impl Repository {
                 Err(error) => report.take(error)?,
             }
         }
-        let tips: Vec<_> = snapshot.refs.iter().map(|(_, id)| *id).collect();
+        let tips: Vec<_> = snapshot.refs.iter().map(|reference| reference.id).collect();
         let tools = Arc::clone(&self.shared.tools);
         let verified = blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS)).await?;
         report.problems.extend(verified.map_err(Error::Packs)?);
         Ok(())
     }
 }
+
+/// What the bucket has that is made from the log.
+struct Derived {
+    checkpoints: Vec<u64>,
+    bases: Vec<u64>,
+    /// The last bases that were seen, which most checkpoints need.
+    kept: VecDeque<Base>,
+    hint: Option<Hint>,
+}
+
+impl Derived {
+    async fn list(shared: &Shared, id: &RepositoryId) -> Result<Self, Error> {
+        let hint = shared.store.get(&keys::hint(id)).await?;
+        Ok(Self {
+            checkpoints: open::checkpoints(shared, id).await?,
+            bases: open::bases(shared, id).await?,
+            kept: VecDeque::new(),
+            hint: hint.and_then(|hint| Hint::decode(&hint, id)),
+        })
+    }
+
+    fn keep(&mut self, base: Base) {
+        self.kept.retain(|kept| kept.name() != base.name());
+        self.kept.push_front(base);
+        self.kept.truncate(KEPT);
+    }
+
+    /// The key of something that was made from entries beyond this one.
+    fn beyond(&self, id: &RepositoryId, generation: u64) -> Option<String> {
+        let first = |numbers: &[u64]| numbers.iter().find(|number| **number > generation).copied();
+        first(&self.checkpoints)
+            .map(|number| keys::checkpoint(id, number))
+            .or_else(|| first(&self.bases).map(|number| keys::references(id, number)))
+            .or_else(|| self.hint.as_ref().filter(|hint| hint.generation > generation).map(|_| keys::hint(id)))
+    }
+}
+
+fn damaged(key: &str, error: &EntryError) -> String {
+    format!("{key} is damaged: {error}; the log is read instead")
+}
+
+#[cfg(test)]
+mod tests;

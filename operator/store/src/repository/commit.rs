@@ -84,6 +84,7 @@ impl Repository {
             }
         }
         self.keep_house();
+        self.keep_checkpoints();
     }
 
     /// Lets those who were answered together come again together: without this, one push that is a moment faster than the
@@ -117,6 +118,7 @@ impl Repository {
 
     /// Writes one entry for the group; the generation is that of the entry, or what is known when no push could go on.
     async fn write_group(&self, group: &mut [Pending]) -> Result<(u64, Vec<Outcome>), GroupError> {
+        self.prove().await.map_err(GroupError::failed)?;
         let mut fresh = sabotaged!(RefuseFromMemory);
         let mut lost = 0;
         let first = self.known();
@@ -125,16 +127,15 @@ impl Repository {
             for pack in group.iter_mut().filter_map(|pending| pending.pack.as_mut()) {
                 self.renew(pack, &base).await.map_err(GroupError::failed)?;
             }
-            let Plan { pushes, payload, outcomes } =
-                match Plan::new(if sabotaged!(SkipRecheck) { &first } else { &base }, group) {
-                    plan if plan.is_doubtful() && !fresh => {
-                        // What we know may be old: only the log can tell a client that its reference moved.
-                        self.catch_up().await.map_err(GroupError::failed)?;
-                        fresh = true;
-                        continue;
-                    }
-                    plan => plan,
-                };
+            let Plan { pushes, payload, outcomes } = match Plan::new(if sabotaged!(SkipRecheck) { &first } else { &base }, group) {
+                plan if plan.is_doubtful() && !fresh => {
+                    // What we know may be old: only the log can tell a client that its reference moved.
+                    self.catch_up().await.map_err(GroupError::failed)?;
+                    fresh = true;
+                    continue;
+                }
+                plan => plan,
+            };
             if pushes.is_empty() {
                 return Ok((base.generation, outcomes));
             }

@@ -59,6 +59,8 @@ pub struct Policy {
     pub fold_packs: usize,
     /// A checkpoint is written after so many entries.
     pub checkpoint_entries: u64,
+    /// Fewer changed references are not worth a table of all of them.
+    pub base_changes: usize,
 }
 
 impl Default for Policy {
@@ -72,6 +74,7 @@ impl Default for Policy {
             scrub_rate: 32 << 20,
             fold_packs: 32,
             checkpoint_entries: 64,
+            base_changes: 4_096,
         }
     }
 }
@@ -132,6 +135,7 @@ impl Repository {
         self.shared.metrics.maintenance.count(done.as_ref());
         drop(state);
         self.keep_house();
+        self.keep_checkpoints();
         done
     }
 

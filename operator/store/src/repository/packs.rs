@@ -72,11 +72,15 @@ impl Repository {
     /// # Errors
     /// When a pack cannot be fetched, or is damaged.
     pub async fn local_packs(&self, snapshot: &Snapshot) -> Result<LocalPacks, Error> {
-        let packs = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)))
+        let packs: Result<_, Error> = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)))
             .buffered(CONCURRENCY)
             .try_collect()
-            .await?;
-        Ok(LocalPacks { packs })
+            .await;
+        if matches!(packs, Err(Error::Missing { .. })) {
+            // A state that nothing vouches for may name what is lost: the next request has a better one.
+            self.prove().await?;
+        }
+        Ok(LocalPacks { packs: packs? })
     }
 
     pub(super) async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
@@ -102,8 +106,10 @@ impl Repository {
             Place::Uploaded(upload) => {
                 let (pack_key, index_key) = (keys::pack(&self.id, &upload), keys::pack_index(&self.id, &upload));
                 let store = &self.shared.store;
-                let (pack_found, index_found) =
-                    tokio::try_join!(store.download(&pack_key, &pack_file), store.download(&index_key, &index_file))?;
+                let (pack_found, index_found) = tokio::try_join!(
+                    store.download(&pack_key, &pack_file, pack.record.bytes),
+                    store.download(&index_key, &index_file, pack.record.index_bytes)
+                )?;
                 match (pack_found, index_found) {
                     (true, true) => pack_key,
                     (false, _) => return Err(Error::Missing { key: pack_key }),

@@ -12,6 +12,8 @@ use crate::object::ObjectStore;
 
 /// Most entries read at once.
 const WINDOW: u64 = 16;
+/// Most entries read at once that a hint speaks of.
+const HINTED: u64 = 80;
 
 /// What comes after a generation.
 pub(crate) enum Next {
@@ -38,32 +40,38 @@ impl<'a> Reader<'a> {
 
     /// A reader that expects this many entries, from a hint.
     pub(crate) fn expecting(store: &'a dyn ObjectStore, id: &'a RepositoryId, entries: u64) -> Self {
-        Self { window: (entries + 1).clamp(1, WINDOW), ..Self::new(store, id) }
+        Self { window: entries.saturating_add(1).min(HINTED), ..Self::new(store, id) }
     }
 
     /// What comes after this generation.
     ///
-    /// An answer "absent" that was read ahead, before an entry that came to be meanwhile, is asked again: only a probe that
-    /// began after its predecessor was known proves the end.
+    /// An answer "absent" holds although its predecessor was asked for at the same time: whatever was acknowledged before the
+    /// question was there then.
     pub(crate) async fn next_after(&mut self, generation: u64) -> Result<Next, Error> {
         let wanted = generation + 1;
         while self.ahead.front().is_some_and(|(number, _)| *number < wanted) {
             self.ahead.pop_front();
         }
-        if let Some((_, Some(found))) = self.ahead.pop_front() {
-            return Ok(next(wanted, found));
+        if self.ahead.is_empty() {
+            self.look_ahead(generation).await?;
         }
+        if let Some((number, Some(found))) = self.ahead.pop_front() {
+            return Ok(next(number, found));
+        }
+        // What was absent may come to be: it is asked for again.
         self.ahead.clear();
-        let numbers = wanted..wanted + self.window;
+        Ok(Next::End)
+    }
+
+    /// Reads what comes after this generation, as far as is worth while.
+    pub(crate) async fn look_ahead(&mut self, generation: u64) -> Result<(), Error> {
+        let numbers = generation + 1..generation + 1 + self.window;
         let (store, id) = (self.store, self.id);
         let reads =
             numbers.map(|number| async move { read_number(store, id, number).await.map(|found| (number, found)) });
         self.ahead = try_join_all(reads).await?.into();
         self.window = (self.window * 2).min(WINDOW);
-        Ok(match self.ahead.pop_front() {
-            Some((_, Some(found))) => next(wanted, found),
-            _ => Next::End,
-        })
+        Ok(())
     }
 }
 

@@ -17,9 +17,11 @@ use super::{ATTEMPTS, Failure, S3Store};
 use crate::object::StoreError;
 
 /// Objects from this size on go up in parts, and come down in ranges.
-const PART_BYTES: u64 = 32 << 20;
+pub(crate) const PART_BYTES: u64 = 32 << 20;
 /// Parts under way of one object.
 const PARTS: usize = 4;
+/// HTTP: the object ends before the range begins.
+const RANGE_NOT_SATISFIABLE: u16 = 416;
 /// Longest silence in a download.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -134,9 +136,9 @@ impl S3Store {
         Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag().map(str::to_owned)).build())
     }
 
-    pub(super) async fn download_file(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+    pub(super) async fn download_file(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         let timer = self.metrics.start("download");
-        let outcome = self.download_ranges(key, file).await;
+        let outcome = self.download_ranges(key, file, size).await;
         timer.finish(match &outcome {
             Ok(true) => "ok",
             Ok(false) => "missing",
@@ -145,14 +147,8 @@ impl S3Store {
         outcome
     }
 
-    async fn download_ranges(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
-        let head = self.client.head_object().bucket(&self.bucket).key(self.key(key)).send().await;
-        let size = match head {
-            Ok(head) => head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
-            Err(error) => {
-                return missing_or(Failure::of(&error), "download", key).map(|found: Option<()>| found.is_some());
-            }
-        };
+    /// The size is known beforehand, so the first request already brings bytes.
+    async fn download_ranges(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         // Under a name of its own until it is whole: a crash must not leave a file that looks complete.
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
         let part =
@@ -160,21 +156,33 @@ impl S3Store {
         let target = File::options().write(true).open(&part).await.map_err(|error| full_or_unavailable(key, &error))?;
         target.set_len(size).await.map_err(|error| full_or_unavailable(key, &error))?;
         let starts = (0..size).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
-        stream::iter(starts)
-            .map(|start| self.download_range(key, &part, start, PART_BYTES.min(size - start)))
-            .buffer_unordered(PARTS)
-            .try_collect::<()>()
-            .await?;
+        let mut parts = stream::iter(starts)
+            .map(|start| self.download_range(key, &part, (start, PART_BYTES.min(size - start), size)))
+            .buffer_unordered(PARTS);
+        while let Some(is_there) = parts.try_next().await? {
+            if !is_there {
+                return Ok(false);
+            }
+        }
+        drop(parts);
+        if size == 0 {
+            match self.get_whole(key).await? {
+                None => return Ok(false),
+                Some(found) if !found.is_empty() => return Err(StoreError::other_size(key, 0, found.len() as u64)),
+                Some(_) => {}
+            }
+        }
         part.persist(file).map_err(|error| full_or_unavailable(key, &error.error))?;
         Ok(true)
     }
 
-    async fn download_range(&self, key: &str, file: &Path, start: u64, length: u64) -> Result<(), StoreError> {
+    /// Downloads one range, given as offset, length and size of the whole; false when there is no object.
+    async fn download_range(&self, key: &str, file: &Path, range: (u64, u64, u64)) -> Result<bool, StoreError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.try_download_range(key, file, start, length).await {
-                Err(StoreError::Unavailable { .. } | StoreError::Damaged { .. }) if attempt < ATTEMPTS => {
+            match self.try_download_range(key, file, range).await {
+                Err(StoreError::Unavailable { .. }) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
                 outcome => return outcome,
@@ -182,16 +190,24 @@ impl S3Store {
         }
     }
 
-    async fn try_download_range(&self, key: &str, file: &Path, start: u64, length: u64) -> Result<(), StoreError> {
+    async fn try_download_range(&self, key: &str, file: &Path, range: (u64, u64, u64)) -> Result<bool, StoreError> {
+        let (start, length, size) = range;
         let _permit = self.permit().await;
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key));
         let ranged = get.range(format!("bytes={start}-{}", start + length - 1));
-        let got = ranged
-            .customize()
-            .config_override(patient())
-            .send()
-            .await
-            .map_err(|error| Failure::of(&error).during("download", key))?;
+        let got = match ranged.customize().config_override(patient()).send().await {
+            Ok(got) => got,
+            Err(error) => {
+                let failure = Failure::of(&error);
+                if failure.status == Some(RANGE_NOT_SATISFIABLE) {
+                    return Err(StoreError::other_size(key, size, start));
+                }
+                return missing_or(failure, "download", key).map(|found: Option<()>| found.is_some());
+            }
+        };
+        if let Some(whole) = got.content_range().and_then(whole_size).filter(|whole| *whole != size) {
+            return Err(StoreError::other_size(key, size, whole));
+        }
         let io = |error: std::io::Error| full_or_unavailable(key, &error);
         let mut target = File::options().write(true).open(file).await.map_err(io)?;
         target.seek(SeekFrom::Start(start)).await.map_err(io)?;
@@ -211,12 +227,17 @@ impl S3Store {
             target.write_all(&chunk).await.map_err(io)?;
         }
         target.flush().await.map_err(io)?;
-        if seen == length { Ok(()) } else { Err(truncated("download", key, seen)) }
+        if seen == length { Ok(true) } else { Err(truncated("download", key, seen)) }
     }
 }
 
+/// The size of the object in `bytes 0-9/100`.
+fn whole_size(content_range: &str) -> Option<u64> {
+    content_range.rsplit('/').next()?.parse().ok()
+}
+
 /// Time-outs for transfers whose length depends on their size: the guard is against silence.
-fn patient() -> Builder {
+pub(super) fn patient() -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().disable_operation_attempt_timeout().build())
 }
 
@@ -233,7 +254,7 @@ fn truncated(operation: &'static str, key: &str, seen: u64) -> StoreError {
     StoreError::Unavailable { operation, key: key.to_owned(), reason }
 }
 
-fn unavailable(operation: &'static str, key: &str, error: &dyn std::error::Error) -> StoreError {
+pub(super) fn unavailable(operation: &'static str, key: &str, error: &dyn std::error::Error) -> StoreError {
     StoreError::Unavailable { operation, key: key.to_owned(), reason: error.to_string() }
 }
 

@@ -76,8 +76,8 @@ impl<S: ObjectStore> ObjectStore for FaultyStore<S> {
         self.inner.get(key).await
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
-        self.inner.download(key, file).await
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
+        self.inner.download(key, file, size).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

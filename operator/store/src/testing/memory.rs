@@ -82,9 +82,12 @@ impl ObjectStore for MemoryStore {
         Ok(self.objects().get(key).cloned())
     }
 
-    async fn download(&self, key: &str, file: &Path) -> Result<bool, StoreError> {
+    async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         self.count("download");
         let Some(bytes) = self.objects().get(key).cloned() else { return Ok(false) };
+        if bytes.len() as u64 != size {
+            return Err(StoreError::other_size(key, size, bytes.len() as u64));
+        }
         std::fs::write(file, bytes).map(|()| true).map_err(|error| StoreError::Unavailable {
             operation: "download",
             key: key.to_owned(),

@@ -1,5 +1,7 @@
 //! What a push wants, what of it is refused and why, and what remains to be committed. Pure but for the audit of decisions.
 
+use std::collections::HashMap;
+
 use git::receive_pack::{Command, Report, Request};
 use model::{ObjectId, RefName};
 use store::{Committed, Push, PushedPack, RefEdit};
@@ -34,14 +36,14 @@ impl Plan {
         self.commands.iter().filter(|(_, result)| result.is_ok()).map(|(command, _)| command)
     }
 
-    /// Stops the command of a reference.
-    pub(super) fn refuse(&mut self, name: &RefName, reason: &str) {
-        for (command, result) in &mut self.commands {
-            if command.name == *name && result.is_ok() {
-                *result = Err(reason.to_owned());
+    /// Stops the commands of some references.
+    fn refuse<'a>(&mut self, reasons: impl IntoIterator<Item = (&'a RefName, String)>) {
+        let mut reasons: HashMap<&RefName, String> = reasons.into_iter().collect();
+        for (command, result) in self.commands.iter_mut().filter(|(_, result)| result.is_ok()) {
+            if let Some(reason) = reasons.remove(&command.name) {
+                *result = Err(reason);
             }
         }
-        self.keep_atomic(false);
     }
 
     /// Stops whatever is not stopped yet.
@@ -61,13 +63,13 @@ impl Plan {
 
     /// What is left as a push for the store; `None` when nothing is.
     pub(super) fn push(&mut self, received: &Received, work: &Work, request: &Request) -> Option<Push> {
-        for (name, reason) in &received.refused {
-            self.refuse(name, reason);
-        }
+        self.refuse(received.refused.iter().map(|(name, reason)| (name, reason.clone())));
         let default = head(&received.snapshot, &work.config);
         if self.remaining().any(|command| command.new.is_none() && command.name == default) {
-            self.refuse(&default, "deletion of the default branch is refused; make another branch the default first");
+            let reason = "deletion of the default branch is refused; make another branch the default first";
+            self.refuse([(&default, reason.to_owned())]);
         }
+        self.keep_atomic(false);
         let left = self.commands.iter().enumerate().filter(|(_, (_, result))| result.is_ok());
         self.submitted = left.map(|(index, _)| index).collect();
         if self.submitted.is_empty() {
@@ -75,7 +77,10 @@ impl Plan {
         }
         let edits: Vec<RefEdit> = self
             .remaining()
-            .map(|command| RefEdit { name: command.name.clone(), old: command.old, new: command.new })
+            .map(|command| {
+                let peeled = command.new.and_then(|new| received.peeled.get(&new).copied());
+                RefEdit { name: command.name.clone(), old: command.old, new: command.new, peeled }
+            })
             .collect();
         let creates = |edit: &&RefEdit| edit.new.is_some() && edit.name.is_branch();
         let refs = &received.snapshot.refs;
@@ -106,13 +111,7 @@ impl Plan {
 
     /// The commit failed because references moved.
     pub(super) fn moved(&mut self, moved: &[(RefName, Option<ObjectId>)]) {
-        for (name, present) in moved {
-            for (command, result) in &mut self.commands {
-                if command.name == *name && result.is_ok() {
-                    *result = Err(moved_reason(*present));
-                }
-            }
-        }
+        self.refuse(moved.iter().map(|(name, present)| (name, moved_reason(*present))));
         self.refuse_all("atomic push failed: another reference moved meanwhile");
     }
 

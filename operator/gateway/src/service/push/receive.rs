@@ -4,6 +4,7 @@
 //! reference has another value than the client saw, or an object is missing), it asks and looks again.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,7 +14,8 @@ use std::sync::atomic::AtomicBool;
 use git::connectivity::{self, Check, Connected, ConnectivityError};
 use git::existing::Stored;
 use git::ingest::{IngestError, Ingested, ingest};
-use git::odb::{PackPaths, Packs};
+use git::odb::{self, PackPaths, Packs, ReadCache};
+use git::peel::peel;
 use git::sideband;
 use model::error::Kind;
 use model::{ObjectId, RefName};
@@ -21,6 +23,7 @@ use store::{PushedPack, ReceivedPack, Snapshot};
 use tempfile::TempDir;
 
 use super::super::open_packs::Opened;
+use super::super::refs::StoredRefs;
 use super::super::{Trouble, Work};
 use super::Push;
 use super::plan::Plan;
@@ -38,6 +41,8 @@ pub(super) struct Received {
     pub(super) refused: Vec<(RefName, String)>,
     /// Old values that the new ones do not descend from.
     pub(super) dropped: Vec<ObjectId>,
+    /// What the new values peel to that are annotated tags.
+    pub(super) peeled: HashMap<ObjectId, ObjectId>,
     pack: RefCell<Option<ReceivedPack>>,
     /// Goes with its files when the pack was not taken over.
     _quarantine: Option<TempDir>,
@@ -54,6 +59,7 @@ impl Received {
             unpack: Err(line),
             refused: vec![],
             dropped: vec![],
+            peeled: HashMap::new(),
             pack: RefCell::default(),
             _quarantine: None,
         }
@@ -90,28 +96,30 @@ impl Push {
         } else {
             None
         };
-        let connected = match self.connect(&mut base, plan, ingested.as_ref()) {
+        let mut all = self.with_pack(&base.opened, ingested.as_ref())?;
+        let connected = match self.connect(&mut base, &mut all, plan, ingested.as_ref())? {
             Ok(connected) => connected,
             Err(ConnectivityError::Missing(id)) => {
                 return Ok(Received::failed(base.snapshot, ConnectivityError::Missing(id).to_string()));
             }
             Err(error @ ConnectivityError::Read(_)) => return Err(Trouble::internal(&error, &self.work)),
         };
-        let all = self.with_pack(&base.opened, ingested.as_ref())?;
         let dropped = self.dropped(&base.snapshot, &all, plan)?;
+        let Connected { exact, mut refused } = connected;
+        let peeled = self.peel(&all, plan, &mut refused)?;
         // An empty pack carries nothing.
         let pack = ingested.filter(|ingested| ingested.objects > 0).map(|ingested| ReceivedPack {
             pack: ingested.pack,
             index: ingested.index,
             objects: ingested.objects,
-            exact: connected.exact,
+            exact,
         });
-        let Connected { refused, .. } = connected;
         Ok(Received {
             snapshot: base.snapshot,
             unpack: Ok(()),
             refused,
             dropped,
+            peeled,
             pack: RefCell::new(pack),
             _quarantine: Some(quarantine),
         })
@@ -176,57 +184,31 @@ impl Push {
         ingest(&mut pack, &again, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
     }
 
+    /// Checks against `all`, the packs of `base` with the received one; both are made fresh when something is missing.
     fn connect(
         &self,
         base: &mut Base,
+        all: &mut Packs,
         plan: &Plan,
         ingested: Option<&Ingested>,
-    ) -> Result<Connected, ConnectivityError> {
+    ) -> Result<Result<Connected, ConnectivityError>, Trouble> {
         let tips: Vec<(RefName, ObjectId)> =
             plan.remaining().filter_map(|command| Some((command.name.clone(), command.new?))).collect();
-        let first = self.check(base, &tips, ingested);
+        let first = check(base, all, &tips, ingested);
         let suspicious = match &first {
             Ok(connected) => !connected.refused.is_empty(),
             Err(error) => matches!(error, ConnectivityError::Missing(_)),
         };
         if !suspicious {
-            return first;
+            return Ok(first);
         }
         match self.fresh() {
             Ok(fresh) if fresh.snapshot.generation > base.snapshot.generation => {
                 *base = fresh;
-                self.check(base, &tips, ingested)
+                *all = self.with_pack(&base.opened, ingested)?;
+                Ok(check(base, all, &tips, ingested))
             }
-            _ => first,
-        }
-    }
-
-    fn check(
-        &self,
-        base: &Base,
-        tips: &[(RefName, ObjectId)],
-        ingested: Option<&Ingested>,
-    ) -> Result<Connected, ConnectivityError> {
-        let refs: Vec<ObjectId> = base.snapshot.refs.iter().map(|(_, id)| *id).collect();
-        let before = &Stored::new(&base.opened.packs);
-        let check = |all: &Stored<'_>, is_received: &dyn Fn(&ObjectId) -> bool| {
-            connectivity::check(&Check {
-                tips,
-                ingested,
-                all,
-                is_received,
-                before,
-                refs: &refs,
-                dropped_tips: base.snapshot.upkeep.dropped.ids(),
-            })
-        };
-        match self.with_pack(&base.opened, ingested) {
-            Ok(all) => {
-                let received = &all.packs()[base.opened.packs.packs().len()..];
-                check(&Stored::new(&all), &|id| received.iter().any(|pack| pack.contains(id)))
-            }
-            // The pack was just written; what cannot be opened now is reported by the caller, who opens it too.
-            Err(_) => check(before, &|_| false),
+            _ => Ok(first),
         }
     }
 
@@ -238,6 +220,25 @@ impl Push {
             exact: false,
         });
         opened.packs.extended(more.as_slice()).map_err(|error| Trouble::internal(&error, &self.work))
+    }
+
+    /// What the tags of the push peel to. The log remembers it, so that listing references reads no object.
+    fn peel(
+        &self,
+        all: &Packs,
+        plan: &Plan,
+        refused: &mut Vec<(RefName, String)>,
+    ) -> Result<HashMap<ObjectId, ObjectId>, Trouble> {
+        let (mut peeled, mut cache) = (HashMap::new(), ReadCache::new(1 << 20));
+        for command in plan.remaining().filter(|command| !command.name.is_branch()) {
+            let Some(new) = command.new.filter(|new| all.contains(new)) else { continue };
+            match peel(all, &new, &mut cache) {
+                Ok(found) => peeled.extend(found.map(|found| (new, found.target))),
+                Err(error @ odb::Error::TagChain(_)) => refused.push((command.name.clone(), error.to_string())),
+                Err(error) => return Err(Trouble::internal(&error, &self.work)),
+            }
+        }
+        Ok(peeled)
     }
 
     /// Old values that nothing visible leads to afterwards, as far as that is cheap to know.
@@ -259,6 +260,25 @@ impl Push {
         }
         Ok(dropped)
     }
+}
+
+/// Whether the push leaves the repository whole; `all` are the packs of `base` with the received one.
+fn check(
+    base: &Base,
+    all: &Packs,
+    tips: &[(RefName, ObjectId)],
+    ingested: Option<&Ingested>,
+) -> Result<Connected, ConnectivityError> {
+    let received = &all.packs()[base.opened.packs.packs().len()..];
+    connectivity::check(&Check {
+        tips,
+        ingested,
+        all: &Stored::new(all),
+        is_received: &|id| received.iter().any(|pack| pack.contains(id)),
+        before: &Stored::new(&base.opened.packs),
+        refs: &StoredRefs(&base.snapshot.refs),
+        dropped_tips: base.snapshot.upkeep.dropped.ids(),
+    })
 }
 
 fn ingest_trouble(error: &IngestError, work: &Work) -> Trouble {

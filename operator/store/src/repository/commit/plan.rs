@@ -42,7 +42,7 @@ impl Plan {
             let accepted = pending.push.edits.iter().zip(&results).filter(|(_, result)| result.is_ok());
             let edits: Vec<RefEdit> = accepted.map(|(edit, _)| edit.clone()).collect();
             for edit in &edits {
-                state.refs.set(&edit.name, edit.new);
+                state.refs.set(&edit.name, edit.value());
             }
             let default_branch = pending.push.default_branch.clone().filter(|branch| {
                 state.head.is_none() && edits.iter().any(|edit| edit.name == *branch && edit.new.is_some())

@@ -27,7 +27,8 @@ impl Repository {
         }
         let LocalPacks { packs } = self.local_packs(&base).await?;
         let young = base.upkeep.dropped.iter().filter(|(_, generation, _)| *generation > through);
-        let tips: Vec<ObjectId> = base.refs.iter().map(|(_, id)| *id).chain(young.map(|(id, ..)| id)).collect();
+        let tips: Vec<ObjectId> =
+            base.refs.iter().map(|reference| reference.id).chain(young.map(|(id, ..)| id)).collect();
         let folder = self.incoming()?;
         let (tools, path) = (Arc::clone(&self.shared.tools), folder.path().to_owned());
         let pruned = blocking(move || tools.prune(&packs, &tips, &path).map_err(Error::Packs));
@@ -72,8 +73,7 @@ impl Repository {
             return Ok(false);
         }
         let came: Vec<_> = fresh.packs.iter().filter(|pack| !is_in(base, &pack.record.id)).cloned().collect();
-        let changed = fresh.refs.iter().filter(|(name, id)| base.refs.get(name) != Some(**id));
-        let mut tips: Vec<ObjectId> = changed.map(|(_, id)| *id).collect();
+        let mut tips = fresh.refs.unlike(&base.refs);
         // What was dropped meanwhile is kept like everything that was dropped lately.
         tips.extend(fresh.upkeep.dropped.iter().filter(|(_, at, _)| *at > base.generation).map(|(id, ..)| id));
         let LocalPacks { packs: mut came } =

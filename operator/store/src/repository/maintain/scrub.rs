@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Housekeeping, Repository, Say};
 use crate::blocking::blocking;
 use crate::cache::verify;
-use crate::entry::{Place, UpkeepRecord};
+use crate::entry::{PackRecord, Place, UpkeepRecord};
 use crate::error::Error;
 use crate::keys;
 use crate::repository::{open, read};
@@ -45,26 +45,18 @@ impl Repository {
         for pack in known.packs.iter() {
             let checked = self.scrub_pack(pack).await;
             if !matches!(checked, Err(Error::Missing { .. })) || self.still_has(pack).await? {
-                self.note(checked, &mut problems)?;
+                note(checked, &mut problems)?;
             }
             self.rest(pack.record.bytes + pack.record.index_bytes).await;
         }
-        for generation in open::checkpoints(&self.shared, &self.id).await? {
-            let key = keys::checkpoint(&self.id, generation);
-            // One that is gone was listed before it was deleted.
-            if open::read_checkpoint(&self.shared, &self.id, generation).await?.is_none()
-                && self.shared.store.get(&key).await?.is_some()
-            {
-                problems.push(format!("{key} cannot be read"));
-            }
-        }
+        problems.extend(self.unreadable().await?);
         for generation in known.upkeep.truncated + 1..=known.generation {
             let found = match read::read_number(&*self.shared.store, &self.id, generation).await {
                 Ok(None) => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
                 Ok(Some(_)) => Ok(()),
                 Err(error) => Err(error),
             };
-            self.note(found, &mut problems)?;
+            note(found, &mut problems)?;
             self.rest(4_096).await;
             if problems.len() >= MAX_PROBLEMS {
                 break;
@@ -80,13 +72,29 @@ impl Repository {
         Ok(fresh.packs.iter().any(|other| other.record.place == pack.record.place))
     }
 
-    /// Damage is a finding; that the store does not answer is none.
-    fn note(&self, checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
-        match checked {
-            Err(error) if error.is_damage() => problems.push(error.to_string()),
-            other => return other,
+    /// Checkpoints and bases of these that cannot be read.
+    async fn unreadable(&self) -> Result<Vec<String>, Error> {
+        let mut suspects = Vec::new();
+        for generation in open::checkpoints(&self.shared, &self.id).await? {
+            if open::read_layer(&self.shared, &self.id, generation).await?.is_none() {
+                suspects.push(keys::checkpoint(&self.id, generation));
+            }
+            self.rest(65_536).await;
         }
-        Ok(())
+        for generation in open::bases(&self.shared, &self.id).await? {
+            match open::read_base(&self.shared, &self.id, generation).await? {
+                Some(base) => self.rest(base.table.bytes()).await,
+                None => suspects.push(keys::references(&self.id, generation)),
+            }
+        }
+        let mut problems = Vec::new();
+        for key in suspects {
+            // One that is gone was listed before it was deleted.
+            if self.shared.store.get(&key).await?.is_some() {
+                problems.push(format!("{key} cannot be read"));
+            }
+        }
+        Ok(problems)
     }
 
     /// Reads the objects of a pack from the bucket, whatever the cache has. Inlined ones are read with their entries.
@@ -96,8 +104,9 @@ impl Repository {
         let folder = self.incoming()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let store = &self.shared.store;
-        for (key, file) in [(&pack_key, &pack_file), (&index_key, &index_file)] {
-            if !store.download(key, file).await? {
+        let PackRecord { bytes, index_bytes, .. } = pack.record;
+        for (key, file, size) in [(&pack_key, &pack_file, bytes), (&index_key, &index_file, index_bytes)] {
+            if !store.download(key, file, size).await? {
                 return Err(Error::Missing { key: key.clone() });
             }
         }
@@ -118,4 +127,13 @@ impl Repository {
         let micros = bytes.saturating_mul(1_000_000) / self.shared.policy.scrub_rate.max(1);
         tokio::time::sleep(Duration::from_micros(micros)).await;
     }
+}
+
+/// Damage is a finding; that the store does not answer is none.
+fn note(checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
+    match checked {
+        Err(error) if error.is_damage() => problems.push(error.to_string()),
+        other => return other,
+    }
+    Ok(())
 }

@@ -3,6 +3,8 @@
 //! They are replaced, not deleted: a number of the log stays taken for ever. A server that stood still for a month would
 //! otherwise find its next number free, write it, and acknowledge a push that nobody else ever sees.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join_all;
 
 use super::{CONCURRENCY, Housekeeping, REST, Repository, Say};
@@ -24,7 +26,11 @@ impl Repository {
         let checkpoints = open::checkpoints(&self.shared, &self.id).await?;
         let Some(covered) = checkpoints.iter().rev().nth(1).copied() else { return Ok(0) };
         let end = covered.min(whole_from(&known).saturating_sub(1)).min(from + BATCH - 1);
-        if end < from || !self.is_covered(covered, &checkpoints).await? || !self.hold_lease(state).await? {
+        if end < from {
+            return Ok(0);
+        }
+        let Some(bases) = self.covering(covered, &checkpoints).await? else { return Ok(0) };
+        if !self.hold_lease(state).await? {
             return Ok(0);
         }
         let mut done = from - 1;
@@ -44,18 +50,21 @@ impl Repository {
         self.append(|known| (known.upkeep.truncated < done).then(|| Say { upkeep: upkeep.clone(), ..Say::default() }))
             .await?;
         self.delete_checkpoints(&checkpoints, covered).await?;
+        self.delete_bases(&bases, covered.min(done)).await?;
         tracing::info!(repo.id = %self.id, log.truncated = done, "made stubs of old entries");
         Ok(done + 1 - from)
     }
 
-    /// Whether that checkpoint and the newest one can be read: they are about to be needed.
-    async fn is_covered(&self, covered: u64, checkpoints: &[u64]) -> Result<bool, Error> {
+    /// The bases of that checkpoint and of the newer ones, if all of these can be read: they are about to be needed.
+    async fn covering(&self, covered: u64, checkpoints: &[u64]) -> Result<Option<BTreeSet<u64>>, Error> {
+        let mut bases = BTreeSet::new();
         for generation in checkpoints.iter().filter(|generation| **generation >= covered) {
-            if open::read_checkpoint(&self.shared, &self.id, *generation).await?.is_none() {
-                return Ok(false);
-            }
+            let Some(state) = open::read_checkpoint(&self.shared, &self.id, *generation).await? else {
+                return Ok(None);
+            };
+            bases.extend(state.refs.base().map(|base| base.generation));
         }
-        Ok(true)
+        Ok(Some(bases))
     }
 
     /// False when the entry is too young. A stub says the same whoever writes it and however often.
@@ -79,6 +88,18 @@ impl Repository {
     async fn delete_checkpoints(&self, checkpoints: &[u64], kept_from: u64) -> Result<(), Error> {
         for generation in checkpoints.iter().filter(|generation| **generation < kept_from) {
             self.shared.store.delete(&keys::checkpoint(&self.id, *generation)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Repository {
+    /// Deletes the bases that no kept checkpoint names. A server whose own base is as old makes another one when it learns what
+    /// was truncated, so none is named again.
+    async fn delete_bases(&self, kept: &BTreeSet<u64>, before: u64) -> Result<(), Error> {
+        let bases = open::bases(&self.shared, &self.id).await?;
+        for generation in bases.into_iter().filter(|base| *base < before && !kept.contains(base)) {
+            self.shared.store.delete(&keys::references(&self.id, generation)).await?;
         }
         Ok(())
     }
