@@ -178,6 +178,7 @@ impl MaintenanceArgs {
             log_retention: self.log_retention,
             scrub_interval: self.scrub_interval,
             scrub_rate: self.scrub_rate,
+            ..store::Policy::default()
         }
     }
 }

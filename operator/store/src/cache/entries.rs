@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::RepositoryId;
+use tokio::time::Instant;
 
 use super::CachedPack;
 use crate::state::PackId;
