@@ -33,9 +33,10 @@ impl Peer {
         let wrapper = quiet(command.args(["-c", "4", "-s"]).arg(format!("unix:{}", socket.display())))?;
         let mut command = Command::new(nginx);
         let nginx = quiet(command.arg("-p").arg(folder).arg("-c").arg(&config))?;
-        let meter = Meter::of(&[nginx.id(), wrapper.id()]);
-        let peer = Self { nginx, wrapper, address, repositories, meter };
+        let mut peer = Self { nginx, wrapper, address, repositories, meter: Meter::of(&[]) };
         wait::until("nginx", Duration::from_secs(20), || Ok(raw_http::get(address, "/").ok()))?;
+        // Now both have their workers.
+        peer.meter = Meter::of(&[peer.nginx.id(), peer.wrapper.id()]);
         Ok(peer)
     }
 

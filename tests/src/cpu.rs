@@ -23,7 +23,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter of these processes, and of whatever they start from now on.
+    /// A meter of these processes, of those that they have started, and of whatever all of them start from now on.
     #[must_use]
     pub fn of(pids: &[u32]) -> Self {
         let group = HIERARCHIES.iter().find_map(|root| group(Path::new(root), pids));
@@ -64,12 +64,18 @@ fn group(root: &Path, pids: &[u32]) -> Option<PathBuf> {
     let group = root.join(format!("codekeep-bench-{}-{number}", std::process::id()));
     std::fs::create_dir(&group).ok()?;
     let tells = ["cpuacct.usage", "cpu.stat"].iter().any(|file| group.join(file).is_file());
-    let joined = tells && pids.iter().all(|pid| std::fs::write(group.join("cgroup.procs"), pid.to_string()).is_ok());
-    if joined {
+    if tells && pids.iter().all(|pid| join(&group, *pid).is_ok()) {
         return Some(group);
     }
     let _ = std::fs::remove_dir(&group);
     None
+}
+
+/// Moves a process and those that it started into a group; later ones are born there.
+fn join(group: &Path, pid: u32) -> Result<()> {
+    std::fs::write(group.join("cgroup.procs"), pid.to_string())?;
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().try_for_each(|child| join(group, child.parse()?))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tests::{Manifests, Server, ServerOptions};
 
 use super::figures::{Figures, ms};
 use super::pushes;
-use super::small_push::{names, sequential, split};
+use super::small_push::{names, sequential};
 use super::{Bed, begin};
 
 const DELAYS: Delays = Delays { read: Duration::from_millis(15), write: Duration::from_millis(60) };
@@ -41,7 +41,7 @@ pub(crate) fn run(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
         let first_byte = ask(server.address())?;
         std::thread::sleep(Duration::from_millis(500));
         bucket.delay(Delays::default());
-        let (seen, _) = split(bucket.take_seen(), first_byte);
+        let seen: Vec<Seen> = bucket.take_seen().into_iter().filter(|seen| seen.began <= first_byte).collect();
         let time = ms(first_byte - asked);
         rows.push(vec![what.to_owned(), seen.len().to_string(), sequential(&seen).to_string(), time, names(&seen)]);
         Ok(Answered { asked, first_byte, seen })

@@ -185,9 +185,9 @@ pub(crate) fn rounds(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Those that began before a moment, and those after it.
+/// Those that were answered before a moment, so that somebody may have waited for them, and the others.
 pub(crate) fn split(seen: Vec<Seen>, moment: Instant) -> (Vec<Seen>, Vec<Seen>) {
-    seen.into_iter().partition(|seen| seen.began <= moment)
+    seen.into_iter().partition(|seen| seen.ended <= moment)
 }
 
 /// The longest chain of requests that each began after the one before was answered.

@@ -57,7 +57,8 @@ pub(crate) struct BodyWriter {
 /// A response body and its writer. `interrupt` is set when the client goes away.
 pub(crate) fn channel(interrupt: Arc<AtomicBool>, sent: IntCounter) -> (BodyWriter, Body) {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let writer = BodyWriter { sender, buffer: BytesMut::with_capacity(CHUNK_BYTES), sent };
+    // Grows with what is written: most answers are a few lines.
+    let writer = BodyWriter { sender, buffer: BytesMut::new(), sent };
     (writer, Body::from_stream(Chunks { receiver, interrupt }))
 }
 
@@ -66,7 +67,9 @@ impl BodyWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK_BYTES)).freeze();
+        // After a full chunk more is to be expected.
+        let room = if self.buffer.len() == CHUNK_BYTES { CHUNK_BYTES } else { 0 };
+        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(room)).freeze();
         self.sent.inc_by(chunk.len() as u64);
         self.sender.blocking_send(chunk).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone"))
     }

@@ -10,6 +10,9 @@ use super::{IngestError, table::Table};
 /// fits the processor's second cache, the map does not.
 const RECENT: usize = 1 << 14;
 
+/// Links that do without the filter: a small push need not clear its memory.
+const FEW: usize = 256;
+
 /// How links relate to the pack.
 pub(super) struct Settled {
     /// Those that leave it, with what kind they expect.
@@ -31,6 +34,10 @@ impl Links {
     /// Notes a link.
     pub(super) fn add(&mut self, id: &gix::oid, kind: Kind) {
         if self.recent.is_empty() {
+            if self.seen.len() < FEW {
+                *self.seen.entry(id.to_owned()).or_insert(0) |= bit(kind);
+                return;
+            }
             self.recent.resize(RECENT, ([0; 20], 0));
         }
         let Ok(bytes) = <[u8; 20]>::try_from(id.as_bytes()) else { return };

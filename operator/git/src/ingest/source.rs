@@ -9,7 +9,8 @@ use gix::hash::Hasher;
 
 use super::IngestError;
 
-/// Bytes of the buffer: many entries per refill, little per push.
+/// Bytes of the buffer at first, and of one that was filled: many entries per refill, and a small push clears little memory.
+const FIRST_BYTES: usize = 1 << 14;
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// A window on the incoming pack.
@@ -33,7 +34,7 @@ impl<'a> Source<'a> {
         Self {
             input,
             file,
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: vec![0; FIRST_BYTES],
             written: 0,
             start: 0,
             end: 0,
@@ -83,6 +84,9 @@ impl<'a> Source<'a> {
             return Err(IngestError::Truncated(what));
         }
         self.end += count;
+        if self.end == self.buffer.len() && self.end < BUFFER_BYTES {
+            self.buffer.resize(BUFFER_BYTES, 0);
+        }
         Ok(())
     }
 

@@ -96,14 +96,14 @@ impl Push {
         } else {
             None
         };
-        let connected = match self.connect(&mut base, plan, ingested.as_ref()) {
+        let mut all = self.with_pack(&base.opened, ingested.as_ref())?;
+        let connected = match self.connect(&mut base, &mut all, plan, ingested.as_ref())? {
             Ok(connected) => connected,
             Err(ConnectivityError::Missing(id)) => {
                 return Ok(Received::failed(base.snapshot, ConnectivityError::Missing(id).to_string()));
             }
             Err(error @ ConnectivityError::Read(_)) => return Err(Trouble::internal(&error, &self.work)),
         };
-        let all = self.with_pack(&base.opened, ingested.as_ref())?;
         let dropped = self.dropped(&base.snapshot, &all, plan)?;
         let Connected { exact, mut refused } = connected;
         let peeled = self.peel(&all, plan, &mut refused)?;
@@ -184,57 +184,31 @@ impl Push {
         ingest(&mut pack, &again, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
     }
 
+    /// Checks against `all`, the packs of `base` with the received one; both are made fresh when something is missing.
     fn connect(
         &self,
         base: &mut Base,
+        all: &mut Packs,
         plan: &Plan,
         ingested: Option<&Ingested>,
-    ) -> Result<Connected, ConnectivityError> {
+    ) -> Result<Result<Connected, ConnectivityError>, Trouble> {
         let tips: Vec<(RefName, ObjectId)> =
             plan.remaining().filter_map(|command| Some((command.name.clone(), command.new?))).collect();
-        let first = self.check(base, &tips, ingested);
+        let first = check(base, all, &tips, ingested);
         let suspicious = match &first {
             Ok(connected) => !connected.refused.is_empty(),
             Err(error) => matches!(error, ConnectivityError::Missing(_)),
         };
         if !suspicious {
-            return first;
+            return Ok(first);
         }
         match self.fresh() {
             Ok(fresh) if fresh.snapshot.generation > base.snapshot.generation => {
                 *base = fresh;
-                self.check(base, &tips, ingested)
+                *all = self.with_pack(&base.opened, ingested)?;
+                Ok(check(base, all, &tips, ingested))
             }
-            _ => first,
-        }
-    }
-
-    fn check(
-        &self,
-        base: &Base,
-        tips: &[(RefName, ObjectId)],
-        ingested: Option<&Ingested>,
-    ) -> Result<Connected, ConnectivityError> {
-        let refs = &StoredRefs(&base.snapshot.refs);
-        let before = &Stored::new(&base.opened.packs);
-        let check = |all: &Stored<'_>, is_received: &dyn Fn(&ObjectId) -> bool| {
-            connectivity::check(&Check {
-                tips,
-                ingested,
-                all,
-                is_received,
-                before,
-                refs,
-                dropped_tips: base.snapshot.upkeep.dropped.ids(),
-            })
-        };
-        match self.with_pack(&base.opened, ingested) {
-            Ok(all) => {
-                let received = &all.packs()[base.opened.packs.packs().len()..];
-                check(&Stored::new(&all), &|id| received.iter().any(|pack| pack.contains(id)))
-            }
-            // The pack was just written; what cannot be opened now is reported by the caller, who opens it too.
-            Err(_) => check(before, &|_| false),
+            _ => Ok(first),
         }
     }
 
@@ -286,6 +260,25 @@ impl Push {
         }
         Ok(dropped)
     }
+}
+
+/// Whether the push leaves the repository whole; `all` are the packs of `base` with the received one.
+fn check(
+    base: &Base,
+    all: &Packs,
+    tips: &[(RefName, ObjectId)],
+    ingested: Option<&Ingested>,
+) -> Result<Connected, ConnectivityError> {
+    let received = &all.packs()[base.opened.packs.packs().len()..];
+    connectivity::check(&Check {
+        tips,
+        ingested,
+        all: &Stored::new(all),
+        is_received: &|id| received.iter().any(|pack| pack.contains(id)),
+        before: &Stored::new(&base.opened.packs),
+        refs: &StoredRefs(&base.snapshot.refs),
+        dropped_tips: base.snapshot.upkeep.dropped.ids(),
+    })
 }
 
 fn ingest_trouble(error: &IngestError, work: &Work) -> Trouble {
