@@ -10,7 +10,7 @@ use crate::runner::{self, Sum};
 /// Seeds of each run of the tests.
 const SEEDS: u64 = 500;
 /// Within so many seeds, each deliberate fault is caught.
-const CAUGHT_WITHIN: u64 = 60;
+const CAUGHT_WITHIN: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
