@@ -105,7 +105,7 @@ async fn a_read_goes_on_to_the_end_of_the_log_while_a_push_moves_on_what_is_know
     let read = tokio::spawn(async move { reader.snapshot().await.unwrap() });
     tokio::task::yield_now().await;
     let pusher = Arc::clone(&lagging);
-    let pushed = tokio::spawn(async move { pusher.commit(push(&[("other", None, Some(9))])).await.unwrap() });
+    let committed = tokio::spawn(async move { pusher.commit(push(&[("other", None, Some(9))])).await.unwrap() });
     assert_eq!(read.await.unwrap().refs.get(&RefName::branch("main").unwrap()), Some(id(3)));
-    assert_eq!(pushed.await.unwrap().generation, 4);
+    assert_eq!(committed.await.unwrap().generation, 4);
 }
