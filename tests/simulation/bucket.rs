@@ -79,7 +79,7 @@ impl Kind {
             "log" => Self::Log,
             "checkpoint" => Self::Checkpoint,
             "references" => Self::References,
-            "packs" if key.ends_with(".idx") => Self::Index,
+            "packs" if key.contains(".idx") => Self::Index,
             "packs" => Self::Pack,
             _ => Self::Other,
         }

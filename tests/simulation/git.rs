@@ -87,7 +87,9 @@ impl Universe {
             bytes.push(u8::from(base.is_some()));
             bytes.extend_from_slice(base.as_ref().map(ObjectId::as_slice).unwrap_or_default());
             bytes.extend_from_slice(&number(links.len()));
-            links.iter().for_each(|link| bytes.extend_from_slice(link.as_slice()));
+            for link in links {
+                bytes.extend_from_slice(link.as_slice());
+            }
         }
         bytes.resize(bytes.len() + if bulky { BULK } else { 0 }, 0);
         bytes.into()
@@ -138,7 +140,9 @@ pub(crate) fn readable<'a>(packs: impl IntoIterator<Item = &'a Objects>) -> BTre
     let packs: Vec<&Objects> = packs.into_iter().collect();
     loop {
         let before = readable.len();
-        packs.iter().for_each(|pack| extend_readable(&mut readable, pack));
+        for pack in &packs {
+            extend_readable(&mut readable, pack);
+        }
         if readable.len() == before {
             return readable;
         }

@@ -78,7 +78,7 @@ impl Log {
     pub(crate) fn head(&self, generation: u64) -> Option<RefName> {
         let entries = self.generations.iter().take(usize::try_from(generation).unwrap_or(usize::MAX));
         let pushes = entries.flat_map(|generation| &generation.entry.pushes);
-        pushes.filter_map(|push| push.default_branch.clone()).last()
+        pushes.filter_map(|push| push.default_branch.clone()).next_back()
     }
 
     pub(crate) fn last(&self) -> u64 {
@@ -143,8 +143,7 @@ impl Ledger {
         let before = bucket.get(key);
         let outcome = match (Kind::of(key), before) {
             (Kind::Log, Some(before)) if before != *body => self.shortened(bucket, key, body),
-            (Kind::Log, None) => Err("was put, not created".to_owned()),
-            (Kind::Checkpoint | Kind::References, _) => Err("was put, not created".to_owned()),
+            (Kind::Log, None) | (Kind::Checkpoint | Kind::References, _) => Err("was put, not created".to_owned()),
             (Kind::Pack | Kind::Index, Some(before)) if before != *body => Err("was overwritten".to_owned()),
             _ => Ok(()),
         };

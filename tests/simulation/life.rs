@@ -177,7 +177,7 @@ impl Life {
             self.end();
         }
         if self.is_dead() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -64,7 +64,9 @@ async fn perform(world: &Arc<World>, plan: &Plan) -> Result<()> {
         done.context("a client stopped")?;
     }
     // The weather clears up; what is still on its way arrives.
-    servers.iter().for_each(|server| server.spare());
+    for server in &servers {
+        server.spare();
+    }
     bucket.set_weather(Weather::default());
     tokio::time::sleep(2 * ZOMBIE).await;
     if !world.failed() {

@@ -67,6 +67,7 @@ impl World {
     }
 
     /// Writes a line into the trace.
+    #[expect(clippy::print_stdout, reason = "a trace that somebody asked for")]
     pub(crate) fn trace(&self, what: fmt::Arguments<'_>) {
         self.count("line");
         let millis = self.now().as_millis();

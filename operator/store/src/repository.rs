@@ -249,9 +249,6 @@ impl Repository {
         if !self.is_proven() {
             // The first answer was given without: from now on it is sure.
             tokio::try_join!(reader.look_ahead(before), self.prove())?;
-            if self.known().generation != before {
-                return Ok(true);
-            }
         }
         loop {
             let is_far = match reader.next_after(self.known().generation).await? {

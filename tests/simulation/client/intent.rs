@@ -33,16 +33,16 @@ impl Client {
         let mut atomic = false;
         let client::Habits { churn, flip, .. } = self.habits;
         let edits = match self.dice.weighed(&[30, 24, churn, churn, churn, churn, flip, 16]) {
-            0 => vec![self.advance(refs, &own)?],
+            0 => vec![self.advance(refs, &own)],
             1 => {
                 let shared = self.shared();
-                vec![self.advance(refs, &shared)?]
+                vec![self.advance(refs, &shared)]
             }
             2 => vec![self.delete(refs)?],
             3 => vec![self.branch_off(refs)?],
             4 => vec![self.force(refs)?],
             5 => vec![self.revive(refs)?],
-            6 => vec![self.flip(refs)?],
+            6 => vec![self.flip(refs)],
             _ => {
                 atomic = self.dice.chance(600);
                 self.several(refs)
@@ -106,14 +106,14 @@ impl Client {
     }
 
     /// Creates a branch or moves it forward.
-    fn advance(&mut self, refs: &Refs, name: &RefName) -> Option<RefEdit> {
+    fn advance(&mut self, refs: &Refs, name: &RefName) -> RefEdit {
         let old = refs.get(name);
         let mut parents: Vec<ObjectId> = old.into_iter().collect();
         if self.dice.chance(if parents.is_empty() { 500 } else { 100 }) {
             parents.extend(self.relied_on(refs));
         }
         let new = Some(self.commit(&parents));
-        Some(edit(name.clone(), old, new))
+        edit(name.clone(), old, new)
     }
 
     /// Some reference, rather one that somebody else builds on at this moment.
@@ -164,18 +164,18 @@ impl Client {
     }
 
     /// Moves a branch to and fro between the same two commits: what was true before is true again, but not in between.
-    fn flip(&mut self, refs: &Refs) -> Option<RefEdit> {
+    fn flip(&mut self, refs: &Refs) -> RefEdit {
         let name = reference("refs/heads/flip");
         let old = refs.get(&name);
         let new = self.flips.iter().copied().find(|id| Some(*id) != old);
-        Some(edit(name, old, new))
+        edit(name, old, new)
     }
 
     fn several(&mut self, refs: &Refs) -> Vec<RefEdit> {
         let mut edits: Vec<RefEdit> = Vec::new();
         for _ in 0..self.dice.between(2, 4) {
             let name = if self.dice.chance(400) { self.own() } else { self.shared() };
-            let edit = if self.dice.chance(800) { self.advance(refs, &name) } else { self.branch_off(refs) };
+            let edit = if self.dice.chance(800) { Some(self.advance(refs, &name)) } else { self.branch_off(refs) };
             if let Some(edit) = edit.filter(|edit| edits.iter().all(|other| other.name != edit.name)) {
                 edits.push(edit);
             }

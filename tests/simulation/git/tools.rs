@@ -37,13 +37,15 @@ impl PackTools for Tools {
     /// Deltas on objects of other packs stay deltas.
     fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String> {
         let packs = self.universe.read(packs)?;
-        let mut folded = Objects::new();
+        let mut objects = Objects::new();
         for (id, base) in packs.iter().flat_map(|pack| pack.iter()) {
-            folded.entry(*id).or_insert(*base);
+            objects.entry(*id).or_insert(*base);
         }
-        let ids: BTreeSet<ObjectId> = folded.keys().copied().collect();
-        folded.values_mut().for_each(|base| *base = base.filter(|base| !ids.contains(base)));
-        self.write(&folded, true, folder)
+        let ids: BTreeSet<ObjectId> = objects.keys().copied().collect();
+        for base in objects.values_mut() {
+            *base = base.filter(|base| !ids.contains(base));
+        }
+        self.write(&objects, true, folder)
     }
 
     fn prune(&self, packs: &[LocalPack], tips: &[ObjectId], folder: &Path) -> Result<Option<ReceivedPack>, String> {

@@ -118,8 +118,9 @@ impl Folding<'_> {
                 if !packs.named.insert(name.clone()) {
                     return Err(format!("upload {name} was named before"));
                 }
-                let pack = (self.get)(&name, "pack").ok_or(format!("upload {name} is not there"))?;
-                let index = (self.get)(&name, "idx").ok_or(format!("the index of upload {name} is not there"))?;
+                let pack = (self.get)(&name, "pack").ok_or_else(|| format!("upload {name} is not there"))?;
+                let index =
+                    (self.get)(&name, "idx").ok_or_else(|| format!("the index of upload {name} is not there"))?;
                 (pack, index, Lies::Uploaded(name))
             }
             Place::Inlined { offset } => {
@@ -127,7 +128,7 @@ impl Folding<'_> {
                 (pack, index, Lies::Inlined(number))
             }
         };
-        let objects = self.universe.parse(&pack).ok_or(format!("pack {id} is not one"))?;
+        let objects = self.universe.parse(&pack).ok_or_else(|| format!("pack {id} is not one"))?;
         if index != index_of(&pack) {
             return Err(format!("the index of {id} is not its own"));
         }

@@ -127,15 +127,16 @@ impl Repository {
             for pack in group.iter_mut().filter_map(|pending| pending.pack.as_mut()) {
                 self.renew(pack, &base).await.map_err(GroupError::failed)?;
             }
-            let Plan { pushes, payload, outcomes } = match Plan::new(if sabotaged!(SkipRecheck) { &first } else { &base }, group) {
-                plan if plan.is_doubtful() && !fresh => {
-                    // What we know may be old: only the log can tell a client that its reference moved.
-                    self.catch_up().await.map_err(GroupError::failed)?;
-                    fresh = true;
-                    continue;
-                }
-                plan => plan,
-            };
+            let Plan { pushes, payload, outcomes } =
+                match Plan::new(if sabotaged!(SkipRecheck) { &first } else { &base }, group) {
+                    plan if plan.is_doubtful() && !fresh => {
+                        // What we know may be old: only the log can tell a client that its reference moved.
+                        self.catch_up().await.map_err(GroupError::failed)?;
+                        fresh = true;
+                        continue;
+                    }
+                    plan => plan,
+                };
             if pushes.is_empty() {
                 return Ok((base.generation, outcomes));
             }

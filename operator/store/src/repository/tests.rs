@@ -1,5 +1,6 @@
 mod growth;
 mod maintenance;
+mod old_news;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
