@@ -52,7 +52,8 @@ impl<'a> Reader<'a> {
         while self.ahead.front().is_some_and(|(number, _)| *number < wanted) {
             self.ahead.pop_front();
         }
-        if self.ahead.is_empty() {
+        // Whoever started over may be further back than what was read ahead.
+        if self.ahead.front().is_none_or(|(number, _)| *number != wanted) {
             self.look_ahead(generation).await?;
         }
         if let Some((number, Some(found))) = self.ahead.pop_front() {
