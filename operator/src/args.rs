@@ -27,6 +27,9 @@ pub(crate) enum Command {
     Controller(Box<ControllerArgs>),
     /// Verify repositories in a store, down to the hash of every object; exits 1 when something is wrong
     Fsck(FsckArgs),
+    /// Look after the places where repositories are kept
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Print the `CustomResourceDefinition`s as YAML, or write them to a folder
     Crds(CrdsArgs),
 }
@@ -175,6 +178,7 @@ impl MaintenanceArgs {
             log_retention: self.log_retention,
             scrub_interval: self.scrub_interval,
             scrub_rate: self.scrub_rate,
+            ..store::Policy::default()
         }
     }
 }
@@ -278,6 +282,39 @@ pub(crate) struct FsckArgs {
     /// Repositories as NAMESPACE/NAME; all that the store's catalog lists when none is given
     #[arg(value_name = "NAMESPACE/NAME")]
     pub(crate) repositories: Vec<model::RepositoryPath>,
+}
+
+/// What to do with a store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Test a bucket or a folder, and say whether Codekeep runs on it and why not; exits 1 when it does not, 2 when it could
+    /// not be asked
+    Check(StoreCheckArgs),
+}
+
+/// Arguments of `codekeep store check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreCheckArgs {
+    /// `file:DIR` or `s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=true]`, as for `codekeep serve --store`; the checks
+    /// write about 120 MB below a prefix of their own and remove them
+    #[arg(value_name = "URL")]
+    pub(crate) url: StoreUrl,
+    /// Folder with files `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if need be, `AWS_SESSION_TOKEN`, as a mounted Secret
+    /// has them; they come before the standard AWS chain
+    #[arg(long, env = "CODEKEEP_STORE_CREDENTIALS", value_name = "DIR")]
+    pub(crate) store_credentials: Option<PathBuf>,
+    /// How the report is printed
+    #[arg(long, env = "CODEKEEP_OUTPUT", value_enum, default_value_t = ReportFormat::Human)]
+    pub(crate) output: ReportFormat,
+}
+
+/// Format of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// A line for each check, and a verdict
+    Human,
+    /// One JSON object
+    Json,
 }
 
 /// Arguments of `codekeep crds`.

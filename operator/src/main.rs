@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, StoreCommand};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run::block_on(run::serve::run(*serve)),
         Command::Controller(controller) => run::block_on(run::controller::run(*controller)),
         Command::Fsck(fsck) => run::block_on(run::fsck::run(fsck)),
+        Command::Store(StoreCommand::Check(check)) => run::block_on(run::store::check(check)),
         Command::Crds(crds) => run::crds::run(&crds),
     };
     outcome.unwrap_or_else(|error| {

@@ -4,6 +4,7 @@ pub(crate) mod controller;
 pub(crate) mod crds;
 pub(crate) mod fsck;
 pub(crate) mod serve;
+pub(crate) mod store;
 
 use std::net::TcpListener;
 use std::process::ExitCode;

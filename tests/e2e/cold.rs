@@ -87,7 +87,7 @@ fn a_large_pack_and_its_index_come_in_one_round() -> Result<()> {
     bed.filled(&git, &source)?;
     let tip = git.ok(&source, &["rev-parse", "main"])?.trim().to_owned();
     let fetching = bed.requests(|client| {
-        ensure!(client.fetch(&[tip.clone()], &[])?.pack_bytes > 400 << 10, "no pack came");
+        ensure!(client.fetch(std::slice::from_ref(&tip), &[])?.pack_bytes > 400 << 10, "no pack came");
         Ok(())
     })?;
     assert_eq!(fetching, 4, "the hint; the entry that is not there; the pack with its index");

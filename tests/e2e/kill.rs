@@ -1,4 +1,7 @@
-//! kill -9 at random points of pushes, the cache wiped each time: nothing acknowledged is lost, nothing is half there.
+//! kill -9 at random points of pushes, the cache wiped each time: nothing acknowledged is lost, nothing is half there; and while
+//! one of two servers is dead the other one takes pushes.
+
+mod under_load;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -6,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tests::random::Sequence;
+use tests::s3::S3Kind;
 use tests::{Git, Manifests, Server, ServerOptions};
 
 use crate::bed::REPOSITORY;
@@ -91,4 +95,16 @@ fn six_kills_in_the_middle_of_pushes_lose_nothing() -> Result<()> {
 fn sixty_kills_in_the_middle_of_pushes_lose_nothing() -> Result<()> {
     let (git, manifests, store) = (Git::new()?, Manifests::standard()?, tempfile::TempDir::new()?);
     rounds(60, &ServerOptions::new(manifests.path(), format!("file:{}", store.path().display())), &git, 10)
+}
+
+#[test]
+#[ignore = "peers tier: minutes, needs MinIO"]
+fn fifty_kills_of_one_of_two_servers_under_load_lose_nothing_on_minio() -> Result<()> {
+    under_load::kills(S3Kind::MinIo, 50)
+}
+
+#[test]
+#[ignore = "full tier: minutes on a bucket where losers wait"]
+fn ten_kills_of_one_of_two_servers_under_load_lose_nothing_on_seaweedfs() -> Result<()> {
+    under_load::kills(S3Kind::SeaweedFs, 10)
 }

@@ -35,3 +35,9 @@ pub fn python() -> PathBuf {
     std::env::var_os("CODEKEEP_TEST_PYTHON")
         .map_or_else(|| workspace().join("target/tools/python/bin/python"), PathBuf::from)
 }
+
+/// A program that `cargo xtask tools` installed.
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
+    workspace().join("target/tools/bin").join(name)
+}

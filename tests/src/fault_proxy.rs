@@ -15,6 +15,8 @@ use anyhow::{Context as _, Result};
 pub enum Fault {
     /// It is forwarded after a while.
     Delay(Duration),
+    /// It is carried out at once and answered after a while.
+    AnswerLate(Duration),
     /// It is carried out; the connection closes without an answer.
     AnswerLost,
     /// It is not carried out; the connection closes.
@@ -33,6 +35,7 @@ pub struct Rule {
     method: &'static str,
     part: String,
     skip: usize,
+    every: usize,
     times: usize,
     fault: Fault,
 }
@@ -41,13 +44,20 @@ impl Rule {
     /// The fault for each request of this method whose target holds `part`.
     #[must_use]
     pub fn new(method: &'static str, part: &str, fault: Fault) -> Self {
-        Self { method, part: part.to_owned(), skip: 0, times: usize::MAX, fault }
+        Self { method, part: part.to_owned(), skip: 0, every: 1, times: usize::MAX, fault }
     }
 
     /// Leaves the first `count` of them alone.
     #[must_use]
     pub fn after(mut self, count: usize) -> Self {
         self.skip = count;
+        self
+    }
+
+    /// Takes every `count`-th of them only.
+    #[must_use]
+    pub fn every(mut self, count: usize) -> Self {
+        (self.skip, self.every) = (count - 1, count);
         self
     }
 
@@ -59,10 +69,27 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// The fault, when it is this request's turn.
+    fn applied(&mut self, method: &str, target: &str) -> Option<Fault> {
+        if self.times == 0 || self.method != method || !target.contains(&self.part) {
+            return None;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        self.skip = self.every - 1;
+        self.times -= 1;
+        Some(self.fault.clone())
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     rules: Vec<Rule>,
     seen: Vec<(String, String)>,
+    faults: usize,
 }
 
 /// A running proxy; new connections are refused once it is dropped.
@@ -95,7 +122,7 @@ impl FaultProxy {
         self.address
     }
 
-    /// Replaces the rules; the first that fits a request decides.
+    /// Replaces the rules; the first whose turn it is decides.
     pub fn set(&self, rules: impl IntoIterator<Item = Rule>) {
         lock(&self.state).rules = rules.into_iter().collect();
     }
@@ -104,6 +131,12 @@ impl FaultProxy {
     #[must_use]
     pub fn total(&self) -> usize {
         lock(&self.state).seen.len()
+    }
+
+    /// How many requests met a fault.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        lock(&self.state).faults
     }
 
     /// How many requests of this method had `part` in their target.
@@ -128,14 +161,9 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 fn next_fault(state: &Mutex<State>, method: &str, target: &str) -> Option<Fault> {
     let mut state = lock(state);
     state.seen.push((method.to_owned(), target.to_owned()));
-    let rule =
-        state.rules.iter_mut().find(|rule| rule.times > 0 && rule.method == method && target.contains(&rule.part))?;
-    if rule.skip > 0 {
-        rule.skip -= 1;
-        return None;
-    }
-    rule.times -= 1;
-    Some(rule.fault.clone())
+    let fault = state.rules.iter_mut().find_map(|rule| rule.applied(method, target));
+    state.faults += usize::from(fault.is_some());
+    fault
 }
 
 /// A head's lines and the body behind it, as they came.
@@ -225,6 +253,9 @@ fn exchange(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>) -
     let mut answer = Message::read(&mut answers, method != "HEAD", &mut server)?;
     while answer.lines.first().is_some_and(|line| line.contains(" 100 ")) {
         answer = Message::read(&mut answers, method != "HEAD", &mut server)?;
+    }
+    if let Some(Fault::AnswerLate(delay)) = fault {
+        std::thread::sleep(delay);
     }
     match fault {
         Some(Fault::AnswerLost) => client.shutdown(Shutdown::Both)?,

@@ -4,8 +4,11 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use store::{Create, ObjectStore, StoreError};
 use tempfile::TempDir;
+use tests::s3::S3Kind;
 
-use crate::fixture::{Proxied, folder};
+use crate::fixture::{Proxied, folder, on_each_server};
+
+on_each_server!(a_bucket_keeps_the_contract);
 
 #[tokio::test]
 async fn a_folder_keeps_the_contract() -> Result<()> {
@@ -13,9 +16,8 @@ async fn a_folder_keeps_the_contract() -> Result<()> {
     keeps_the_contract(&store, 1_000_000).await
 }
 
-#[tokio::test]
-async fn a_bucket_keeps_the_contract() -> Result<()> {
-    let bucket = Proxied::start().await?;
+async fn a_bucket_keeps_the_contract(kind: S3Kind) -> Result<()> {
+    let bucket = Proxied::start(kind).await?;
     // Large enough for several parts up and ranges down.
     keeps_the_contract(&bucket.store, 70_000_000).await
 }

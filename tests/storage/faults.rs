@@ -7,12 +7,19 @@ use bytes::Bytes;
 use store::{Create, ObjectStore, StoreError};
 use tempfile::TempDir;
 use tests::fault_proxy::{Fault, Rule};
+use tests::s3::S3Kind;
 
-use crate::fixture::Proxied;
+use crate::fixture::{Proxied, on_each_server};
 
-#[tokio::test]
-async fn a_create_is_one_attempt_and_honest_about_its_outcome() -> Result<()> {
-    let Proxied { proxy, store, server: _server } = Proxied::start().await?;
+on_each_server!(
+    a_create_is_one_attempt_and_honest_about_its_outcome,
+    everything_else_is_tried_again,
+    a_failed_transfer_leaves_nothing_behind,
+    a_large_upload_whose_last_answer_is_lost_is_there
+);
+
+async fn a_create_is_one_attempt_and_honest_about_its_outcome(kind: S3Kind) -> Result<()> {
+    let Proxied { proxy, store, server: _server } = Proxied::start(kind).await?;
     let faults = [
         ("answer-lost", Fault::AnswerLost, true),
         ("request-lost", Fault::RequestLost, false),
@@ -34,9 +41,8 @@ async fn a_create_is_one_attempt_and_honest_about_its_outcome() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn everything_else_is_tried_again() -> Result<()> {
-    let Proxied { proxy, store, server: _server } = Proxied::start().await?;
+async fn everything_else_is_tried_again(kind: S3Kind) -> Result<()> {
+    let Proxied { proxy, store, server: _server } = Proxied::start(kind).await?;
     let folder = TempDir::new()?;
     let (up, down) = (folder.path().join("up"), folder.path().join("down"));
     let content = tests::random::Sequence::new(3).bytes(70_000_000);
@@ -62,9 +68,8 @@ async fn everything_else_is_tried_again() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_failed_transfer_leaves_nothing_behind() -> Result<()> {
-    let Proxied { proxy, store, server: _server } = Proxied::start().await?;
+async fn a_failed_transfer_leaves_nothing_behind(kind: S3Kind) -> Result<()> {
+    let Proxied { proxy, store, server: _server } = Proxied::start(kind).await?;
     let folder = TempDir::new()?;
     let (up, down) = (folder.path().join("up"), folder.path().join("down"));
     std::fs::write(&up, vec![7; 70_000_000])?;
@@ -81,9 +86,8 @@ async fn a_failed_transfer_leaves_nothing_behind() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_large_upload_whose_last_answer_is_lost_is_there() -> Result<()> {
-    let Proxied { proxy, store, server: _server } = Proxied::start().await?;
+async fn a_large_upload_whose_last_answer_is_lost_is_there(kind: S3Kind) -> Result<()> {
+    let Proxied { proxy, store, server: _server } = Proxied::start(kind).await?;
     let folder = TempDir::new()?;
     let up = folder.path().join("up");
     std::fs::write(&up, tests::random::Sequence::new(4).bytes(40_000_000))?;

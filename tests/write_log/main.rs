@@ -9,8 +9,8 @@ use clap::Parser;
 use model::clock::{SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
 use store::{
-    Cache, Context as StoreContext, FileStore, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
-    Repository, StoreMetrics,
+    Cache, Context, FileStore, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories, Repository,
+    StoreMetrics,
 };
 
 /// References that one push creates.
@@ -36,7 +36,7 @@ struct Options {
     entries: u64,
 }
 
-/// Pushes without packs leave nothing to do.
+/// Pushes without packs leave nothing to fold.
 struct NoPacks;
 
 impl PackTools for NoPacks {
@@ -45,11 +45,11 @@ impl PackTools for NoPacks {
     }
 
     fn prune(&self, _: &[LocalPack], _: &[ObjectId], _: &Path) -> Result<Option<ReceivedPack>, String> {
-        Err("nothing is removed here".to_owned())
+        Err("there are no packs to prune".to_owned())
     }
 
     fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
-        Err("nothing is asked here".to_owned())
+        Err("there are no packs to look into".to_owned())
     }
 
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
@@ -65,7 +65,7 @@ async fn main() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open(cache.path(), 1 << 20, &metrics)?);
     let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-    let context = StoreContext { cache, tools: Arc::new(NoPacks), clock, random, policy: Policy::default(), metrics };
+    let context = Context { cache, tools: Arc::new(NoPacks), clock, random, policy: Policy::default(), metrics };
     let repositories = Repositories::new(store, context);
     let path = RepositoryPath { namespace: options.namespace.parse()?, name: options.name.parse()? };
     let id = repositories.find(&path).await?.context("there is no such repository")?;
@@ -92,14 +92,14 @@ async fn grow(repository: &Arc<Repository>, tip: ObjectId, options: &Options) ->
                 })
             })
             .collect();
-        repository.commit(push(repository, edits?)).await?;
+        repository.commit(push(edits?)).await?;
         made = until;
     }
     let toggled = name("toggled")?;
     let mut old = None;
     while repository.known().generation < options.entries {
         let new = if old.is_none() { Some(tip) } else { None };
-        repository.commit(push(repository, vec![RefEdit { name: toggled.clone(), old, new, peeled: None }])).await?;
+        repository.commit(push(vec![RefEdit { name: toggled.clone(), old, new, peeled: None }])).await?;
         old = new;
     }
     Ok(())
@@ -109,15 +109,17 @@ fn name(branch: &str) -> Result<RefName> {
     Ok(RefName::branch(branch)?)
 }
 
-fn push(repository: &Repository, edits: Vec<RefEdit>) -> Push {
+fn push(edits: Vec<RefEdit>) -> Push {
+    let (actor, request_id) = ("team-a/alice".to_owned(), "write-log".to_owned());
     Push {
-        actor: "team-a/alice".to_owned(),
-        request_id: "write-log".to_owned(),
+        actor,
+        request_id,
         options: vec![],
         atomic: false,
         edits,
         pack: None,
-        checked_at: repository.known().generation,
+        // Without a pack nothing was checked that could have gone meanwhile.
+        checked_at: u64::MAX,
         dropped: vec![],
         default_branch: None,
     }

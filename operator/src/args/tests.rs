@@ -1,4 +1,4 @@
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 
 use super::{Args, NamedStore};
 
@@ -7,11 +7,17 @@ fn arguments_are_consistent() {
     Args::command().debug_assert();
 }
 
+/// All subcommands, those of subcommands too.
+fn subcommands(command: &Command) -> Vec<&Command> {
+    let direct = command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help");
+    direct.flat_map(|subcommand| std::iter::once(subcommand).chain(subcommands(subcommand))).collect()
+}
+
 #[test]
 fn every_flag_has_an_environment_twin() {
     let mut command = Args::command();
     command.build();
-    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+    for subcommand in subcommands(&command) {
         for flag in subcommand.get_arguments().filter(|argument| argument.get_long().is_some()) {
             let name = flag.get_long().expect("because it was filtered by it");
             if ["help", "version"].contains(&name) {
@@ -35,7 +41,7 @@ fn the_page_about_configuration_has_every_flag_with_its_variable() {
     let page = include_str!("../../../docs/configuration.md");
     let mut command = Args::command();
     command.build();
-    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+    for subcommand in subcommands(&command) {
         for flag in subcommand.get_arguments().filter(|argument| argument.get_env().is_some()) {
             let (name, variable) = (flag.get_long().unwrap_or_default(), flag.get_env().unwrap_or_default());
             let row = format!("`{}` |", variable.display());

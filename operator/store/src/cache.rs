@@ -75,15 +75,13 @@ impl Cache {
     /// Takes over what earlier processes left, as least recently used; what is not whole is deleted.
     fn adopt_leftovers(&self) -> io::Result<()> {
         let mut entries = self.lock();
-        for folder in fs::read_dir(self.root.join(PACKS))? {
-            let folder = folder?.path();
+        for folder in in_order(&self.root.join(PACKS))? {
             let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
             let Some(id): Option<RepositoryId> = id else {
                 fs::remove_dir_all(&folder)?;
                 continue;
             };
-            for file in fs::read_dir(&folder)? {
-                let file = file?.path();
+            for file in in_order(&folder)? {
                 let (pack, index) = (file.with_extension("pack"), file.with_extension("idx"));
                 let name = file.file_stem().and_then(|name| name.to_str()).and_then(PackId::parse);
                 match (name, fs::metadata(&pack), fs::metadata(&index)) {
@@ -196,6 +194,13 @@ impl Cache {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is in a folder, by name: not every file system gives the same order each time.
+fn in_order(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Invariant: a pack is used only if its bytes and those of its index are the ones that the log names.

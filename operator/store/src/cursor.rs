@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::RepositoryId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError};
+use crate::sealed::{seal, unseal};
 
 /// One record of a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +47,7 @@ impl Cursor {
         let Some(number) = keys::number(&key) else { return Ok(None) };
         // Deleted between list and read: its owner has moved on, so there is a newer one; the caller looks again later.
         let Some(body) = self.store.get(&key).await? else { return Ok(None) };
-        let record =
-            serde_json::from_slice(&body).map_err(|error| Error::Damaged { key, reason: error.to_string() })?;
+        let record = unseal(&body).map_err(|reason| Error::Damaged { key, reason })?;
         Ok(Some((number, record)))
     }
 
@@ -58,15 +57,13 @@ impl Cursor {
     /// When the store does not say.
     pub async fn write(&self, number: u64, record: &CursorRecord) -> Result<bool, Error> {
         let key = keys::cursor(&self.id, &self.target, number);
-        let body = serde_json::to_vec(record).map_err(|error| Error::Packs(error.to_string()))?;
-        let outcome = self.store.create(&key, Bytes::from(body)).await;
+        let body = seal(record).map_err(|error| Error::Packs(error.to_string()))?;
+        let outcome = self.store.create(&key, body).await;
         match outcome {
             Ok(Create::Created) => Ok(true),
             Ok(Create::Exists) | Err(StoreError::Unknown { .. }) => {
                 let written = self.store.get(&key).await?;
-                Ok(written.is_some_and(|body| {
-                    serde_json::from_slice(&body).is_ok_and(|found: CursorRecord| found == *record)
-                }))
+                Ok(written.is_some_and(|body| unseal(&body).is_ok_and(|found: CursorRecord| found == *record)))
             }
             Err(error) => Err(error.into()),
         }

@@ -3,6 +3,21 @@
 //! Knows objects, logs and pack files; knows neither HTTP nor the Git protocol. The seam to buckets is [`ObjectStore`]; the
 //! entrance for servers is [`Repositories`].
 
+/// Whether a test asked for this deliberate fault, a `testing::Sabotage`; the constant `false` in what is shipped.
+#[cfg(feature = "testing")]
+macro_rules! sabotaged {
+    ($fault:ident) => {
+        crate::testing::asked(crate::testing::Sabotage::$fault)
+    };
+}
+
+#[cfg(not(feature = "testing"))]
+macro_rules! sabotaged {
+    ($fault:ident) => {
+        false
+    };
+}
+
 mod blocking;
 mod cache;
 mod checkpoint;
@@ -22,6 +37,7 @@ mod refs;
 mod repositories;
 mod repository;
 mod s3;
+mod sealed;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -5,7 +5,7 @@
 
 mod table;
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -164,9 +164,7 @@ impl Refs {
     /// from it is looked at.
     pub(crate) fn unlike(&self, other: &Self) -> Vec<ObjectId> {
         if self.has_base_of(other) {
-            let names: BTreeSet<&RefName> = self.overlay.keys().chain(other.overlay.keys()).collect();
-            let changed = names.into_iter().filter(|name| self.value(name) != other.value(name));
-            return changed.filter_map(|name| self.get(name)).collect();
+            return self.differing(other).filter_map(|name| self.get(name)).collect();
         }
         let is_unlike = |reference: &Reference<'_>| {
             let Reference { name, id, peeled } = *reference;
@@ -200,9 +198,28 @@ impl Refs {
         if !self.has_base_of(origin) {
             return None;
         }
-        // Whatever is the same in both bases has changed in neither state.
-        let names: BTreeSet<&RefName> = self.overlay.keys().chain(origin.overlay.keys()).collect();
-        Some(Self::layered(Some(base), names.into_iter().map(|name| (name.clone(), self.value(name)))))
+        let changed = self.differing(origin).map(|name| (name.clone(), self.value(name)));
+        Some(Self::layered(Some(base), changed))
+    }
+
+    /// The references that are not the same in two states on the same base.
+    fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a RefName> {
+        let (mut ours, mut theirs) = (self.overlay.iter().peekable(), other.overlay.iter().peekable());
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (ours.peek(), theirs.peek()) {
+                    (Some((our, _)), Some((their, _))) => our.cmp(their),
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (None, None) => return None,
+                };
+                let our = ours.next_if(|_| order != Ordering::Greater);
+                let their = theirs.next_if(|_| order != Ordering::Less);
+                if our.map(|(_, value)| value) != their.map(|(_, value)| value) {
+                    return our.or(their).map(|(name, _)| name);
+                }
+            }
+        })
     }
 }
 

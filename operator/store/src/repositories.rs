@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use model::{RepositoryId, RepositoryPath};
@@ -18,6 +17,7 @@ use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
+use crate::sealed::{seal, unseal};
 use crate::state::Snapshot;
 
 /// Repositories that are kept open; beyond, those that nobody uses are closed.
@@ -97,8 +97,7 @@ impl Repositories {
         }
         let key = keys::catalog_entry(path);
         let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
-        let entry: CatalogEntry =
-            serde_json::from_slice(&body).map_err(|error| Error::Damaged { key, reason: error.to_string() })?;
+        let entry: CatalogEntry = unseal(&body).map_err(|reason| Error::Damaged { key, reason })?;
         self.remember(path, &entry.repository_id);
         Ok(Some(entry.repository_id))
     }
@@ -118,8 +117,8 @@ impl Repositories {
                 path: CatalogPath { namespace: path.namespace.clone(), repository_name: path.name.clone() },
                 created_at: self.shared.clock.now(),
             };
-            let body = serde_json::to_vec_pretty(&entry).map_err(|error| Error::Packs(error.to_string()))?;
-            match self.shared.store.create(&keys::catalog_entry(path), Bytes::from(body)).await {
+            let body = seal(&entry).map_err(|error| Error::Packs(error.to_string()))?;
+            match self.shared.store.create(&keys::catalog_entry(path), body).await {
                 Ok(Create::Created) => {
                     let id = entry.repository_id;
                     self.remember(path, &id);

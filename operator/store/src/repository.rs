@@ -227,14 +227,17 @@ impl Repository {
     /// # Errors
     /// When the store does not answer, or the log is damaged.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        if sabotaged!(AnswerFromMemory) {
+            return Ok(self.known());
+        }
         let arrival = self.arrivals.fetch_add(1, Ordering::SeqCst);
         // Holds the number of arrivals when the last finished probe began: it answers all who came before.
         let mut answered = self.probes.lock().await;
         if *answered <= arrival {
-            let (began, begun) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
+            let (answers, start) = (self.arrivals.load(Ordering::SeqCst), Instant::now());
             self.catch_up().await?;
-            *answered = began;
-            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+            *answered = if sabotaged!(ShareOlderProbe) { self.arrivals.load(Ordering::SeqCst) } else { answers };
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(start);
         }
         Ok(self.known())
     }
@@ -253,6 +256,7 @@ impl Repository {
         loop {
             let is_far = match reader.next_after(self.known().generation).await? {
                 Next::Entry(generation, entry) => self.apply(generation, &entry)?.generation >= before + open::FAR,
+                Next::Stub if sabotaged!(StopAtStub) => return Ok(self.known().generation > before),
                 Next::Stub => true,
                 Next::End => return Ok(self.known().generation > before),
             };

@@ -3,10 +3,13 @@
 //! The commit is one attempt, always: a retry below us could meet its own success. Everything else is idempotent and retried by
 //! the SDK. Time-outs and the number of connections are ours.
 
+mod address;
 mod credentials;
 mod failure;
+mod inspect;
 mod transfer;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +31,8 @@ use crate::metrics::StoreMetrics;
 use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
 use crate::url::S3Url;
 use failure::Failure;
+pub(crate) use inspect::{Contact, Description, Ranged, Signed};
+pub(crate) use transfer::PART_BYTES;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one attempt of a small request. Some stores let losers of a race wait for many seconds.
@@ -54,11 +59,21 @@ impl S3Store {
     /// # Errors
     /// When the certificate authority cannot be read.
     pub async fn open(url: &S3Url, credentials: Option<&Path>, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        Self::open_at(url, credentials, metrics, None).await
+    }
+
+    /// As [`Self::open`], by way of this address of the endpoint only.
+    pub(crate) async fn open_at(
+        url: &S3Url,
+        credentials: Option<&Path>,
+        metrics: StoreMetrics,
+        address: Option<IpAddr>,
+    ) -> Result<Self, StoreError> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
         if let Some(folder) = credentials {
             loader = loader.credentials_provider(credentials::provider(folder).await);
         }
-        Self::load(loader, url, metrics).await
+        Self::load(loader, url, metrics, address).await
     }
 
     /// As [`Self::open`], with this access key and secret: a test cannot set its own environment.
@@ -68,12 +83,17 @@ impl S3Store {
     #[cfg(feature = "testing")]
     pub async fn open_as(url: &S3Url, key: (&str, &str), metrics: StoreMetrics) -> Result<Self, StoreError> {
         let credentials = aws_sdk_s3::config::Credentials::new(key.0, key.1, None, None, "test");
-        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()).credentials_provider(credentials), url, metrics)
-            .await
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).credentials_provider(credentials);
+        Self::load(loader, url, metrics, None).await
     }
 
-    async fn load(loader: aws_config::ConfigLoader, url: &S3Url, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let mut loader = loader.http_client(http_client(url).await?);
+    async fn load(
+        loader: aws_config::ConfigLoader,
+        url: &S3Url,
+        metrics: StoreMetrics,
+        address: Option<IpAddr>,
+    ) -> Result<Self, StoreError> {
+        let mut loader = loader.http_client(http_client(url, address).await?);
         if let Some(region) = &url.region {
             loader = loader.region(Region::new(region.clone()));
         } else if url.endpoint.is_some() {
@@ -98,18 +118,24 @@ impl S3Store {
     }
 }
 
-async fn http_client(url: &S3Url) -> Result<aws_sdk_s3::config::SharedHttpClient, StoreError> {
-    let builder = aws_smithy_http_client::Builder::new()
+async fn http_client(url: &S3Url, address: Option<IpAddr>) -> Result<aws_sdk_s3::config::SharedHttpClient, StoreError> {
+    let mut builder = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(Duration::from_mins(1))
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    let Some(file) = &url.ca_file else { return Ok(builder.build_https()) };
-    let refused = |reason: String| StoreError::Refused { operation: "open", key: file.display().to_string(), reason };
-    let pem = tokio::fs::read(file).await.map_err(|error| refused(error.to_string()))?;
-    let context = TlsContext::builder()
-        .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
-        .build()
-        .map_err(|error| refused(error.to_string()))?;
-    Ok(builder.tls_context(context).build_https())
+    if let Some(file) = &url.ca_file {
+        let refused =
+            |reason: String| StoreError::Refused { operation: "open", key: file.display().to_string(), reason };
+        let pem = tokio::fs::read(file).await.map_err(|error| refused(error.to_string()))?;
+        let context = TlsContext::builder()
+            .with_trust_store(TrustStore::empty().with_pem_certificate(pem))
+            .build()
+            .map_err(|error| refused(error.to_string()))?;
+        builder = builder.tls_context(context);
+    }
+    Ok(match address {
+        Some(address) => builder.build_with_resolver(address::Pinned(address)),
+        None => builder.build_https(),
+    })
 }
 
 fn client_config(shared: &SdkConfig, url: &S3Url) -> aws_sdk_s3::Config {

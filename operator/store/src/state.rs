@@ -204,7 +204,9 @@ impl Snapshot {
             return Err(FoldError::Retired);
         }
         self.packs = Arc::new(kept);
-        gone.iter().for_each(|pack| self.retire(&pack.record, time));
+        for pack in &gone {
+            self.retire(&pack.record, time);
+        }
         self.add_packs(first, &compaction.added, time)?;
         if let Some(through) = compaction.pruned_through {
             let upkeep = Arc::make_mut(&mut self.upkeep);

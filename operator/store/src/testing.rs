@@ -1,7 +1,10 @@
-//! Stores for tests: one in memory, and one that misbehaves in front of another.
+//! Stores for tests: one in memory, and one that misbehaves in front of another; and ways to make the store itself misbehave.
 
 mod faulty;
 mod memory;
+mod sabotage;
 
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
+pub(crate) use sabotage::asked;
+pub use sabotage::{Sabotage, sabotage};

@@ -1,8 +1,9 @@
-//! Developer commands: `cargo xtask test|demo|bench|cluster|tools`. Everything that they install goes to `target/tools`.
+//! Developer commands: `cargo xtask test|demo|bench|cluster|simulate|tools`. Everything that they install goes to `target/tools`.
 
 mod checks;
 mod cluster;
 mod command;
+mod simulate;
 mod suites;
 mod summary;
 mod test;
@@ -43,6 +44,8 @@ enum Task {
     /// A real Kubernetes with an S3 server and Codekeep in it, on this machine alone (needs root)
     #[command(subcommand)]
     Cluster(cluster::Task),
+    /// Run the store in simulations, each decided by a seed; prints the seeds that fail
+    Simulate(simulate::Options),
     /// Install what the tests need into target/tools
     Tools,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Demo { arguments } => suites::program("demo", &arguments),
         Task::Bench { arguments } => suites::bench(&arguments),
         Task::Cluster(task) => cluster::run(task),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Tools => tools::install_all().map(|()| true),
     };
     match outcome {

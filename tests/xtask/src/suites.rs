@@ -101,11 +101,25 @@ pub(crate) fn doc_tests() -> Result<Outcome> {
     built("doc-tests", &["test", "--doc", "--locked", "--workspace"])
 }
 
+/// Tests that need servers which are built from source.
+const PEERS: &str = "test(/minio/) or test(/^negative::/)";
+
 fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
-    let binary = target().join(profile).join("codekeep").display().to_string();
     let ignored = if full { "all" } else { "default" };
-    tests(name, &["--package", "tests", "--test", name, "--run-ignored", ignored], &[("CODEKEEP_BINARY", binary)])
+    let others = format!("not ({PEERS})");
+    let arguments = ["--package", "tests", "--test", name, "--run-ignored", ignored, "-E", &others];
+    tests(name, &arguments, &[binary(profile)])
+}
+
+fn binary(profile: &str) -> (&'static str, String) {
+    ("CODEKEEP_BINARY", target().join(profile).join("codekeep").display().to_string())
+}
+
+/// What is tested on the servers that are built from source.
+pub(crate) fn peers() -> Result<Outcome> {
+    let arguments = ["--package", "tests", "--test", "storage", "--test", "e2e", "--run-ignored", "all", "-E", PEERS];
+    tests("peers", &arguments, &[binary("release")])
 }
 
 pub(crate) fn conformance_quick() -> Result<Outcome> {
@@ -118,6 +132,10 @@ pub(crate) fn conformance_full() -> Result<Outcome> {
 
 pub(crate) fn storage() -> Result<Outcome> {
     suite("storage", true)
+}
+
+pub(crate) fn simulation() -> Result<Outcome> {
+    tests("simulation", &["--package", "tests", "--test", "simulation"], &[])
 }
 
 pub(crate) fn end_to_end_quick() -> Result<Outcome> {

@@ -16,6 +16,8 @@ pub(crate) enum Tier {
     Full,
     /// Minutes: unit and conformance tests and the shorter end-to-end tests, on the unoptimized binary
     Quick,
+    /// The storage on S3 servers that are built from source: a second exact one, and such as must be refused
+    Peers,
 }
 
 type Step = (&'static str, fn() -> Result<Outcome>);
@@ -31,7 +33,7 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 15] = [
+const FULL: [Step; 16] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
@@ -42,12 +44,15 @@ const FULL: [Step; 15] = [
     ("cargo-deny", checks::deny),
     ("build --release", suites::build_release),
     ("conformance", suites::conformance_full),
+    ("storage, simulated", suites::simulation),
     ("storage, on SeaweedFS", suites::storage),
     ("end to end", suites::end_to_end_full),
     ("operator, on Kubernetes", cluster::suite),
     ("demo on file:", suites::demo_file),
     ("demo on SeaweedFS", suites::demo_seaweedfs),
 ];
+
+const PEERS: [Step; 2] = [("build --release", suites::build_release), ("storage, on other S3 servers", suites::peers)];
 
 /// Runs a tier and prints its table; gives whether all passed.
 pub(crate) fn run(tier: Tier) -> Result<bool> {
@@ -59,6 +64,10 @@ pub(crate) fn run(tier: Tier) -> Result<bool> {
         Tier::Quick => {
             tools::install_for_quick()?;
             &QUICK
+        }
+        Tier::Peers => {
+            tools::install_for_peers()?;
+            &PEERS
         }
     };
     let mut rows = Vec::new();

@@ -1,5 +1,7 @@
 //! What the tests need beside Rust, git and Python: installed once into `target/tools`, versions pinned here.
 
+mod peers;
+
 use anyhow::{Context as _, Result};
 
 use crate::command::{cargo, must, program, run, say, target, workspace};
@@ -13,6 +15,12 @@ const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-de
 pub(crate) fn install_all() -> Result<()> {
     python()?;
     CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
+}
+
+/// Installs what the quick tier needs, and builds the S3 servers beside SeaweedFS.
+pub(crate) fn install_for_peers() -> Result<()> {
+    install_for_quick()?;
+    peers::install_all()
 }
 
 /// Installs the test runner only, and Python's packages.

@@ -12,7 +12,7 @@ use gix::ObjectId;
 use super::fixture::{Dice, Fixture, git_in, ids};
 
 fn reachable(fixture: &Fixture, tips: &[ObjectId]) -> BTreeSet<ObjectId> {
-    let tips: String = tips.iter().map(|id| format!("{id}\n")).collect();
+    let tips = tips.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
     ids(&git_in(&fixture.origin(), &["rev-list", "--objects", "--stdin"], tips.as_bytes()))
 }
 

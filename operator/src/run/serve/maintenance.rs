@@ -14,6 +14,8 @@ use crate::stores::Stores;
 const SWEEP: Duration = Duration::from_secs(30);
 /// A repository that nobody has asked for in this time leaves the memory.
 const IDLE_REPOSITORY: Duration = Duration::from_mins(5);
+/// After a start clients come first: nothing is known yet, and each request has to ask the bucket.
+const FIRST: Duration = Duration::from_mins(1);
 /// How often it is looked whether there is anything to look after.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let rounds = async {
+        tokio::time::sleep(FIRST.min(interval)).await;
         loop {
             let served: Vec<_> = desired.borrow().repositories.values().cloned().collect();
             let rest = interval / u32::try_from(served.len()).unwrap_or(u32::MAX).max(1);

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::RepositoryId;
+use tokio::time::Instant;
 
 use super::CachedPack;
 use crate::state::PackId;
@@ -84,7 +85,9 @@ impl Entries {
 
     pub(super) fn forget(&mut self, repository: &RepositoryId) {
         let keys: Vec<Key> = self.packs.keys().filter(|(owner, _)| owner == repository).cloned().collect();
-        keys.iter().for_each(|key| self.remove(key));
+        for key in &keys {
+            self.remove(key);
+        }
     }
 
     fn remove(&mut self, key: &Key) {
@@ -120,7 +123,9 @@ impl Entries {
             .values()
             .filter(|key| self.packs.get(*key).is_some_and(|slot| Arc::strong_count(&slot.pack) == 1));
         let victims: Vec<Key> = free.take_while(|key| self.packs.get(*key).is_some_and(&mut evicts)).cloned().collect();
-        victims.iter().for_each(|key| self.remove(key));
+        for key in &victims {
+            self.remove(key);
+        }
         victims.len()
     }
 }

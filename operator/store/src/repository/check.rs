@@ -195,8 +195,8 @@ impl Repository {
         }
         let tips: Vec<_> = snapshot.refs.iter().map(|reference| reference.id).collect();
         let tools = Arc::clone(&self.shared.tools);
-        let verified = tokio::task::spawn_blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS));
-        report.problems.extend(verified.await.map_err(|_| Error::Stopping)?.map_err(Error::Packs)?);
+        let verified = blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS)).await?;
+        report.problems.extend(verified.map_err(Error::Packs)?);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps cold opens cheap: hints, checkpoints and the bases of these, written in the background after commits.
 //!
-//! What is written for a commit stays the same however large the repository is. A checkpoint comes every [`ENTRIES`] entries and
+//! What is written for a commit stays the same however large the repository is. A checkpoint comes every so many entries and
 //! holds what is different from its base; a new base comes when that is more than about the square root of what there is, where
 //! the bytes of both kinds for each changed reference are fewest.
 
@@ -17,16 +17,12 @@ use crate::object::Create;
 use crate::refs::{Base, Refs, Table};
 use crate::state::Snapshot;
 
-/// A checkpoint is due after this many entries.
-const ENTRIES: u64 = 64;
-/// Also after this many bytes of inlined packs.
+/// A checkpoint is due after this many bytes of inlined packs.
 const BYTES: u64 = 8 << 20;
 /// At most one hint in this time, unless a checkpoint is due.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A state up to this size goes into the hint.
 const INLINE_BYTES: usize = 64 << 10;
-/// Fewer changed references are not worth a base.
-const MIN_CHANGES: usize = 4_096;
 
 /// What was last written.
 #[derive(Default)]
@@ -65,7 +61,7 @@ impl Repository {
     }
 
     fn checkpoint_is_due(&self, last: u64) -> bool {
-        self.known().generation >= last + ENTRIES || self.logged() >= BYTES
+        self.known().generation >= last + self.shared.policy.checkpoint_entries || self.logged() >= BYTES
     }
 
     async fn record(self: &Arc<Self>, written: &mut Written) -> Result<(), Error> {
@@ -94,7 +90,7 @@ impl Repository {
         let origin = self.known();
         // One from before what was truncated may be deleted.
         let is_old = origin.refs.base().is_some_and(|base| base.generation <= origin.upkeep.truncated);
-        if !is_old && !base_is_due(&origin.refs) {
+        if !is_old && !base_is_due(&origin.refs, self.shared.policy.base_changes) {
             return Ok(false);
         }
         let refs = origin.refs.clone();
@@ -116,11 +112,11 @@ impl Repository {
 }
 
 /// Pure: whether so much has changed that a new base costs less, over time, than writing the changes again and again.
-fn base_is_due(refs: &Refs) -> bool {
+fn base_is_due(refs: &Refs, least_worth: usize) -> bool {
     // With n references, a base every k changes, and a checkpoint of up to k changes every 64 entries: n / k + k / 128 references
     // are written for each change, which is least where k² = 128 n.
     let least = (128 * refs.base().map_or(0, |base| base.table.len())).isqrt();
-    refs.changed() > least.max(MIN_CHANGES)
+    refs.changed() > least.max(least_worth)
 }
 
 /// Whether the state may turn out small enough for the hint.

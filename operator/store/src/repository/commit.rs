@@ -119,14 +119,15 @@ impl Repository {
     /// Writes one entry for the group; the generation is that of the entry, or what is known when no push could go on.
     async fn write_group(&self, group: &mut [Pending]) -> Result<(u64, Vec<Outcome>), GroupError> {
         self.prove().await.map_err(GroupError::failed)?;
-        let mut fresh = false;
+        let mut fresh = sabotaged!(RefuseFromMemory);
         let mut lost = 0;
+        let first = self.known();
         loop {
             let base = self.known();
             for pack in group.iter_mut().filter_map(|pending| pending.pack.as_mut()) {
                 self.renew(pack, &base).await.map_err(GroupError::failed)?;
             }
-            let Plan { pushes, payload, outcomes } = match Plan::new(&base, group) {
+            let Plan { pushes, payload, outcomes } = match Plan::new(if sabotaged!(SkipRecheck) { &first } else { &base }, group) {
                 plan if plan.is_doubtful() && !fresh => {
                     // What we know may be old: only the log can tell a client that its reference moved.
                     self.catch_up().await.map_err(GroupError::failed)?;
@@ -141,7 +142,8 @@ impl Repository {
             if self.write_entry(&base, Draft { pushes, payload, ..Draft::default() }).await? {
                 return Ok((base.generation + 1, outcomes));
             }
-            fresh = true;
+            // Only one of the entries behind what we knew has been read: it may be old news, too.
+            fresh = sabotaged!(RefuseFromMemory);
             lost += 1;
             if lost > MAX_LOST_RACES {
                 return Err(GroupError::Contended);

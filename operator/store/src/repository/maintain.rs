@@ -55,6 +55,12 @@ pub struct Policy {
     pub scrub_interval: Duration,
     /// Bytes that a scrub reads in a second, at most.
     pub scrub_rate: u64,
+    /// Packs are folded when so many of them lie inside entries.
+    pub fold_packs: usize,
+    /// A checkpoint is written after so many entries.
+    pub checkpoint_entries: u64,
+    /// Fewer changed references are not worth a table of all of them.
+    pub base_changes: usize,
 }
 
 impl Default for Policy {
@@ -66,6 +72,9 @@ impl Default for Policy {
             log_retention: 14 * day,
             scrub_interval: 30 * day,
             scrub_rate: 32 << 20,
+            fold_packs: 32,
+            checkpoint_entries: 64,
+            base_changes: 4_096,
         }
     }
 }

@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
 
 use super::Repository;
+use crate::blocking::blocking;
 use crate::cache::{CachedPack, verify};
 use crate::entry::{Numbered, PackRecord, Place};
 use crate::error::Error;
@@ -95,7 +96,7 @@ impl Repository {
             return Ok(Some(cached));
         }
         let (cache, id, record) = (Arc::clone(&self.shared.cache), self.id.clone(), record.clone());
-        tokio::task::spawn_blocking(move || cache.get(&id, &record)).await.map_err(|_| Error::Stopping)
+        blocking(move || cache.get(&id, &record)).await
     }
 
     async fn bring_in(&self, pack: &StoredPack) -> Result<Arc<CachedPack>, Error> {
@@ -121,21 +122,25 @@ impl Repository {
                 let (pack_bytes, index_bytes) = slices(&payload, offset, &pack.record).ok_or_else(|| {
                     Error::Damaged { key: key.clone(), reason: "a pack lies outside the payload".to_owned() }
                 })?;
-                tokio::try_join!(
-                    tokio::fs::write(&pack_file, &pack_bytes),
-                    tokio::fs::write(&index_file, &index_bytes)
-                )?;
+                let (pack_file, index_file) = (pack_file.clone(), index_file.clone());
+                let written = blocking(move || {
+                    std::fs::write(&pack_file, &pack_bytes)?;
+                    std::fs::write(&index_file, &index_bytes)
+                });
+                written.await??;
                 key
             }
         };
         let (cache, id, record) = (Arc::clone(&self.shared.cache), self.id.clone(), pack.record.clone());
-        let admit = tokio::task::spawn_blocking(move || {
+        let admit = blocking(move || {
             // Keeps the folder until the files have moved.
             let _folder = folder;
-            verify(&pack_file, &index_file, &record)?;
+            if !sabotaged!(SkipVerification) {
+                verify(&pack_file, &index_file, &record)?;
+            }
             cache.insert(&id, &record, &pack_file, &index_file)
         });
-        let admitted = admit.await.map_err(|_| Error::Stopping)?.map_err(|error| match error.kind() {
+        let admitted = admit.await?.map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidData => Error::Damaged { key, reason: error.to_string() },
             _ => Error::Cache(error),
         })?;

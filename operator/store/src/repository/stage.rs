@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{LocalPack, ReceivedPack, Repository};
+use crate::blocking::blocking;
 use crate::cache::CachedPack;
 use crate::digest::sha256_file;
 use crate::entry::{PackRecord, Place};
@@ -57,7 +58,7 @@ impl Repository {
 
     async fn stage_as(&self, received: ReceivedPack, inline_bytes: u64) -> Result<StagedPack, Error> {
         let (cache, id, upload) = (Arc::clone(&self.shared.cache), self.id.clone(), self.new_upload());
-        let admit = tokio::task::spawn_blocking(move || -> Result<_, Error> {
+        let admit = blocking(move || -> Result<_, Error> {
             let (pack_id, bytes) = sha256_file(&received.pack)?;
             let (index_id, index_bytes) = sha256_file(&received.index)?;
             let small = bytes + index_bytes <= inline_bytes;
@@ -74,7 +75,7 @@ impl Repository {
             let cached = cache.insert(&id, &record, &received.pack, &received.index)?;
             Ok(StagedPack { record, inline, cached })
         });
-        let staged = admit.await.map_err(|_| Error::Stopping)??;
+        let staged = admit.await??;
         self.upload(&staged).await?;
         Ok(staged)
     }
@@ -101,7 +102,11 @@ impl Repository {
         let Place::Uploaded(upload) = &staged.record.place else { return Ok(()) };
         let (pack, index) = (keys::pack(&self.id, upload), keys::pack_index(&self.id, upload));
         let store = &self.shared.store;
-        tokio::try_join!(store.upload(&pack, staged.pack()), store.upload(&index, staged.index()))?;
+        let upload_index = async {
+            let uploaded = store.upload(&index, staged.index()).await;
+            if sabotaged!(IgnoreFailedUpload) { Ok(()) } else { uploaded }
+        };
+        tokio::try_join!(store.upload(&pack, staged.pack()), upload_index)?;
         Ok(())
     }
 }

@@ -12,10 +12,12 @@ use crate::object::StoreError;
 pub(super) struct Failure {
     /// HTTP status, when the store answered.
     pub(super) status: Option<u16>,
-    code: String,
-    reason: String,
+    pub(super) code: String,
+    pub(super) reason: String,
     /// The request never left: nothing can have happened.
     never_sent: bool,
+    /// A success whose body is not what S3 answers: it will not be at the next attempt either.
+    unreadable: bool,
 }
 
 impl Failure {
@@ -25,17 +27,26 @@ impl Failure {
         let status = error.raw_response().map(|raw| raw.status().as_u16());
         let code = error.code().unwrap_or_default().to_owned();
         let never_sent = matches!(error, SdkError::ConstructionFailure(_));
+        let unreadable =
+            matches!(error, SdkError::ServiceError(_)) && code.is_empty() && status.is_some_and(|status| status < 300);
+        let region = error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region"));
         let mut reason = match error {
+            SdkError::ServiceError(service) if unreadable => {
+                format!("{} with a body that is not S3's: {}", status.unwrap_or(0), chain(service.err()))
+            }
             SdkError::ServiceError(service) => {
                 let message = service.err().message().unwrap_or("no message");
                 format!("{} {code}: {message}", status.unwrap_or(0))
             }
             other => chain(other),
         };
-        if let Some(advice) = advice(status, &code, &reason) {
+        if is_elsewhere(status, &code) {
+            let region = region.unwrap_or_default();
+            let _ = write!(reason, "; the bucket is in another region: set region={region} in the store URL");
+        } else if let Some(advice) = advice(status, &code, &reason) {
             let _ = write!(reason, "; {advice}");
         }
-        Self { status, code, reason, never_sent }
+        Self { status, code, reason, never_sent, unreadable }
     }
 
     pub(super) fn is_missing_bucket(&self) -> bool {
@@ -54,19 +65,23 @@ impl Failure {
         let key = key.to_owned();
         match self.status {
             Some(507) => StoreError::Full { operation, key },
-            _ if self.is_refusal() || self.never_sent => StoreError::Refused { operation, key, reason: self.reason },
+            _ if self.is_refusal() || self.never_sent || self.unreadable => {
+                StoreError::Refused { operation, key, reason: self.reason }
+            }
             _ => StoreError::Unavailable { operation, key, reason: self.reason },
         }
     }
 
-    /// 4xx but for those that ask to come back: 408 time-out, 409 concurrent, 425 too early, 429 slow down.
+    /// 4xx but for those that ask to come back: 408 time-out, 409 concurrent, 425 too early, 429 slow down; and 501, which stays so.
     fn is_refusal(&self) -> bool {
         // S3 says that it waited in vain for the rest of a request with 400.
         let later = self.code == "RequestTimeout";
-        !later
-            && self
-                .status
-                .is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429))
+        let refuses = |status| match status {
+            408 | 409 | 425 | 429 => false,
+            300..=499 | 501 => true,
+            _ => false,
+        };
+        !later && self.status.is_some_and(refuses)
     }
 }
 
@@ -80,13 +95,15 @@ fn advice(status: Option<u16>, code: &str, reason: &str) -> Option<&'static str>
         (_, "AccessDenied") | (Some(403), _) => {
             Some("grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on this bucket and prefix")
         }
-        (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") | (Some(301), _) => {
-            Some("the bucket is in another region: set region= in the store URL")
-        }
         (Some(501), _) => Some("the store does not implement what Codekeep needs"),
         (None, _) if reason.contains("credentials") => Some("provide credentials by environment, profile or role"),
         _ => None,
     }
+}
+
+/// The bucket is in another region than the one that was asked.
+fn is_elsewhere(status: Option<u16>, code: &str) -> bool {
+    matches!(code, "PermanentRedirect" | "AuthorizationHeaderMalformed") || status == Some(301)
 }
 
 /// An error and its causes in one line: the SDK's own message says next to nothing.

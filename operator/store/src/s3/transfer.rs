@@ -17,7 +17,7 @@ use super::{ATTEMPTS, Failure, S3Store};
 use crate::object::StoreError;
 
 /// Objects from this size on go up in parts, and come down in ranges.
-const PART_BYTES: u64 = 32 << 20;
+pub(crate) const PART_BYTES: u64 = 32 << 20;
 /// Parts under way of one object.
 const PARTS: usize = 4;
 /// HTTP: the object ends before the range begins.
@@ -237,7 +237,7 @@ fn whole_size(content_range: &str) -> Option<u64> {
 }
 
 /// Time-outs for transfers whose length depends on their size: the guard is against silence.
-fn patient() -> Builder {
+pub(super) fn patient() -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().disable_operation_attempt_timeout().build())
 }
 
@@ -254,7 +254,7 @@ fn truncated(operation: &'static str, key: &str, seen: u64) -> StoreError {
     StoreError::Unavailable { operation, key: key.to_owned(), reason }
 }
 
-fn unavailable(operation: &'static str, key: &str, error: &dyn std::error::Error) -> StoreError {
+pub(super) fn unavailable(operation: &'static str, key: &str, error: &dyn std::error::Error) -> StoreError {
     StoreError::Unavailable { operation, key: key.to_owned(), reason: error.to_string() }
 }
 

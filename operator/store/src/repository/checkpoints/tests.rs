@@ -13,7 +13,7 @@ fn what_is_written_for_a_change_grows_with_the_square_root_at_most() {
     let value = RefValue { id: ObjectId::Sha1([8; 20]), peeled: None };
     for count in [100, 10_000, 200_000] {
         let mut refs = refs(count);
-        if base_is_due(&refs) {
+        if base_is_due(&refs, 4_096) {
             let base = Base::new(1, Table::open(Table::encode(refs.iter()).unwrap()).unwrap());
             refs = refs.rebased(base, &refs).unwrap();
             assert_eq!(refs.changed(), 0);
@@ -26,7 +26,7 @@ fn what_is_written_for_a_change_grows_with_the_square_root_at_most() {
             refs.set(name, Some(value));
             changes += 1;
             written += if changes % 64 == 0 { refs.changed() } else { 0 };
-            if base_is_due(&refs) {
+            if base_is_due(&refs, 4_096) {
                 written += refs.len();
                 break;
             }

@@ -28,13 +28,14 @@ impl Plan {
         let mut plan = Self::default();
         let mut state = base.clone();
         for pending in group {
-            if pending.push.checked_at < base.upkeep.pruned_at {
+            if pending.push.checked_at < base.upkeep.pruned_at && !sabotaged!(SkipPruneRecheck) {
                 plan.outcomes.push(Outcome::Pruned);
                 continue;
             }
             let results: Vec<EditResult> = pending.push.edits.iter().map(|edit| check(&state, edit)).collect();
             let refused = results.iter().filter(|result| result.is_err()).count();
-            if refused > 0 && (pending.push.atomic || refused == results.len()) {
+            let atomic = pending.push.atomic && !sabotaged!(SplitAtomic);
+            if refused > 0 && (atomic || refused == results.len()) {
                 plan.outcomes.push(Outcome::Moved(state.moved(&pending.push.edits)));
                 continue;
             }
@@ -49,15 +50,17 @@ impl Plan {
             if default_branch.is_some() {
                 state.head.clone_from(&default_branch);
             }
-            plan.accept(pending, edits, default_branch);
+            plan.accept(pending, edits, default_branch, refused == 0);
             plan.outcomes.push(Outcome::Accepted(results));
         }
         plan
     }
 
-    fn accept(&mut self, pending: &Pending, edits: Vec<RefEdit>, default_branch: Option<RefName>) {
+    fn accept(&mut self, pending: &Pending, edits: Vec<RefEdit>, default_branch: Option<RefName>, whole: bool) {
         let packs = pending.pack.iter().map(|pack| {
             let mut record = pack.record.clone();
+            // What came for a reference that is refused now is reachable from nothing.
+            record.exact &= whole;
             if let Some(bytes) = &pack.inline {
                 record.place = Place::Inlined { offset: self.payload.len() as u64 };
                 self.payload.extend_from_slice(bytes);

@@ -40,14 +40,30 @@ impl Repository {
         let ours = Decoded { entry, payload: Bytes::new(), digest };
         let key = keys::log_entry(&self.id, generation);
         let mut doubts = 0;
+        if sabotaged!(AcknowledgeEarly) {
+            let (store, key, bytes) = (Arc::clone(&self.shared.store), key.clone(), bytes.clone());
+            tokio::spawn(async move { store.create(&key, bytes).await });
+            self.apply(generation, &ours).map_err(GroupError::failed)?;
+            return Ok(true);
+        }
         loop {
-            let answer = self.shared.store.create(&key, bytes.clone()).await;
+            let mut answer = self.shared.store.create(&key, bytes.clone()).await;
+            if matches!(answer, Ok(Create::Exists)) && sabotaged!(TakeExistsForTheirs) {
+                return self.catch_up().await.map(|_| false).map_err(GroupError::failed);
+            }
+            if matches!(answer, Ok(Create::Exists)) && sabotaged!(TakeExistsForOurs) {
+                answer = Ok(Create::Created);
+            }
+            if matches!(answer, Ok(Create::Exists)) && sabotaged!(ReuseNumber) {
+                answer = self.shared.store.put(&key, bytes.clone()).await.map(|()| Create::Created);
+            }
             let doubt = match answer {
                 Ok(Create::Created) => {
                     self.apply(generation, &ours).map_err(GroupError::failed)?;
                     return Ok(true);
                 }
                 Ok(Create::Exists) => None,
+                Err(error) if sabotaged!(TakeDoubtForFailure) => return Err(GroupError::failed(error.into())),
                 Err(error @ StoreError::Unknown { .. }) => Some(error),
                 Err(error) if doubts == 0 => return Err(GroupError::failed(error.into())),
                 // An earlier attempt may have got through.

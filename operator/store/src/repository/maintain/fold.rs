@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use super::{Housekeeping, Repository, Say};
+use crate::blocking::blocking;
 use crate::entry::{Compaction, Place};
 use crate::error::Error;
 use crate::repository::{LocalPack, LocalPacks, ReceivedPack, StagedPack};
 use crate::state::{PackId, Snapshot, StoredPack};
 
-/// A fold is due when this many packs lie inside entries.
-const FOLD_PACKS: usize = 32;
 /// Packs from this size on are left alone.
 const LARGE_BYTES: u64 = 2 << 30;
 
@@ -30,7 +29,7 @@ impl Repository {
         let base = self.known();
         let inlined = base.packs.iter().filter(|pack| Snapshot::is_inlined(pack)).count();
         let victims = newest_small(&base.packs);
-        if inlined < FOLD_PACKS || victims.len() < 2 || !self.hold_lease(state).await? {
+        if inlined < self.shared.policy.fold_packs || victims.len() < 2 || !self.hold_lease(state).await? {
             return Ok(0);
         }
         let chosen = Snapshot { packs: Arc::new(victims.clone()), ..Snapshot::clone(&base) };
@@ -49,11 +48,11 @@ impl Repository {
         let folder = self.incoming()?;
         let tools = Arc::clone(&self.shared.tools);
         let path = folder.path().to_owned();
-        let fold = tokio::task::spawn_blocking(move || {
+        let fold = blocking(move || {
             let received = tools.fold(&packs, &path).map_err(Error::Packs)?;
             Ok::<_, Error>(ReceivedPack { exact: packs.iter().all(|pack| pack.exact), ..received })
         });
-        let received = fold.await.map_err(|_| Error::Stopping)??;
+        let received = fold.await??;
         self.stage_uploaded(received).await
     }
 

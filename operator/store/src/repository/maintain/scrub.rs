@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Housekeeping, Repository, Say};
+use crate::blocking::blocking;
 use crate::cache::verify;
 use crate::entry::{PackRecord, Place, UpkeepRecord};
 use crate::error::Error;
@@ -43,7 +44,9 @@ impl Repository {
         let mut problems = Vec::new();
         for pack in known.packs.iter() {
             let checked = self.scrub_pack(pack).await;
-            self.note(checked, &mut problems)?;
+            if !matches!(checked, Err(Error::Missing { .. })) || self.still_has(pack).await? {
+                note(checked, &mut problems)?;
+            }
             self.rest(pack.record.bytes + pack.record.index_bytes).await;
         }
         problems.extend(self.unreadable().await?);
@@ -53,7 +56,7 @@ impl Repository {
                 Ok(Some(_)) => Ok(()),
                 Err(error) => Err(error),
             };
-            self.note(found, &mut problems)?;
+            note(found, &mut problems)?;
             self.rest(4_096).await;
             if problems.len() >= MAX_PROBLEMS {
                 break;
@@ -63,31 +66,35 @@ impl Repository {
         Ok(problems)
     }
 
+    /// Whether the pack has not been replaced while everything was read, which takes long.
+    async fn still_has(&self, pack: &StoredPack) -> Result<bool, Error> {
+        let fresh = self.snapshot().await?;
+        Ok(fresh.packs.iter().any(|other| other.record.place == pack.record.place))
+    }
+
     /// Checkpoints and bases of these that cannot be read.
     async fn unreadable(&self) -> Result<Vec<String>, Error> {
-        let mut problems = Vec::new();
+        let mut suspects = Vec::new();
         for generation in open::checkpoints(&self.shared, &self.id).await? {
             if open::read_layer(&self.shared, &self.id, generation).await?.is_none() {
-                problems.push(format!("{} cannot be read", keys::checkpoint(&self.id, generation)));
+                suspects.push(keys::checkpoint(&self.id, generation));
             }
             self.rest(65_536).await;
         }
         for generation in open::bases(&self.shared, &self.id).await? {
             match open::read_base(&self.shared, &self.id, generation).await? {
                 Some(base) => self.rest(base.table.bytes()).await,
-                None => problems.push(format!("{} cannot be read", keys::references(&self.id, generation))),
+                None => suspects.push(keys::references(&self.id, generation)),
+            }
+        }
+        let mut problems = Vec::new();
+        for key in suspects {
+            // One that is gone was listed before it was deleted.
+            if self.shared.store.get(&key).await?.is_some() {
+                problems.push(format!("{key} cannot be read"));
             }
         }
         Ok(problems)
-    }
-
-    /// Damage is a finding; that the store does not answer is none.
-    fn note(&self, checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
-        match checked {
-            Err(error) if error.is_damage() => problems.push(error.to_string()),
-            other => return other,
-        }
-        Ok(())
     }
 
     /// Reads the objects of a pack from the bucket, whatever the cache has. Inlined ones are read with their entries.
@@ -104,12 +111,12 @@ impl Repository {
             }
         }
         let record = pack.record.clone();
-        let verified = tokio::task::spawn_blocking(move || {
+        let verified = blocking(move || {
             // Keeps the files until they are read.
             let _folder = folder;
             verify(&pack_file, &index_file, &record)
         });
-        verified.await.map_err(|_| Error::Stopping)?.map_err(|error| match error.kind() {
+        verified.await?.map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidData => Error::Damaged { key: pack_key, reason: error.to_string() },
             _ => Error::Cache(error),
         })
@@ -120,4 +127,13 @@ impl Repository {
         let micros = bytes.saturating_mul(1_000_000) / self.shared.policy.scrub_rate.max(1);
         tokio::time::sleep(Duration::from_micros(micros)).await;
     }
+}
+
+/// Damage is a finding; that the store does not answer is none.
+fn note(checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
+    match checked {
+        Err(error) if error.is_damage() => problems.push(error.to_string()),
+        other => return other,
+    }
+    Ok(())
 }

@@ -73,6 +73,10 @@ impl Repository {
         match read::read_number(&*self.shared.store, &self.id, generation).await? {
             Some(Numbered::Stub(_)) => Ok(true),
             Some(Numbered::Entry(read)) if self.is_older(read.entry.time, self.shared.policy.log_retention) => {
+                if sabotaged!(DeleteEntries) {
+                    self.shared.store.delete(&key).await?;
+                    return Ok(true);
+                }
                 self.shared.store.put(&key, Stub::of(&read).encode()).await?;
                 Ok(true)
             }
@@ -103,6 +107,9 @@ impl Repository {
 
 /// The first entry whose payload somebody still needs.
 fn whole_from(snapshot: &Snapshot) -> u64 {
+    if sabotaged!(StubNeeded) {
+        return u64::MAX;
+    }
     let inlined = snapshot.packs.iter().filter(|pack| Snapshot::is_inlined(pack));
     inlined.map(|pack| pack.generation).min().unwrap_or(u64::MAX)
 }

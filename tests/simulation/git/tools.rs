@@ -1,0 +1,80 @@
+//! What the store needs done with packs, for these packs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::ObjectId;
+use store::{LocalPack, PackTools, ReceivedPack};
+
+use super::{Objects, Universe, readable, write};
+use crate::dice::Dice;
+
+/// The tools.
+pub(crate) struct Tools {
+    universe: Arc<Universe>,
+    /// Two who pack the same objects get other bytes, unless there are none of these.
+    nonces: Option<Mutex<Dice>>,
+}
+
+impl Tools {
+    pub(crate) fn new(universe: Arc<Universe>, nonces: Option<Dice>) -> Self {
+        Self { universe, nonces: nonces.map(Mutex::new) }
+    }
+
+    fn write(&self, objects: &Objects, exact: bool, folder: &Path) -> Result<ReceivedPack, String> {
+        let mut pack = self.universe.pack(objects, false).to_vec();
+        if let Some(nonces) = &self.nonces {
+            let mut nonce = [0; 8];
+            nonces.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut nonce);
+            pack.extend_from_slice(&nonce);
+        }
+        write(folder, &pack, objects.len(), exact).map_err(|error| error.to_string())
+    }
+}
+
+impl PackTools for Tools {
+    /// Deltas on objects of other packs stay deltas.
+    fn fold(&self, packs: &[LocalPack], folder: &Path) -> Result<ReceivedPack, String> {
+        let packs = self.universe.read(packs)?;
+        let mut folded = Objects::new();
+        for (id, base) in packs.iter().flat_map(|pack| pack.iter()) {
+            folded.entry(*id).or_insert(*base);
+        }
+        let ids: BTreeSet<ObjectId> = folded.keys().copied().collect();
+        folded.values_mut().for_each(|base| *base = base.filter(|base| !ids.contains(base)));
+        self.write(&folded, true, folder)
+    }
+
+    fn prune(&self, packs: &[LocalPack], tips: &[ObjectId], folder: &Path) -> Result<Option<ReceivedPack>, String> {
+        let packs = self.universe.read(packs)?;
+        let held = readable(packs.iter().map(|pack| &**pack));
+        let wanted = self.universe.reachable(tips.iter().copied(), &BTreeSet::new());
+        if let Some(missing) = wanted.difference(&held).next() {
+            return Err(format!("object {missing} is missing"));
+        }
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        self.write(&wanted.into_iter().map(|id| (id, None)).collect(), true, folder).map(Some)
+    }
+
+    fn covers(&self, packs: &[LocalPack], complete: bool, tips: &[ObjectId]) -> Result<bool, String> {
+        let packs = self.universe.read(packs)?;
+        let held = readable(packs.iter().map(|pack| &**pack));
+        let (first, others) = packs.split_at(usize::from(complete));
+        let stands_alone = first.iter().flat_map(|pack| pack.keys()).copied().collect();
+        let wanted = self.universe.reachable(tips.iter().copied(), &stands_alone);
+        let came = others.iter().flat_map(|pack| pack.keys()).all(|id| held.contains(id));
+        Ok(came && wanted.is_subset(&held))
+    }
+
+    fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
+        let packs = self.universe.read(packs)?;
+        let held = readable(packs.iter().map(|pack| &**pack));
+        let unread = packs.iter().flat_map(|pack| pack.keys()).filter(|id| !held.contains(*id));
+        let wanted = self.universe.reachable(tips.iter().copied(), &BTreeSet::new());
+        let missing = wanted.iter().filter(|id| !held.contains(*id)).chain(unread).take(limit);
+        Ok(missing.map(|id| format!("object {id} cannot be read")).collect())
+    }
+}
