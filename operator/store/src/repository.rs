@@ -160,6 +160,8 @@ pub struct Repository {
     writing: tokio::sync::Mutex<Pace>,
     /// Payloads of the newest entries, so that their inlined packs need not be read again.
     payloads: Mutex<Payloads>,
+    /// Held by the one who brings packs in.
+    bringing: tokio::sync::Mutex<()>,
     /// Bytes of payloads since the last checkpoint.
     logged: AtomicU64,
     written: tokio::sync::Mutex<Written>,
@@ -184,6 +186,7 @@ impl Repository {
             arrived: Notify::new(),
             writing: tokio::sync::Mutex::default(),
             payloads: Mutex::new(payloads),
+            bringing: tokio::sync::Mutex::default(),
             logged: AtomicU64::new(0),
             written: tokio::sync::Mutex::new(Written { checkpoint, hint: 0 }),
             housekeeping: tokio::sync::Mutex::default(),
@@ -359,10 +362,11 @@ impl Payloads {
         self.entries.get(&generation).cloned()
     }
 
-    pub(crate) fn remove(&mut self, generation: u64) {
-        if let Some(payload) = self.entries.remove(&generation) {
-            self.bytes -= payload.len();
-        }
+    /// Forgets those of a generation and before.
+    pub(crate) fn forget_until(&mut self, generation: u64) {
+        let later = self.entries.split_off(&generation.saturating_add(1));
+        self.bytes = later.values().map(Bytes::len).sum();
+        self.entries = later;
     }
 }
 

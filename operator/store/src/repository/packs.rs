@@ -72,10 +72,16 @@ impl Repository {
     /// # Errors
     /// When a pack cannot be fetched, or is damaged.
     pub async fn local_packs(&self, snapshot: &Snapshot) -> Result<LocalPacks, Error> {
-        let packs: Result<_, Error> = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)))
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await;
+        let here = |pack: &StoredPack| {
+            let cached = self.shared.cache.peek(&self.id, &pack.record.id)?;
+            Some(LocalPack::new(&pack.record, cached))
+        };
+        if let Some(packs) = snapshot.packs.iter().map(here).collect() {
+            return Ok(LocalPacks { packs });
+        }
+        // Requests that come meanwhile would fetch the same ones again.
+        let _turn = self.bringing.lock().await;
+        let packs = self.bring_in_all(snapshot).await;
         if matches!(packs, Err(Error::Missing { .. })) {
             // A state that nothing vouches for may name what is lost: the next request has a better one.
             self.prove().await?;
@@ -83,10 +89,42 @@ impl Repository {
         Ok(LocalPacks { packs: packs? })
     }
 
+    /// Brings in what is missing, an entry's packs together so that the entry is read once, and gives all packs.
+    async fn bring_in_all(&self, snapshot: &Snapshot) -> Result<Vec<LocalPack>, Error> {
+        let missing = |pack: &&StoredPack| self.shared.cache.peek(&self.id, &pack.record.id).is_none();
+        let missing: Vec<StoredPack> = snapshot.packs.iter().filter(missing).cloned().collect();
+        let entries = missing.chunk_by(|left, right| left.generation == right.generation).map(<[StoredPack]>::to_vec);
+        stream::iter(entries.collect::<Vec<_>>())
+            .map(|packs| self.bring_in_of_entry(packs))
+            .buffered(CONCURRENCY)
+            .try_collect::<()>()
+            .await?;
+        let packs = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)));
+        let packs = packs.buffered(CONCURRENCY).try_collect().await?;
+        // They are on disk now.
+        self.payloads.lock().unwrap_or_else(PoisonError::into_inner).forget_until(snapshot.generation);
+        Ok(packs)
+    }
+
+    async fn bring_in_of_entry(&self, packs: Vec<StoredPack>) -> Result<(), Error> {
+        let mut payload = None;
+        for pack in &packs {
+            // An earlier process may have left it.
+            if self.cached(&pack.record).await?.is_some() {
+                continue;
+            }
+            if payload.is_none() && matches!(pack.record.place, Place::Inlined { .. }) {
+                payload = Some(self.payload(pack.generation).await?);
+            }
+            self.bring_in(pack, payload.as_ref()).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
         let cached = match self.cached(&pack.record).await? {
             Some(cached) => cached,
-            None => self.bring_in(&pack).await?,
+            None => self.bring_in(&pack, None).await?,
         };
         Ok(LocalPack::new(&pack.record, cached))
     }
@@ -99,7 +137,8 @@ impl Repository {
         blocking(move || cache.get(&id, &record)).await
     }
 
-    async fn bring_in(&self, pack: &StoredPack) -> Result<Arc<CachedPack>, Error> {
+    /// `payload` is that of the pack's entry, if somebody has it.
+    async fn bring_in(&self, pack: &StoredPack, payload: Option<&Bytes>) -> Result<Arc<CachedPack>, Error> {
         let folder = self.incoming()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let key = match pack.record.place {
@@ -118,7 +157,10 @@ impl Repository {
             }
             Place::Inlined { offset } => {
                 let key = keys::log_entry(&self.id, pack.generation);
-                let payload = self.payload(pack.generation).await?;
+                let payload = match payload {
+                    Some(payload) => payload.clone(),
+                    None => self.payload(pack.generation).await?,
+                };
                 let (pack_bytes, index_bytes) = slices(&payload, offset, &pack.record).ok_or_else(|| {
                     Error::Damaged { key: key.clone(), reason: "a pack lies outside the payload".to_owned() }
                 })?;
@@ -140,12 +182,10 @@ impl Repository {
             }
             cache.insert(&id, &record, &pack_file, &index_file)
         });
-        let admitted = admit.await?.map_err(|error| match error.kind() {
+        admit.await?.map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidData => Error::Damaged { key, reason: error.to_string() },
             _ => Error::Cache(error),
-        })?;
-        self.payloads.lock().unwrap_or_else(PoisonError::into_inner).remove(pack.generation);
-        Ok(admitted)
+        })
     }
 
     /// The inlined packs of an entry, from memory or from the bucket.
