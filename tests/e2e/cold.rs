@@ -41,10 +41,22 @@ impl Counted {
         wait::until("a hint", Duration::from_secs(20), || Ok((self.proxy.count("PUT", "/hint") > 0).then_some(())))
     }
 
+    /// Waits until a server that has just started asks for nothing by itself any more.
+    fn is_quiet(&self) -> Result<()> {
+        let mut before = usize::MAX;
+        wait::until("the bucket to be left alone", Duration::from_secs(30), || {
+            let now = self.proxy.total();
+            let quiet = (std::mem::replace(&mut before, now) == now).then_some(());
+            std::thread::sleep(Duration::from_millis(500));
+            Ok(quiet)
+        })
+    }
+
     /// Requests of a new server for what `ask` asks of it.
     fn requests(&self, ask: impl FnOnce(&RawClient) -> Result<()>) -> Result<usize> {
         let server = self.server()?;
         let client = RawClient::new(server.address(), REPOSITORY, Some(("alice", PASSWORD)));
+        self.is_quiet()?;
         let lists = self.proxy.count("GET", "list-type");
         let before = self.proxy.total();
         ask(&client)?;

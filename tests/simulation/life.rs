@@ -29,28 +29,28 @@ pub(crate) enum Phase {
 
 pub(crate) const PHASES: [Phase; 3] = [Phase::Before, Phase::Sent, Phase::Answered];
 
-/// Requests in which a server may be made to die.
-pub(crate) const CLASSES: [(Operation, Kind); 20] = [
-    (Operation::Create, Kind::Catalog),
-    (Operation::Create, Kind::Log),
-    (Operation::Create, Kind::Log),
-    (Operation::Create, Kind::Log),
-    (Operation::Create, Kind::Checkpoint),
-    (Operation::Put, Kind::Hint),
-    (Operation::Upload, Kind::Pack),
-    (Operation::Upload, Kind::Index),
-    (Operation::Get, Kind::Catalog),
-    (Operation::Get, Kind::Hint),
-    (Operation::Get, Kind::Log),
-    (Operation::Get, Kind::Checkpoint),
-    (Operation::Create, Kind::References),
-    (Operation::Get, Kind::References),
-    (Operation::Put, Kind::Log),
-    (Operation::Delete, Kind::Checkpoint),
-    (Operation::Delete, Kind::Pack),
-    (Operation::Download, Kind::Pack),
-    (Operation::Download, Kind::Index),
-    (Operation::List, Kind::Checkpoint),
+/// Requests in which a server may be made to die, and how often that is tried: some come seldom.
+pub(crate) const CLASSES: [(Operation, Kind, u32); 20] = [
+    (Operation::Create, Kind::Catalog, 1),
+    (Operation::Create, Kind::Log, 4),
+    (Operation::Create, Kind::Checkpoint, 1),
+    (Operation::Create, Kind::References, 2),
+    (Operation::Put, Kind::Hint, 1),
+    (Operation::Put, Kind::Log, 3),
+    (Operation::Upload, Kind::Pack, 1),
+    (Operation::Upload, Kind::Index, 1),
+    (Operation::Get, Kind::Catalog, 1),
+    (Operation::Get, Kind::Hint, 1),
+    (Operation::Get, Kind::Log, 1),
+    (Operation::Get, Kind::Checkpoint, 2),
+    (Operation::Get, Kind::References, 2),
+    (Operation::Download, Kind::Pack, 1),
+    (Operation::Download, Kind::Index, 1),
+    (Operation::Delete, Kind::Checkpoint, 3),
+    (Operation::Delete, Kind::Pack, 3),
+    (Operation::Delete, Kind::Index, 3),
+    (Operation::List, Kind::Checkpoint, 1),
+    (Operation::List, Kind::Pack, 1),
 ];
 
 /// The request in which a server dies.
@@ -64,9 +64,10 @@ pub(crate) struct CrashPoint {
 
 impl CrashPoint {
     pub(crate) fn of(dice: &mut Dice) -> Self {
-        let (operation, kind) = dice.pick(&CLASSES).copied().unwrap_or((Operation::Create, Kind::Log));
+        let (operation, kind, _) = CLASSES[dice.weighed(&CLASSES.map(|(_, _, weight)| weight))];
         let phase = dice.pick(&PHASES).copied().unwrap_or(Phase::Sent);
-        let spared = if kind == Kind::Log { dice.between(0, 12) } else { dice.between(0, 2) };
+        let often = kind == Kind::Log && operation != Operation::Put;
+        let spared = dice.between(0, if often { 12 } else { 2 });
         Self { class: Class { operation, kind }, phase, spared }
     }
 }

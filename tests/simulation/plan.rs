@@ -70,7 +70,7 @@ fn policy(dice: &mut Dice, theme: Theme) -> Policy {
     let mut minutes = |low, high| Duration::from_mins(dice.between(low, high));
     let (grace, unreachable_retention, log_retention) = match theme {
         Theme::Race => (minutes(5, 30), minutes(1, 60), minutes(1, 60)),
-        Theme::Churn => (minutes(5, 30), Duration::from_secs(10), minutes(1, 20)),
+        Theme::Churn => (minutes(3, 10), Duration::from_secs(10), minutes(1, 20)),
         Theme::Long => (minutes(400, 900), minutes(10, 2_000), minutes(1, 2_000)),
     };
     Policy {
@@ -95,7 +95,7 @@ fn server_habits(dice: &mut Dice, policy: Policy, theme: Theme) -> server::Habit
         crash: if dice.chance(300) { 0 } else { 700 },
         kills: rate(dice, 3),
         pauses: rate(dice, 3),
-        cache: if dice.chance(250) { 4_000 } else { 1 << 30 },
+        cache: if dice.chance(400) { 4_000 } else { 1 << 30 },
         same_folds: dice.chance(500),
         clock_error_ms: if dice.chance(500) { 0 } else { 5_000 },
         maintenance: Duration::from_secs(maintenance),
@@ -116,11 +116,11 @@ fn client_habits(dice: &mut Dice, policy: Policy, theme: Theme) -> client::Habit
         fetch: 30,
         events: 6,
         push: 70,
-        flip: one(dice, [0, 10, 100]),
+        flip: one(dice, [0, 10, 200]),
         churn,
         stale: one(dice, [50, 150, 500]),
         upload,
-        bulky: if dice.chance(300) { 400 } else { rate(dice, 150) },
+        bulky: if dice.chance(300) { 500 } else { rate(dice, 150) },
         junk: rate(dice, 60),
         // An entry may be on its way for as long as its server stands still, and says when it began.
         request_life: policy.grace.saturating_sub(LONGEST_PAUSE + 2 * ZOMBIE),

@@ -200,7 +200,7 @@ impl Server {
             let time = self.dice().time(self.habits.maintenance / 2, self.habits.maintenance);
             tokio::time::sleep(time * idle).await;
             // Where nothing is due, it looks less often: a simulated day costs real time.
-            idle = (idle * 2).min(16);
+            idle = (idle * 2).min(4);
             for path in &paths {
                 if self.maintain_one(path).await.is_none_or(|done| done != Maintained::default()) {
                     idle = 1;
@@ -212,6 +212,8 @@ impl Server {
     /// A round of maintenance; `None` when it failed.
     pub(crate) async fn maintain_one(&self, path: &RepositoryPath) -> Option<Maintained> {
         let path = path.clone();
+        // The weather may clear up while a scrub is under way.
+        let may_be_damaged = self.bucket.may_damage();
         let done = self.serve(|repositories| async move { repositories.maintain(&path).await }).await?.ok()?;
         let Maintained { packs: _, pruned: _, deleted, truncated, orphans, damaged } = done;
         for (what, count) in [("deleted", deleted), ("truncated", truncated), ("orphans", orphans)] {
@@ -220,7 +222,7 @@ impl Server {
                 self.world.count(&format!("maintenance {what}"));
             }
         }
-        if damaged > 0 && !self.bucket.may_damage() {
+        if damaged > 0 && !may_be_damaged {
             self.world.violation(format!("{} found damage where there is none", self.name));
         }
         Some(done)

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use model::RepositoryPath;
 use model::desired::DesiredState;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
@@ -15,25 +17,28 @@ use crate::gateway::Gateway;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Gateway {
-    /// Learns the ids of all repositories that are wanted now, as far as that is quick; [`Self::follow_names`] learns the others.
-    pub async fn learn_names(&self) {
-        let (nothing, desired) = (DesiredState::default(), self.desired());
-        // Whoever is not known by then is asked for by the first request, or by the follower.
-        let _ = tokio::time::timeout(PATIENCE, self.learn(&nothing, &desired)).await;
+    /// Learns the ids of repositories that come to be wanted, and forgets those that are not any more, until `stop`. Returns the
+    /// task that does, when it has learned those that are wanted now; or earlier, if that takes long.
+    pub async fn follow_names(self: &Arc<Self>, stop: CancellationToken) -> JoinHandle<()> {
+        let (learned, first) = oneshot::channel();
+        let task = tokio::spawn(Arc::clone(self).learn_and_forget(learned, stop));
+        // Whoever is not known by then is asked for by the first request, or is learned a little later.
+        let _ = tokio::time::timeout(PATIENCE, first).await;
+        task
     }
 
-    /// Learns the ids of repositories that come to be wanted, and forgets those that are not any more, until `stop`.
-    pub async fn follow_names(self: Arc<Self>, stop: CancellationToken) {
-        let mut desired = self.desired.clone();
+    async fn learn_and_forget(self: Arc<Self>, learned: oneshot::Sender<()>, stop: CancellationToken) {
+        let (mut desired, mut learned) = (self.desired.clone(), Some(learned));
         let mut known = Arc::default();
         loop {
             let now = Arc::clone(&desired.borrow_and_update());
             self.forget(&known, &now);
-            let learned = async {
+            let following = async {
                 self.learn(&known, &now).await;
+                learned.take();
                 desired.changed().await
             };
-            match stop.run_until_cancelled(learned).await {
+            match stop.run_until_cancelled(following).await {
                 Some(Ok(())) => known = now,
                 _ => return,
             }

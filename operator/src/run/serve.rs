@@ -58,8 +58,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.manifests.is_some() {
         banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
     }
-    gateway.learn_names().await;
-    tasks.spawn(Arc::clone(&gateway).follow_names(stop.clone()));
+    tasks.spawn(gateway.follow_names(stop.clone()).await);
     admin.serves(Some(notifier));
     let outcome = gateway::serve(listener, tls, gateway, args.grace_period, stop.clone()).await;
     stop.cancel();

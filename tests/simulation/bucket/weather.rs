@@ -37,11 +37,12 @@ pub(crate) struct Weather {
 }
 
 /// Requests of which a run may make one kind hard.
-const HARD: [(Operation, Kind); 8] = [
+const HARD: [(Operation, Kind); 9] = [
     (Operation::Create, Kind::Log),
     (Operation::Create, Kind::Checkpoint),
     (Operation::Put, Kind::Hint),
     (Operation::Upload, Kind::Pack),
+    (Operation::Upload, Kind::Index),
     (Operation::Upload, Kind::Index),
     (Operation::Get, Kind::Log),
     (Operation::Get, Kind::Hint),
@@ -94,7 +95,7 @@ impl Weather {
             failed_but_done: rate(40),
             refused: rate(5),
             cut: rate(40),
-            corrupt: rate(30),
+            corrupt: rate(60),
             stale_list: rate(700),
             slow: rate(60),
             transfer_ms: if dice.chance(600) { 0 } else { dice.between(100, 30_000) },

@@ -58,7 +58,8 @@ pub(crate) async fn fetch(
         let brought = bring_in(&repository, &told.snapshot).await?;
         let objects = match brought {
             Some(packs) => walk(universe, &told.snapshot, &packs),
-            None if seen.elapsed() < life || tries == TRIES => Err("a pack is gone".to_owned()),
+            None if seen.elapsed() < life => Err("a pack is gone".to_owned()),
+            None if tries == TRIES => return Err(Error::Stopping),
             // It took so long that maintenance has deleted what it saw.
             None => {
                 world.count("pack gone from under a fetch");

@@ -13,6 +13,9 @@ use crate::object::{Create, ObjectStore, StoreError};
 /// Tries until the outcome of a doubtful write is taken as failed.
 const TRIES: u32 = 5;
 
+/// Bytes of a racer's object, as entries with small packs have: stores that look first and write later do so the later.
+const BODY: usize = 64 << 10;
+
 /// How many race for how many keys.
 #[derive(Clone, Copy)]
 pub(super) struct Race {
@@ -53,6 +56,9 @@ pub(super) async fn create_if_absent(site: &Site<'_>) -> Checked {
 /// Of many writers of one key exactly one wins, and its bytes are the ones that stay; writers take turns with the clients.
 pub(super) async fn race(site: &Site<'_>, clients: &[&dyn ObjectStore], race: Race) -> Checked {
     let Race { writers, keys } = race;
+    // Each gets its connection before: who still has to connect comes too late to win wrongly.
+    let missing = site.key("missing");
+    let _connected = join_all((0..writers * keys).map(|number| clients[number % clients.len()].get(&missing))).await;
     let raced = (0..keys).map(|key| race_for(clients, writers, site.key(&format!("race-{writers}-{key}"))));
     let unresolved: usize = try_join_all(raced).await?.into_iter().sum();
     let mut found = format!("of {writers} simultaneous creates exactly one won");
@@ -70,7 +76,11 @@ pub(super) async fn race(site: &Site<'_>, clients: &[&dyn ObjectStore], race: Ra
 
 /// One key; gives how many writers had to read to know.
 async fn race_for(clients: &[&dyn ObjectStore], writers: usize, key: String) -> Result<usize, Refusal> {
-    let body = |writer: usize| Bytes::from(format!("writer {writer}"));
+    let body = |writer: usize| {
+        let mut body = writer.to_be_bytes().to_vec();
+        body.resize(BODY, b' ');
+        Bytes::from(body)
+    };
     let attempts = (0..writers).map(|writer| clients[writer % clients.len()].create(&key, body(writer)));
     let (mut winners, mut told, mut doubt) = (Vec::new(), 0, None);
     let mut unresolved = 0;
