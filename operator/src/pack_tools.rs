@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use git::odb::{PackPaths, Packs};
+use git::odb::{PackParts, Packs};
 use model::ObjectId;
 use store::{LocalPack, PackTools, ReceivedPack};
 
@@ -41,9 +41,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn open(packs: &[LocalPack]) -> Result<Packs, String> {
-    let paths: Vec<PackPaths> = packs
+    let parts: Vec<PackParts> = packs
         .iter()
-        .map(|pack| PackPaths { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
+        .map(|pack| PackParts { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
         .collect();
-    Packs::open(&paths).map_err(|error| error.to_string())
+    Packs::open(&parts).map_err(|error| error.to_string())
 }

@@ -14,7 +14,9 @@ mod side;
 mod small_push;
 mod writers;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -145,7 +147,13 @@ impl Bed<'_> {
 
     /// A pack of the repository with one commit.
     pub(crate) fn tiny_pack(&self) -> Result<Vec<u8>> {
-        let packed = self.git.command(&self.tiny, &["pack-objects", "--all", "--stdout", "-q"]).output()?;
+        // Branches that other parts made are not part of it.
+        let list = self.git.ok(&self.tiny, &["rev-list", "--objects", "refs/heads/main"])?;
+        let mut pack = self.git.command(&self.tiny, &["pack-objects", "--stdout", "-q"]);
+        let mut pack = pack.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        // A few lines, which the pipe holds.
+        pack.stdin.take().context("no input")?.write_all(list.as_bytes())?;
+        let packed = pack.wait_with_output()?;
         anyhow::ensure!(packed.status.success(), "git pack-objects failed");
         Ok(packed.stdout)
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use model::ObjectId;
+use model::{Content, ObjectId};
 use store::{LocalPack, ReceivedPack};
 
 use crate::dice::Dice;
@@ -111,26 +111,30 @@ impl Universe {
         packs.iter().map(|pack| self.read_again(&pack.pack, &pack.index)).collect()
     }
 
-    fn read_again(&self, pack: &Path, index: &Path) -> Result<Arc<Objects>, String> {
+    fn read_again(&self, pack: &Content, index: &Content) -> Result<Arc<Objects>, String> {
+        let (pack, index) = match (pack, index) {
+            (Content::File(pack), Content::File(index)) => (pack, index),
+            (Content::Memory(pack), Content::Memory(index)) => return self.read_one(pack, index),
+            _ => return Err("a pack and its index lie apart".to_owned()),
+        };
         let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).get(pack).cloned();
         match known {
             Some(known) if pack.exists() && index.exists() => Ok(known),
             Some(_) => Err("a pack went while it was held".to_owned()),
             None => {
-                let read = self.read_one(pack, index)?;
-                self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(pack.to_owned(), Arc::clone(&read));
+                let bytes = |path| std::fs::read(path).map(Bytes::from).map_err(|error| error.to_string());
+                let read = self.read_one(&bytes(pack)?, &bytes(index)?)?;
+                self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(pack.clone(), Arc::clone(&read));
                 Ok(read)
             }
         }
     }
 
-    fn read_one(&self, pack: &Path, index: &Path) -> Result<Arc<Objects>, String> {
-        let read = |path: &Path| std::fs::read(path).map(Bytes::from).map_err(|error| error.to_string());
-        let (bytes, index) = (read(pack)?, read(index)?);
-        if index != index_of(&bytes) {
+    fn read_one(&self, bytes: &Bytes, index: &Bytes) -> Result<Arc<Objects>, String> {
+        if *index != index_of(bytes) {
             return Err("an index is not that of its pack".to_owned());
         }
-        self.parse(&bytes).ok_or_else(|| "a pack is not one".to_owned())
+        self.parse(bytes).ok_or_else(|| "a pack is not one".to_owned())
     }
 }
 
@@ -213,5 +217,6 @@ pub(crate) fn write(folder: &Path, pack: &[u8], objects: usize, exact: bool) -> 
     let (pack_file, index_file) = (folder.join("made.pack"), folder.join("made.idx"));
     std::fs::write(&pack_file, pack)?;
     std::fs::write(&index_file, index_of(pack))?;
-    Ok(ReceivedPack { pack: pack_file, index: index_file, objects: objects as u64, exact })
+    let (pack, index) = (Content::File(pack_file), Content::File(index_file));
+    Ok(ReceivedPack { pack, index, objects: objects as u64, exact })
 }

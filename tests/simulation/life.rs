@@ -36,7 +36,7 @@ pub(crate) const CLASSES: [(Operation, Kind, u32); 20] = [
     (Operation::Create, Kind::Checkpoint, 1),
     (Operation::Create, Kind::References, 2),
     (Operation::Put, Kind::Hint, 1),
-    (Operation::Put, Kind::Log, 3),
+    (Operation::Put, Kind::Log, 9),
     (Operation::Upload, Kind::Pack, 1),
     (Operation::Upload, Kind::Index, 1),
     (Operation::Get, Kind::Catalog, 1),
@@ -46,14 +46,14 @@ pub(crate) const CLASSES: [(Operation, Kind, u32); 20] = [
     (Operation::Get, Kind::References, 2),
     (Operation::Download, Kind::Pack, 1),
     (Operation::Download, Kind::Index, 1),
-    (Operation::Delete, Kind::Checkpoint, 3),
+    (Operation::Delete, Kind::Checkpoint, 9),
     (Operation::Delete, Kind::Pack, 3),
     (Operation::Delete, Kind::Index, 3),
     (Operation::List, Kind::Checkpoint, 1),
     (Operation::List, Kind::Pack, 1),
 ];
 
-/// The request in which a server dies.
+/// A request in which a server dies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CrashPoint {
     class: Class,
@@ -87,12 +87,13 @@ struct State {
     lost_track: bool,
     /// Since when, and until when.
     asleep: Option<(Instant, Instant)>,
-    crash: Option<CrashPoint>,
+    /// It dies in the first of these that it comes to: most runs never come to some of them.
+    crashes: Vec<CrashPoint>,
 }
 
 impl Life {
-    pub(crate) fn new(world: Arc<World>, name: String, crash: Option<CrashPoint>) -> Self {
-        let state = Mutex::new(State { dead: false, lost_track: false, asleep: None, crash });
+    pub(crate) fn new(world: Arc<World>, name: String, crashes: Vec<CrashPoint>) -> Self {
+        let state = Mutex::new(State { dead: false, lost_track: false, asleep: None, crashes });
         Self { name, world, state, ended: Notify::new() }
     }
 
@@ -143,7 +144,7 @@ impl Life {
     /// From now on nothing ends it.
     pub(crate) fn spare(&self) {
         let mut state = self.state();
-        state.crash = None;
+        state.crashes.clear();
         state.asleep = None;
     }
 
@@ -164,14 +165,11 @@ impl Life {
 
     /// Dies here, if it is to.
     pub(crate) async fn may_crash(&self, class: Class, phase: Phase) {
-        let here = match &mut self.state().crash {
-            Some(point) if point.class == class && point.phase == phase => {
-                let here = point.spared == 0;
-                point.spared = point.spared.saturating_sub(1);
-                here
-            }
-            _ => false,
-        };
+        let mut here = false;
+        for point in self.state().crashes.iter_mut().filter(|point| point.class == class && point.phase == phase) {
+            here |= point.spared == 0;
+            point.spared = point.spared.saturating_sub(1);
+        }
         if here {
             self.world.trace(format_args!("{} dies: {class} {phase:?}", self.name));
             self.world.count(&format!("crash {class} {phase:?}"));

@@ -20,6 +20,8 @@ use crate::world::{SimulatedClock, SimulatedRandom, World};
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_hours(4);
 /// After this time a client gives up on a server.
 const PATIENCE: Duration = Duration::from_mins(3);
+/// Requests in which a server may be made to die; it dies in the first that it comes to.
+const CRASH_POINTS: usize = 3;
 
 tokio::task_local! {
     /// Set while a client waits for a repository that is open.
@@ -136,12 +138,13 @@ impl Server {
             }
             self.world.count("restart with its cache");
         }
-        let crash = (!running.spared && dice.chance(self.habits.crash)).then(|| CrashPoint::of(&mut dice));
+        let crashes = if !running.spared && dice.chance(self.habits.crash) { CRASH_POINTS } else { 0 };
+        let crashes: Vec<CrashPoint> = (0..crashes).map(|_| CrashPoint::of(&mut dice)).collect();
         let most = self.habits.clock_error_ms;
         let error = i64::try_from(dice.between(0, 2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
         let nonces = (!self.habits.same_folds).then(|| self.world.dice(&format!("folds of {name}")));
-        self.world.trace(format_args!("{name} starts, {crash:?}"));
-        let life = Arc::new(Life::new(Arc::clone(&self.world), name.clone(), crash));
+        self.world.trace(format_args!("{name} starts, {crashes:?}"));
+        let life = Arc::new(Life::new(Arc::clone(&self.world), name.clone(), crashes));
         let repositories = Repositories::new(
             Arc::new(Handle::new(Arc::clone(&self.bucket), Arc::clone(&life))),
             Context {
@@ -214,7 +217,9 @@ impl Server {
         let path = path.clone();
         // The weather may clear up while a scrub is under way.
         let may_be_damaged = self.bucket.may_damage();
-        let done = self.serve(|repositories| async move { repositories.maintain(&path).await }).await?.ok()?;
+        let done = self.serve(|repositories| async move { repositories.maintain(&path).await }).await?;
+        let done =
+            done.inspect_err(|error| self.world.trace(format_args!("{} maintenance: {error}", self.name))).ok()?;
         let Maintained { packs: _, pruned: _, deleted, truncated, orphans, damaged } = done;
         for (what, count) in [("deleted", deleted), ("truncated", truncated), ("orphans", orphans)] {
             if count > 0 {

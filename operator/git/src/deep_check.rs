@@ -75,7 +75,9 @@ impl Check<'_> {
             entry.resize(usize::try_from(pair[1].saturating_sub(offset)).unwrap_or(0), 0);
             match pack.read_exact_at(&mut entry, offset) {
                 Ok(()) if crc32fast::hash(&entry) == crc => {}
-                Ok(()) => self.problems.push(format!("{id}: its entry in {} is damaged", pack.paths().pack.display())),
+                Ok(()) => {
+                    self.problems.push(format!("{id}: its entry in {} is damaged", pack.parts().pack.name().display()));
+                }
                 Err(error) => self.problems.push(format!("{id}: {error}")),
             }
             match packs.read(Location { pack: at, offset }, &mut object, &mut cache) {
@@ -98,7 +100,7 @@ impl Check<'_> {
             }
             let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             if let Err(error) = io::Read::read_exact(&mut reader, &mut buffer[..take]) {
-                self.problems.push(format!("{}: {error}", pack.paths().pack.display()));
+                self.problems.push(format!("{}: {error}", pack.parts().pack.name().display()));
                 return Ok(());
             }
             hasher.update(&buffer[..take]);
@@ -106,7 +108,7 @@ impl Check<'_> {
         }
         if hasher.try_finalize().ok() != Some(pack.trailer()) {
             self.problems
-                .push(format!("{}: its bytes do not have the checksum at its end", pack.paths().pack.display()));
+                .push(format!("{}: its bytes do not have the checksum at its end", pack.parts().pack.name().display()));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use gix::ObjectId;
+use model::Content;
 
 use crate::{
     odb::{self, Packs},
@@ -23,9 +24,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folded {
     /// The pack.
-    pub pack: PathBuf,
+    pub pack: Content,
     /// Its index, version 2.
-    pub index: PathBuf,
+    pub index: Content,
     /// Its trailer.
     pub id: ObjectId,
     /// Length of the pack.
@@ -95,7 +96,7 @@ pub(crate) fn write(
     let mut file = create(index)?;
     pack_index::write(&mut entries, &written.trailer, &mut file).map_err(failed(index))?;
     file.sync_all().map_err(failed(index))?;
-    let [pack, index] = paths;
+    let [pack, index] = paths.map(Content::File);
     Ok(Folded { pack, index, id: written.trailer, bytes: written.bytes, objects: selection.len() as u64 })
 }
 

@@ -12,37 +12,35 @@ mod arena;
 mod delta;
 mod entry;
 mod error;
-mod index;
 mod inflate;
 mod inspect;
 mod links;
+mod quarantine;
 mod resolve;
 mod scan;
 mod source;
 mod special;
 mod table;
 
-use std::{
-    fs::File,
-    io::BufRead,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::{io::BufRead, sync::atomic::AtomicBool};
 
 use gix::{ObjectId, objs::Kind};
-use model::limits::Limits;
+use model::{Content, limits::Limits};
 
 pub use error::IngestError;
+pub use quarantine::Quarantine;
+pub(crate) use quarantine::copy_at;
 
 use crate::existing::Existing;
+use crate::pack_index::{self, IndexEntry};
 
 /// A pack that lies in quarantine with its index.
 #[derive(Debug, Clone)]
 pub struct Ingested {
     /// The pack as the client sent it, possibly thin.
-    pub pack: PathBuf,
+    pub pack: Content,
     /// Its index, version 2.
-    pub index: PathBuf,
+    pub index: Content,
     /// Its checksum, which is its name.
     pub id: ObjectId,
     /// Bytes of the pack.
@@ -65,7 +63,7 @@ pub(crate) struct Context<'a> {
     pub(crate) interrupt: &'a AtomicBool,
 }
 
-/// Reads a pack from `input` into a file below `dir`, indexes and checks it.
+/// Reads a pack from `input` into `quarantine`, indexes and checks it.
 ///
 /// Reads no byte beyond the pack's trailer unless it came with the same read. `progress` gets lines as git shows
 /// them, ending in `\r` or `\n`.
@@ -74,26 +72,28 @@ pub(crate) struct Context<'a> {
 /// When the pack is damaged, breaks a limit, holds an object that git would refuse, or cannot be read or written.
 pub fn ingest(
     input: &mut dyn BufRead,
-    dir: &Path,
+    quarantine: &mut Quarantine,
     limits: &Limits,
     existing: &dyn Existing,
     progress: &mut dyn FnMut(&str),
     interrupt: &AtomicBool,
 ) -> Result<Ingested, IngestError> {
     let context = Context { limits, existing, interrupt };
-    let pack = dir.join("incoming.pack");
-    let index = dir.join("incoming.idx");
-    let file = File::options().read(true).write(true).create_new(true).open(&pack).map_err(IngestError::Write)?;
-
     let mut inspector = inspect::Inspector::default();
-    let scanned = scan::scan(input, &file, &context, &mut inspector)?;
+    let scanned = scan::scan(input, quarantine, &context, &mut inspector)?;
     let mut table = scanned.table;
-    let mut resolved = resolve::resolve(&mut table, &file, &context, inspector, progress)?;
+    let mut resolved = resolve::resolve(&mut table, quarantine, &context, inspector, progress)?;
     let order = table.sorted_by_id()?;
     resolved.prefer_inside(&table, &order)?;
-    special::check(&table, &order, &file, &context, &resolved)?;
+    special::check(&table, &order, quarantine, &context, &resolved)?;
     let links = resolved.links.settle(&table, &order)?;
-    index::write(&index, &table, &order, &scanned.checksum)?;
+    let entry = |at: &u32| {
+        let at = *at as usize;
+        IndexEntry { id: table.ids[at], offset: table.offsets[at], crc32: table.crc32s[at] }
+    };
+    let mut entries: Vec<IndexEntry> = order.iter().map(entry).collect();
+    let sealed = quarantine.seal(&mut |out| pack_index::write(&mut entries, &scanned.checksum, out).map(drop));
+    let (pack, index) = sealed.map_err(IngestError::Write)?;
 
     Ok(Ingested {
         pack,

@@ -1,16 +1,17 @@
-//! The objects of a repository: packs on the local disk, read as one database.
+//! The objects of a repository: packs on the local disk or in memory, read as one database.
 //!
 //! Packs may be thin: a delta may build on an object of another pack. The order of the packs matters for that: a base is
 //! looked for in the delta's own pack first, then in older packs (nearest first), then in younger ones. A pack was accepted when
 //! its bases lay in older packs, so chains of deltas go strictly backwards and end, whatever duplicates there are.
 //!
-//! Packs are read with `pread`, never mapped: a cache file that is cut short becomes an error here and not a killed process,
+//! Files are read with `pread`, never mapped: a cache file that is cut short becomes an error here and not a killed process,
 //! and the memory of a clone stays what its buffers are. Indexes are mapped, checked in size when opened.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), git::odb::Error> {
-//! use git::odb::{PackPaths, Packs, ReadCache};
-//! let packs = Packs::open(&[PackPaths { pack: "a.pack".into(), index: "a.idx".into(), exact: true }])?;
+//! use git::odb::{PackParts, Packs, ReadCache};
+//! use model::Content;
+//! let packs = Packs::open(&[PackParts { pack: Content::File("a.pack".into()), index: Content::File("a.idx".into()), exact: true }])?;
 //! let (mut cache, mut buffer) = (ReadCache::default(), Vec::new());
 //! let id = gix::ObjectId::null(gix::hash::Kind::Sha1);
 //! assert!(packs.find(&id, &mut buffer, &mut cache)?.is_none());
@@ -25,9 +26,11 @@ use std::{
 };
 
 use gix::{ObjectId, objs::Kind};
+use model::Content;
 
 mod delta;
 mod diff;
+mod index;
 mod pack;
 mod read;
 
@@ -37,13 +40,13 @@ pub use read::ReadCache;
 pub(crate) use diff::encode as encode_delta;
 pub(crate) use pack::{Facts, HEADER, MAX_ENTRY_HEAD};
 
-/// The files of one pack.
+/// One pack: where it is, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackPaths {
+pub struct PackParts {
     /// The pack.
-    pub pack: PathBuf,
+    pub pack: Content,
     /// Its index, version 2.
-    pub index: PathBuf,
+    pub index: Content,
     /// Every object of the pack was reachable from the tips that were pushed with it.
     pub exact: bool,
 }
@@ -130,45 +133,44 @@ struct Joint {
 }
 
 impl Packs {
-    /// Opens packs; `paths` are in the order of the log, oldest first.
+    /// Opens packs; `parts` are in the order of the log, oldest first.
     ///
     /// # Errors
     /// When a file is missing or obviously damaged.
-    pub fn open(paths: &[PackPaths]) -> Result<Self, Error> {
-        Self::default().extended(paths)
+    pub fn open(parts: &[PackParts]) -> Result<Self, Error> {
+        Self::default().extended(parts)
     }
 
-    /// These packs with `more` after them. A pack that is open already (by path) is not opened again and keeps its place.
+    /// These packs with `more` after them. A pack that is open already is not opened again and keeps its place.
     ///
     /// # Errors
     /// When a file is missing or obviously damaged.
-    pub fn extended(&self, more: &[PackPaths]) -> Result<Self, Error> {
+    pub fn extended(&self, more: &[PackParts]) -> Result<Self, Error> {
         let mut packs = self.packs.to_vec();
-        for paths in more {
-            if !packs.iter().any(|pack| pack.paths().pack == paths.pack) {
-                packs.push(Arc::new(Pack::open(paths)?));
+        for parts in more {
+            if !packs.iter().any(|pack| pack.parts().pack == parts.pack) {
+                packs.push(Arc::new(Pack::open(parts)?));
             }
         }
         Ok(Self { packs: packs.into(), joint: Arc::default() })
     }
 
-    /// Exactly the packs of `paths`, in that order, taking over the files that are open already.
+    /// Exactly the packs of `parts`, in that order, taking over those that are open already.
     ///
     /// # Errors
     /// When a file is missing or obviously damaged.
-    pub fn replaced(&self, paths: &[PackPaths]) -> Result<Self, Error> {
+    pub fn replaced(&self, parts: &[PackParts]) -> Result<Self, Error> {
         // Nearly always they are those that are open, in the same order, with one more: the next one is looked at first, so that
         // a thousand packs cost a thousand looks and not a million.
         let mut next = 0;
-        let mut by_path: Option<HashMap<&Path, usize>> = None;
-        let mut packs = Vec::with_capacity(paths.len());
-        for wanted in paths {
+        let mut by_pack: Option<HashMap<&Content, usize>> = None;
+        let mut packs = Vec::with_capacity(parts.len());
+        for wanted in parts {
             let mut at = next;
-            if self.packs.get(at).is_none_or(|pack| pack.paths() != wanted) {
-                let all =
-                    || self.packs.iter().enumerate().map(|(at, pack)| (pack.paths().pack.as_path(), at)).collect();
-                let found = by_path.get_or_insert_with(all).get(wanted.pack.as_path());
-                at = found.copied().filter(|at| self.packs[*at].paths() == wanted).unwrap_or(usize::MAX);
+            if self.packs.get(at).is_none_or(|pack| pack.parts() != wanted) {
+                let all = || self.packs.iter().enumerate().map(|(at, pack)| (&pack.parts().pack, at)).collect();
+                let found = by_pack.get_or_insert_with(all).get(&wanted.pack);
+                at = found.copied().filter(|at| self.packs[*at].parts() == wanted).unwrap_or(usize::MAX);
             }
             if let Some(pack) = self.packs.get(at) {
                 packs.push(Arc::clone(pack));

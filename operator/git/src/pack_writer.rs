@@ -397,8 +397,9 @@ impl PackWriter<'_, '_> {
                     return Ok(Fate::Copy(Header::OfsDelta { base_distance: start - found }));
                 }
                 let id = pack.object_at(offset).map(|(id, _)| id);
-                let id =
-                    id.ok_or_else(|| odb::Error::damaged(&pack.paths().pack, "a delta builds on what is no entry"))?;
+                let id = id.ok_or_else(|| {
+                    odb::Error::damaged(pack.parts().pack.name(), "a delta builds on what is no entry")
+                })?;
                 (id, self.selected(&id))
             }
             EntryKind::RefDelta(id) => (id, self.selected(&id)),
@@ -491,5 +492,5 @@ fn deflate(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 
 /// The entry at `location` is not what the index says.
 fn damaged(pack: &Pack, location: Location, what: &str) -> Error {
-    odb::Error::damaged(&pack.paths().pack, format!("{what} at offset {}", location.offset)).into()
+    odb::Error::damaged(pack.parts().pack.name(), format!("{what} at offset {}", location.offset)).into()
 }

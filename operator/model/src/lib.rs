@@ -4,6 +4,7 @@
 
 pub mod arn;
 pub mod clock;
+pub mod content;
 pub mod desired;
 pub mod error;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod ref_name;
 pub mod reference;
 pub mod secret;
 
+pub use content::Content;
 pub use gix::ObjectId;
 pub use name::{AccountId, Namespace, RepositoryId, RepositoryName, RepositoryPath};
 pub use ref_name::RefName;

@@ -1,6 +1,7 @@
 //! The local cache of packs: bounded in bytes, least recently used out, disposable at any time.
 //!
-//! Files are named by the SHA-256 of their content, appear by rename, and those that an earlier process left are verified
+//! Packs that lie inside entries are small and many: they are held in memory, up to a bound, and go to disk beyond it. The others are
+//! files. Files are named by the SHA-256 of their content, appear by rename, and those that an earlier process left are verified
 //! before their first use. A pack that somebody holds is not evicted; one that nobody used for long goes without need.
 
 mod entries;
@@ -11,27 +12,37 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::RepositoryId;
+use bytes::Bytes;
+use model::{Content, RepositoryId};
 use tempfile::TempDir;
 
-use crate::digest::sha256_file;
+use crate::digest::sha256_content;
 use crate::entry::PackRecord;
 use crate::metrics::{CacheMetrics, StoreMetrics};
 use crate::state::PackId;
-use entries::Entries;
+use entries::{Entries, Key};
 
 const LOCK: &str = "lock";
 const INCOMING: &str = "incoming";
 const PACKS: &str = "packs";
 
+/// Most bytes of packs that are held in memory, whatever the size of the cache.
+const MEMORY_BYTES: u64 = 64 << 20;
+
 /// A pack in the cache; while it is held, it stays.
 #[derive(Debug)]
 pub(crate) struct CachedPack {
-    /// The pack file.
-    pub(crate) pack: PathBuf,
+    /// The pack.
+    pub(crate) pack: Content,
     /// Its index.
-    pub(crate) index: PathBuf,
+    pub(crate) index: Content,
     bytes: u64,
+}
+
+impl CachedPack {
+    fn is_in_memory(&self) -> bool {
+        matches!(self.pack, Content::Memory(_))
+    }
 }
 
 /// The cache folder of a process.
@@ -39,6 +50,8 @@ pub(crate) struct CachedPack {
 pub struct Cache {
     root: PathBuf,
     capacity: u64,
+    /// Bytes that may be held in memory.
+    memory: u64,
     metrics: CacheMetrics,
     entries: Mutex<Entries>,
     /// Held for the life of the process: a second one on the same folder is refused.
@@ -67,7 +80,8 @@ impl Cache {
         fs::create_dir(&incoming)?;
         let metrics = metrics.cache.clone();
         metrics.capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
-        let cache = Self { root, capacity, metrics, entries: Mutex::default(), _lock: lock };
+        let memory = MEMORY_BYTES.min(capacity / 4);
+        let cache = Self { root, capacity, memory, metrics, entries: Mutex::default(), _lock: lock };
         cache.adopt_leftovers()?;
         Ok(cache)
     }
@@ -87,6 +101,7 @@ impl Cache {
                 match (name, fs::metadata(&pack), fs::metadata(&index)) {
                     (Some(name), Ok(of_pack), Ok(of_index)) if file == index => {
                         let bytes = of_pack.len() + of_index.len();
+                        let (pack, index) = (Content::File(pack), Content::File(index));
                         entries.add_unverified((id.clone(), name), CachedPack { pack, index, bytes });
                     }
                     (Some(_), Ok(_), Ok(_)) if file == pack => {}
@@ -107,12 +122,14 @@ impl Cache {
         evicted
     }
 
-    /// A folder for files in the making, on the cache's file system; it goes when dropped.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn incoming(&self) -> io::Result<TempDir> {
-        TempDir::new_in(self.root.join(INCOMING))
+    /// Where files in the making are to be, on the cache's file system: what is left in it is removed at the next start.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.root.join(INCOMING)
+    }
+
+    /// A folder in there that goes when dropped.
+    pub(crate) fn temporary(&self) -> io::Result<TempDir> {
+        TempDir::new_in(self.incoming())
     }
 
     /// The pack, if it is here; what an earlier process left is verified first. Blocks on file reads then.
@@ -143,7 +160,7 @@ impl Cache {
         found
     }
 
-    /// Moves verified files into the cache.
+    /// Moves verified files into the cache; they take the place of the same pack in memory.
     pub(crate) fn insert(
         &self,
         repository: &RepositoryId,
@@ -152,25 +169,85 @@ impl Cache {
         index: &Path,
     ) -> io::Result<Arc<CachedPack>> {
         let key = (repository.clone(), record.id);
-        let (pack_path, index_path) = self.paths(repository, &record.id);
-        // Under the lock, or an eviction could remove the folder in between.
         let mut entries = self.lock();
+        if let Some(known) = entries.touch(&key).filter(|known| !known.is_in_memory()) {
+            return Ok(known);
+        }
+        let (pack, index) = self.take_in(&key, pack, index)?;
+        Ok(self.add(entries, key, CachedPack { pack, index, bytes: record.bytes + record.index_bytes }))
+    }
+
+    /// Holds the verified bytes of a small pack. Never blocks on a file, but see [`Self::relieve`].
+    pub(crate) fn hold(
+        &self,
+        repository: &RepositoryId,
+        record: &PackRecord,
+        pack: Bytes,
+        index: Bytes,
+    ) -> Arc<CachedPack> {
+        let key = (repository.clone(), record.id);
+        let mut entries = self.lock();
+        if let Some(known) = entries.touch(&key) {
+            return known;
+        }
+        entries.remove_unverified(&key);
+        let (pack, index) = (Content::Memory(pack), Content::Memory(index));
+        self.add(entries, key, CachedPack { pack, index, bytes: record.bytes + record.index_bytes })
+    }
+
+    fn add(&self, mut entries: MutexGuard<'_, Entries>, key: Key, pack: CachedPack) -> Arc<CachedPack> {
+        let pack = Arc::new(pack);
+        entries.add(key, Arc::clone(&pack));
+        let evicted = entries.evict(self.capacity);
+        self.metrics.evictions.inc_by(evicted as u64);
+        self.count(&entries);
+        pack
+    }
+
+    /// Whether more is held in memory than should be.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.lock().memory() > self.memory
+    }
+
+    /// Writes to disk what is held in memory, least recently used first, until half of what may be is left. What cannot be written is
+    /// dropped: it can be fetched again.
+    pub(crate) fn relieve(&self) {
+        let pressing = self.lock().in_memory_beyond(self.memory / 2);
+        for (key, pack) in pressing {
+            if let Err(error) = self.write_out(&key, &pack) {
+                tracing::warn!(%error, "a small pack cannot be written to the cache folder");
+                self.lock().remove(&key);
+            }
+        }
+        self.count(&self.lock());
+    }
+
+    fn write_out(&self, key: &Key, held: &Arc<CachedPack>) -> io::Result<()> {
+        let folder = self.temporary()?;
+        let (pack, index) = (folder.path().join("pack"), folder.path().join("idx"));
+        for (content, file) in [(&held.pack, &pack), (&held.index, &index)] {
+            if let Content::Memory(bytes) = content {
+                fs::write(file, bytes)?;
+            }
+        }
+        let mut entries = self.lock();
+        if entries.is_held_as(key, held) {
+            let (pack, index) = self.take_in(key, &pack, &index)?;
+            entries.replace(key, CachedPack { pack, index, bytes: held.bytes });
+        }
+        Ok(())
+    }
+
+    /// Moves files to where they belong. Under the lock of the entries, or an eviction could remove the folder in between.
+    fn take_in(&self, (repository, id): &Key, pack: &Path, index: &Path) -> io::Result<(Content, Content)> {
+        let (pack_path, index_path) = self.paths(repository, id);
         if let Some(folder) = pack_path.parent() {
             fs::create_dir_all(folder)?;
         }
         // The index first: a pack that is found has one.
         fs::rename(index, &index_path)?;
         fs::rename(pack, &pack_path)?;
-        if let Some(known) = entries.touch(&key) {
-            return Ok(known);
-        }
-        let bytes = record.bytes + record.index_bytes;
-        let cached = Arc::new(CachedPack { pack: pack_path, index: index_path, bytes });
-        entries.add(key, Arc::clone(&cached));
-        let evicted = entries.evict(self.capacity);
-        self.metrics.evictions.inc_by(evicted as u64);
-        self.count(&entries);
-        Ok(cached)
+        Ok((Content::File(pack_path), Content::File(index_path)))
     }
 
     /// Removes what is cached of a repository and not in use.
@@ -183,6 +260,7 @@ impl Cache {
     }
 
     fn count(&self, entries: &Entries) {
+        self.metrics.memory.set(i64::try_from(entries.memory()).unwrap_or(i64::MAX));
         self.metrics.bytes.set(i64::try_from(entries.bytes()).unwrap_or(i64::MAX));
     }
 
@@ -204,14 +282,14 @@ fn in_order(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Invariant: a pack is used only if its bytes and those of its index are the ones that the log names.
-pub(crate) fn verify(pack: &Path, index: &Path, record: &PackRecord) -> io::Result<()> {
+pub(crate) fn verify(pack: &Content, index: &Content, record: &PackRecord) -> io::Result<()> {
     let damaged = |what: &str| {
         Err(io::Error::new(io::ErrorKind::InvalidData, format!("the {what} has other bytes than the log says")))
     };
-    if sha256_file(pack)? != (record.id.0, record.bytes) {
+    if sha256_content(pack)? != (record.id.0, record.bytes) {
         return damaged("pack");
     }
-    if sha256_file(index)? != (record.index_id, record.index_bytes) {
+    if sha256_content(index)? != (record.index_id, record.index_bytes) {
         return damaged("index");
     }
     Ok(())

@@ -27,6 +27,7 @@ pub(crate) struct MaintenanceMetrics {
 #[derive(Debug, Clone)]
 pub(crate) struct CacheMetrics {
     pub(crate) bytes: IntGauge,
+    pub(crate) memory: IntGauge,
     pub(crate) capacity: IntGauge,
     pub(crate) evictions: IntCounter,
     lookups: IntCounterVec,
@@ -97,15 +98,18 @@ impl MaintenanceMetrics {
 impl CacheMetrics {
     fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let bytes = IntGauge::new("codekeep_cache_bytes", "Bytes of packs in the local cache.")?;
+        let memory =
+            IntGauge::new("codekeep_cache_memory_bytes", "Those of the cached bytes that are held in memory.")?;
         let capacity = IntGauge::new("codekeep_cache_capacity_bytes", "Bytes that the local cache may hold.")?;
         let evictions = IntCounter::new("codekeep_cache_evictions_total", "Packs that made room for others.")?;
         let lookups = Opts::new("codekeep_cache_lookups_total", "Packs asked of the local cache by outcome.");
         let lookups = IntCounterVec::new(lookups, &["outcome"])?;
         registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(memory.clone()))?;
         registry.register(Box::new(capacity.clone()))?;
         registry.register(Box::new(evictions.clone()))?;
         registry.register(Box::new(lookups.clone()))?;
-        Ok(Self { bytes, capacity, evictions, lookups })
+        Ok(Self { bytes, memory, capacity, evictions, lookups })
     }
 
     /// Counts a pack that was asked for.

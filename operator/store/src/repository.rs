@@ -12,7 +12,6 @@ mod packs;
 mod read;
 mod stage;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gix::bstr::BString;
 use model::clock::{Clock, Random};
-use model::{ObjectId, RefName, RepositoryId};
+use model::{Content, ObjectId, RefName, RepositoryId};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -77,13 +76,13 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// A pack that was received and checked, in a folder of [`Repository::incoming`].
+/// A pack that was received and checked, in memory or below [`Repository::incoming`].
 #[derive(Debug, Clone)]
 pub struct ReceivedPack {
-    /// The pack file.
-    pub pack: PathBuf,
+    /// The pack. Its file is moved to where it belongs.
+    pub pack: Content,
     /// Its index.
-    pub index: PathBuf,
+    pub index: Content,
     /// Objects in it.
     pub objects: u64,
     /// Whether every object is reachable from what is pushed with it.

@@ -45,7 +45,8 @@ pub(crate) fn run(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
     let base = bed.main(&bed.tiny)?;
     let chains = pushes::make(&bed.git, &bed.tiny, &base, WRITERS, STEPS)?;
     let groups = branches("team-a/hello", &chains, WRITERS);
-    begin(&mut session(servers[0].address()), "team-a/hello", &base, &bed.tiny_pack()?)?;
+    begin(&mut session(servers[0].address()), "team-a/hello", &base, &bed.tiny_pack()?)
+        .with_context(|| servers[0].log())?;
     bucket.delay(DELAYS);
     let shared = Shared {
         addresses: Mutex::new([servers[0].address(), servers[1].address()]),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::ObjectId;
-use store::{CommitError, Committed, LocalPacks, Push, PushedPack, RefEdit, Repository, Snapshot};
+use model::{Content, ObjectId};
+use store::{CommitError, Committed, LocalPacks, Push, PushedPack, ReceivedPack, RefEdit, Repository, Snapshot};
 
 use super::fetch::bring_in;
 use super::intent::Intent;
@@ -128,11 +128,18 @@ impl Client {
 /// As the gateway does: works on what the server knows, asks the bucket when that may be too old, checks again when objects went.
 async fn receive(repository: &Arc<Repository>, universe: &Universe, world: &World, arriving: Arriving) -> Told {
     let nothing = |refusal| (vec![], Err(refusal));
-    let Ok(folder) = repository.incoming() else { return nothing(Refusal::Before) };
-    let (objects, exact) = (arriving.intent.objects.len(), arriving.intent.exact);
-    let mut pack = match arriving.pack.as_ref().map(|bytes| git::write(folder.path(), bytes, objects, exact)) {
-        Some(Ok(received)) => Some(PushedPack::Received(received)),
-        Some(Err(_)) => return nothing(Refusal::Before),
+    let Ok(folder) = tempfile::tempdir_in(repository.incoming()) else { return nothing(Refusal::Before) };
+    let mut pack = match &arriving.pack {
+        // As they arrive, small packs are in memory.
+        Some(bytes) if !arriving.intent.bulky => {
+            let (pack, index) = (Content::Memory(bytes.clone()), Content::Memory(git::index_of(bytes)));
+            let (objects, exact) = (arriving.intent.objects.len() as u64, arriving.intent.exact);
+            Some(PushedPack::Received(ReceivedPack { pack, index, objects, exact }))
+        }
+        Some(bytes) => match git::write(folder.path(), bytes, arriving.intent.objects.len(), arriving.intent.exact) {
+            Ok(received) => Some(PushedPack::Received(received)),
+            Err(_) => return nothing(Refusal::Before),
+        },
         None => None,
     };
     let known = repository.known();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use git::odb::{PackPaths, Packs};
+use git::odb::{PackParts, Packs};
 use model::RepositoryId;
 use store::{LocalPacks, Repository, Snapshot, StoredPack};
 
@@ -54,14 +54,14 @@ impl OpenPacks {
         let (generation, stored) = (snapshot.generation, Arc::clone(&snapshot.packs));
         let asked = work.clone();
         let opened = blocking(work, move || {
-            let paths: Vec<PackPaths> = local
+            let parts: Vec<PackParts> = local
                 .packs
                 .iter()
-                .map(|pack| PackPaths { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
+                .map(|pack| PackParts { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
                 .collect();
             let packs = match before {
-                Some(before) => before.packs.replaced(&paths),
-                None => Packs::open(&paths),
+                Some(before) => before.packs.replaced(&parts),
+                None => Packs::open(&parts),
             };
             let packs = packs.map_err(|error| Trouble::internal(&error, &asked))?;
             Ok(Arc::new(Opened { packs, generation, stored, _local: local }))

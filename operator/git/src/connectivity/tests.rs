@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write as _,
-    path::PathBuf,
 };
 
+use bytes::Bytes;
 use gix::objs::compute_hash;
-use model::RefValue;
+use model::{Content, RefValue};
 
 use super::*;
 
@@ -74,8 +74,8 @@ fn branch(name: &str) -> RefName {
 
 fn pack(links_out: &[(ObjectId, Kind)], unreferenced: &[ObjectId]) -> Ingested {
     Ingested {
-        pack: PathBuf::new(),
-        index: PathBuf::new(),
+        pack: Content::Memory(Bytes::new()),
+        index: Content::Memory(Bytes::new()),
         id: ObjectId::null(gix::hash::Kind::Sha1),
         bytes: 0,
         objects: 1,

@@ -1,13 +1,11 @@
-//! zlib streams of entries, from the client and from the pack file, without trusting the sizes they claim.
-
-use std::{fs::File, os::unix::fs::FileExt as _};
+//! zlib streams of entries, from the client and from quarantine, without trusting the sizes they claim.
 
 use sirocco::{
     Format,
     inflate::{Decoder, Error},
 };
 
-use super::{IngestError, source::Source};
+use super::{IngestError, Quarantine, source::Source};
 
 /// Buffers grow to more than this only as data arrives.
 const TRUSTED_BYTES: usize = 1 << 20;
@@ -122,10 +120,10 @@ impl Inflate {
         }
     }
 
-    /// Reads back the stream at `start..end` of the pack file, which the first pass found to be sound.
+    /// Reads back the stream at `start..end` of the pack, which the first pass found to be sound.
     pub(super) fn again(
         &mut self,
-        file: &File,
+        quarantine: &Quarantine,
         (start, end): (u64, u64),
         size: u64,
         out: &mut Vec<u8>,
@@ -140,7 +138,7 @@ impl Inflate {
             if self.piece.len() < count {
                 self.piece.resize(count, 0);
             }
-            file.read_exact_at(&mut self.piece[..count], at).map_err(IngestError::Write)?;
+            quarantine.read_exact_at(&mut self.piece[..count], at).map_err(IngestError::Write)?;
             at += count as u64;
             let last = at == end;
             // Only the one-piece case may say "end of input" at once: that is the decoder's fast loop.

@@ -10,7 +10,6 @@ mod worker;
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -18,7 +17,7 @@ use gix::{ObjectId, objs::Kind};
 
 use self::{family::Family, rebuild::Rebuild, worker::Worker};
 use super::{
-    Context, IngestError,
+    Context, IngestError, Quarantine,
     inflate::Inflate,
     inspect::Inspector,
     links::Links,
@@ -109,7 +108,7 @@ impl Resolved {
 struct Shared<'a> {
     table: &'a Table,
     family: &'a Family,
-    file: &'a File,
+    quarantine: &'a Quarantine,
     context: &'a Context<'a>,
     made_bytes_max: u64,
     made_bytes: AtomicU64,
@@ -128,7 +127,7 @@ struct Made {
 /// Resolves all deltas of `table`, filling in their names and kinds.
 pub(super) fn resolve(
     table: &mut Table,
-    file: &File,
+    quarantine: &Quarantine,
     context: &Context<'_>,
     inspector: Inspector,
     progress: &mut dyn FnMut(&str),
@@ -140,7 +139,7 @@ pub(super) fn resolve(
         let shared = Shared {
             table,
             family: &family,
-            file,
+            quarantine,
             context,
             made_bytes_max: table
                 .end
@@ -240,14 +239,14 @@ impl Shared<'_> {
 /// Reads an object of the pack again after all deltas were resolved.
 pub(super) fn read_object(
     table: &Table,
-    file: &File,
+    quarantine: &Quarantine,
     context: &Context<'_>,
     resolved: &Resolved,
     entry: u32,
 ) -> Result<Vec<u8>, IngestError> {
     let mut inflate = Inflate::default();
     let mut scratch = Vec::new();
-    Rebuild { table, file, context, bases: &resolved.bases, inflate: &mut inflate, scratch: &mut scratch }.object(
+    Rebuild { table, quarantine, context, bases: &resolved.bases, inflate: &mut inflate, scratch: &mut scratch }.object(
         entry,
         &|_| None,
         &mut |_| Ok(()),

@@ -1,11 +1,11 @@
 //! The first pass: entry by entry as the bytes arrive. Whole objects are hashed and checked at once, deltas kept.
 
-use std::{fs::File, io::BufRead, sync::atomic::Ordering};
+use std::{io::BufRead, sync::atomic::Ordering};
 
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    Context, IngestError,
+    Context, IngestError, Quarantine,
     entry::{self, Form, Header},
     inflate::Inflate,
     inspect::{self, Inspector},
@@ -26,14 +26,14 @@ pub(super) struct Scanned {
     pub(super) bytes: u64,
 }
 
-/// Copies the pack to `file` and fills the table.
+/// Copies the pack to `quarantine` and fills the table.
 pub(super) fn scan(
     input: &mut dyn BufRead,
-    file: &File,
+    quarantine: &mut Quarantine,
     context: &Context<'_>,
     inspector: &mut Inspector,
 ) -> Result<Scanned, IngestError> {
-    let mut source = Source::new(input, file, context.limits.pack_bytes);
+    let mut source = Source::new(input, quarantine, context.limits.pack_bytes);
     let count = header(&mut source, context)?;
     let mut scan =
         Scan { table: Table::new(), inflate: Inflate::default(), scratch: Vec::new(), inflated_bytes: 0, context };

@@ -1,13 +1,10 @@
-//! The client's bytes: buffered, hashed, counted and written to the pack file as they are consumed.
+//! The client's bytes: buffered, hashed, counted and written to quarantine as they are consumed.
 
-use std::{
-    fs::File,
-    io::{BufRead, Write as _},
-};
+use std::io::BufRead;
 
 use gix::hash::Hasher;
 
-use super::IngestError;
+use super::{IngestError, Quarantine};
 
 /// Bytes of the buffer at first, and of one that was filled: many entries per refill, and a small push clears little memory.
 const FIRST_BYTES: usize = 1 << 14;
@@ -16,7 +13,7 @@ const BUFFER_BYTES: usize = 1 << 18;
 /// A window on the incoming pack.
 pub(super) struct Source<'a> {
     input: &'a mut dyn BufRead,
-    file: &'a File,
+    quarantine: &'a mut Quarantine,
     buffer: Vec<u8>,
     /// `buffer[written..start]` is consumed and waits to be hashed and written.
     written: usize,
@@ -29,11 +26,11 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// At most `limit` bytes from `input`, copied to `file`.
-    pub(super) fn new(input: &'a mut dyn BufRead, file: &'a File, limit: u64) -> Self {
+    /// At most `limit` bytes from `input`, copied to `quarantine`.
+    pub(super) fn new(input: &'a mut dyn BufRead, quarantine: &'a mut Quarantine, limit: u64) -> Self {
         Self {
             input,
-            file,
+            quarantine,
             buffer: vec![0; FIRST_BYTES],
             written: 0,
             start: 0,
@@ -118,7 +115,7 @@ impl<'a> Source<'a> {
     fn write_consumed(&mut self) -> Result<(), IngestError> {
         let bytes = &self.buffer[self.written..self.start];
         self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(IngestError::Write)?;
+        self.quarantine.write_all(bytes).map_err(IngestError::Write)?;
         self.written = self.start;
         Ok(())
     }

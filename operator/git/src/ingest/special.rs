@@ -1,11 +1,11 @@
 //! Files whose content git itself obeys: `.gitmodules` and `.gitattributes`, wherever their blobs are.
 
-use std::{collections::HashSet, fs::File};
+use std::collections::HashSet;
 
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    Context, IngestError,
+    Context, IngestError, Quarantine,
     resolve::{Resolved, read_object},
     table::Table,
 };
@@ -16,11 +16,11 @@ use crate::object_check::{self, Problem};
 pub(super) fn check(
     table: &Table,
     order: &[u32],
-    file: &File,
+    quarantine: &Quarantine,
     context: &Context<'_>,
     resolved: &Resolved,
 ) -> Result<(), IngestError> {
-    let objects = Objects { table, order, file, context, resolved };
+    let objects = Objects { table, order, quarantine, context, resolved };
     objects.each(&resolved.gitmodules, object_check::gitmodules, Problem::GITMODULES_MISSING)?;
     objects.each(&resolved.gitattributes, object_check::gitattributes, Problem::GITATTRIBUTES_MISSING)
 }
@@ -28,7 +28,7 @@ pub(super) fn check(
 struct Objects<'a> {
     table: &'a Table,
     order: &'a [u32],
-    file: &'a File,
+    quarantine: &'a Quarantine,
     context: &'a Context<'a>,
     resolved: &'a Resolved,
 }
@@ -54,7 +54,7 @@ impl Objects<'_> {
             return Ok(self.context.existing.read(id, buffer)?);
         };
         let entry = self.order[position];
-        *buffer = read_object(self.table, self.file, self.context, self.resolved, entry)?;
+        *buffer = read_object(self.table, self.quarantine, self.context, self.resolved, entry)?;
         Ok(Some(self.table.kinds[entry as usize]))
     }
 }

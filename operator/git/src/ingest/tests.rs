@@ -14,9 +14,9 @@ use std::{
 };
 
 use gix::{ObjectId, objs::Kind};
-use model::limits::Limits;
+use model::{Content, limits::Limits};
 
-use super::{IngestError, Ingested, ingest};
+use super::{IngestError, Ingested, Quarantine, ingest};
 use crate::existing::{Existing, Nothing, ReadError};
 
 /// Runs git in `dir` with nothing of the machine's configuration.
@@ -54,18 +54,21 @@ fn repository() -> tempfile::TempDir {
 }
 
 /// Ingests bytes with default limits into a repository that has nothing.
-fn take(pack: &[u8]) -> Result<(Ingested, tempfile::TempDir), IngestError> {
+fn take(pack: &[u8]) -> Result<(Ingested, Quarantine), IngestError> {
     take_with(pack, &Limits::default(), &Nothing)
 }
 
-fn take_with(
-    mut pack: &[u8],
-    limits: &Limits,
-    existing: &dyn Existing,
-) -> Result<(Ingested, tempfile::TempDir), IngestError> {
-    let dir = tempfile::tempdir().unwrap();
-    let done = ingest(&mut pack, dir.path(), limits, existing, &mut |_| {}, &AtomicBool::new(false))?;
-    Ok((done, dir))
+fn take_with(mut pack: &[u8], limits: &Limits, existing: &dyn Existing) -> Result<(Ingested, Quarantine), IngestError> {
+    let mut quarantine = Quarantine::new(&std::env::temp_dir());
+    let done = ingest(&mut pack, &mut quarantine, limits, existing, &mut |_| {}, &AtomicBool::new(false))?;
+    Ok((done, quarantine))
+}
+
+fn read(content: &Content) -> Vec<u8> {
+    match content {
+        Content::File(path) => std::fs::read(path).unwrap(),
+        Content::Memory(bytes) => bytes.to_vec(),
+    }
 }
 
 /// A repository on disk, read through `git cat-file`: slow and certainly right.
@@ -135,8 +138,8 @@ fn assert_same_index(pack: &[u8]) -> Ingested {
     std::fs::write(&path, pack).unwrap();
     git(dir.path(), &["index-pack", "--strict", "-o", "oracle.idx", "oracle.pack"], b"");
     let theirs = std::fs::read(dir.path().join("oracle.idx")).unwrap();
-    assert!(std::fs::read(&ours.index).unwrap() == theirs, "the index is not git's");
-    assert!(std::fs::read(&ours.pack).unwrap() == pack, "the pack was changed");
+    assert!(read(&ours.index) == theirs, "the index is not git's");
+    assert!(read(&ours.pack) == pack, "the pack was changed");
     assert_eq!(ours.bytes, pack.len() as u64);
     ours
 }

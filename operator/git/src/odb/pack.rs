@@ -1,4 +1,4 @@
-//! One pack on disk: its index mapped, its data read by `pread`.
+//! One pack: its index mapped and its data read by `pread`, or both in memory when it is small.
 
 use std::{
     fs::File,
@@ -10,10 +10,13 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use gix::{ObjectId, objs::Kind};
-use gix_pack::{data, index};
+use gix_pack::data;
+use model::Content;
 
-use super::{Error, PackPaths};
+use super::{Error, PackParts, index::Index};
+use crate::ingest::copy_at;
 
 /// Bytes of the header of a pack.
 pub(crate) const HEADER: u64 = 12;
@@ -68,13 +71,28 @@ struct Order {
     positions: Vec<u32>,
 }
 
+/// The bytes of a pack.
+enum Data {
+    File(File),
+    Memory(Bytes),
+}
+
+impl Data {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.read_exact_at(buffer, offset),
+            Self::Memory(bytes) => copy_at(bytes, buffer, offset),
+        }
+    }
+}
+
 /// An open pack.
 pub struct Pack {
     id: u32,
-    paths: PackPaths,
-    file: File,
+    parts: PackParts,
+    data: Data,
     bytes: u64,
-    index: index::File,
+    index: Index,
     order: OnceLock<Order>,
     self_contained: OnceLock<bool>,
 }
@@ -84,31 +102,36 @@ impl Pack {
     ///
     /// # Errors
     /// When a file is missing or obviously damaged: sizes, counts and the trailer must agree.
-    pub fn open(paths: &PackPaths) -> Result<Self, Error> {
-        let failed = |source| Error::Read { path: paths.pack.clone(), source };
-        let file = File::open(&paths.pack).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        let index = index::File::at(&paths.index, gix::hash::Kind::Sha1)
-            .map_err(|error| Error::damaged(&paths.index, error.to_string()))?;
+    pub fn open(parts: &PackParts) -> Result<Self, Error> {
+        let name = parts.pack.name();
+        let failed = |source| Error::Read { path: name.to_owned(), source };
+        let (content, bytes) = match &parts.pack {
+            Content::File(path) => {
+                let file = File::open(path).map_err(failed)?;
+                let bytes = file.metadata().map_err(failed)?.len();
+                (Data::File(file), bytes)
+            }
+            Content::Memory(bytes) => (Data::Memory(bytes.clone()), bytes.len() as u64),
+        };
+        let index = Index::open(&parts.index)?;
         if bytes < HEADER + TRAILER {
-            return Err(Error::damaged(&paths.pack, "it is too short for a pack"));
+            return Err(Error::damaged(name, "it is too short for a pack"));
         }
         let mut head = [0; 12];
-        file.read_exact_at(&mut head, 0).map_err(failed)?;
-        let (_, objects) =
-            data::header::decode(&head).map_err(|error| Error::damaged(&paths.pack, error.to_string()))?;
-        if objects != index.num_objects() {
-            return Err(Error::damaged(&paths.pack, "its index has another number of objects"));
+        content.read_exact_at(&mut head, 0).map_err(failed)?;
+        let (_, objects) = data::header::decode(&head).map_err(|error| Error::damaged(name, error.to_string()))?;
+        if objects != index.len() {
+            return Err(Error::damaged(name, "its index has another number of objects"));
         }
         let mut trailer = [0; 20];
-        file.read_exact_at(&mut trailer, bytes - TRAILER).map_err(failed)?;
+        content.read_exact_at(&mut trailer, bytes - TRAILER).map_err(failed)?;
         if index.pack_checksum().as_slice() != trailer {
-            return Err(Error::damaged(&paths.pack, "its index belongs to another pack"));
+            return Err(Error::damaged(name, "its index belongs to another pack"));
         }
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            paths: paths.clone(),
-            file,
+            parts: parts.clone(),
+            data: content,
             bytes,
             index,
             order: OnceLock::new(),
@@ -116,10 +139,10 @@ impl Pack {
         })
     }
 
-    /// Its files.
+    /// Where it is.
     #[must_use]
-    pub fn paths(&self) -> &PackPaths {
-        &self.paths
+    pub fn parts(&self) -> &PackParts {
+        &self.parts
     }
 
     /// Its number within the process.
@@ -130,7 +153,7 @@ impl Pack {
     /// How many objects it has.
     #[must_use]
     pub fn len(&self) -> u32 {
-        self.index.num_objects()
+        self.index.len()
     }
 
     /// Whether it has none.
@@ -139,7 +162,7 @@ impl Pack {
         self.len() == 0
     }
 
-    /// Length of the file.
+    /// Its length.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -160,7 +183,7 @@ impl Pack {
     /// Offset of the object's entry.
     #[must_use]
     pub fn offset(&self, id: &gix::oid) -> Option<u64> {
-        self.index.lookup(id).map(|at| self.index.pack_offset_at_index(at))
+        self.index.lookup(id).map(|at| self.index.offset_at(at))
     }
 
     /// The object at a position of the index, which is sorted by id.
@@ -169,18 +192,19 @@ impl Pack {
     /// When `position` is not below [`Self::len`].
     #[must_use]
     pub fn id_at(&self, position: u32) -> &gix::oid {
-        self.index.oid_at_index(position)
+        self.index.id_at(position)
     }
 
     /// All objects in the order of their ids: id, offset, CRC-32 of the entry.
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, u64, u32)> + '_ {
-        self.index.iter().map(|entry| (entry.oid, entry.pack_offset, entry.crc32.unwrap_or(0)))
+        let index = &self.index;
+        (0..self.len()).map(|at| (index.id_at(at).to_owned(), index.offset_at(at), index.crc32_at(at)))
     }
 
     /// The tables over offsets. Made once.
     fn order(&self) -> &Order {
         self.order.get_or_init(|| {
-            let offset_of = |position| (self.index.pack_offset_at_index(position), position);
+            let offset_of = |position| (self.index.offset_at(position), position);
             let mut pairs: Vec<(u64, u32)> = (0..self.len()).map(offset_of).collect();
             pairs.sort_unstable();
             let ends = std::iter::once(self.end());
@@ -201,7 +225,7 @@ impl Pack {
         let Order { offsets, positions } = self.order();
         let at = offsets.binary_search(&offset).ok()?;
         let position = *positions.get(at)?;
-        let crc32 = self.index.crc32_at_index(position).unwrap_or(0);
+        let crc32 = self.index.crc32_at(position);
         Some(Facts { id: self.id_at(position).to_owned(), length: offsets.get(at + 1)?.checked_sub(offset)?, crc32 })
     }
 
@@ -223,17 +247,17 @@ impl Pack {
         self.facts(offset).map(|facts| facts.length)
     }
 
-    /// Reads exactly these bytes of the file.
+    /// Reads exactly these bytes.
     ///
     /// # Errors
-    /// When the file ends before or cannot be read.
+    /// When the pack ends before or cannot be read.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.file.read_exact_at(buffer, offset).map_err(|source| self.failed(source))
+        self.data.read_exact_at(buffer, offset).map_err(|source| self.failed(source))
     }
 
     /// A reader of the bytes from `offset` on, for copying them as they are.
     pub(crate) fn reader(&self, offset: u64) -> Span<'_> {
-        Span { file: &self.file, offset }
+        Span { pack: self, offset }
     }
 
     /// Reads and parses the head of the entry at `offset`.
@@ -250,7 +274,7 @@ impl Pack {
 
     /// Parses the head of the entry at `offset` out of its first bytes.
     pub(crate) fn parse(&self, offset: u64, bytes: &[u8]) -> Result<Entry, Error> {
-        let damaged = |what: &str| Error::damaged(&self.paths.pack, format!("{what} at offset {offset}"));
+        let damaged = |what: &str| Error::damaged(self.parts.pack.name(), format!("{what} at offset {offset}"));
         let entry = data::Entry::from_bytes(bytes, offset, gix::hash::Kind::Sha1).map_err(|_| damaged("no entry"))?;
         let kind = match entry.header {
             data::entry::Header::Commit => EntryKind::Whole(Kind::Commit),
@@ -297,19 +321,21 @@ impl Pack {
 
     /// A failed read of the pack.
     pub(crate) fn failed(&self, source: io::Error) -> Error {
-        Error::Read { path: self.paths.pack.clone(), source }
+        Error::Read { path: self.parts.pack.name().to_owned(), source }
     }
 }
 
-/// Reads a file from an offset on, independent of all other readers.
+/// Reads a pack from an offset on, independent of all other readers.
 pub(crate) struct Span<'a> {
-    file: &'a File,
+    pack: &'a Pack,
     offset: u64,
 }
 
 impl io::Read for Span<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
+        let left = usize::try_from(self.pack.bytes.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let read = buffer.len().min(left);
+        self.pack.data.read_exact_at(&mut buffer[..read], self.offset)?;
         self.offset += read as u64;
         Ok(read)
     }

@@ -70,7 +70,7 @@ impl ReadCache {
     /// The head of the entry at `offset`.
     fn entry(&mut self, pack: &Pack, offset: u64) -> Result<Entry, Error> {
         if offset >= pack.end() {
-            return Err(Error::damaged(&pack.paths().pack, format!("no entry at offset {offset}")));
+            return Err(Error::damaged(pack.parts().pack.name(), format!("no entry at offset {offset}")));
         }
         let head = self.window(pack, offset, super::pack::MAX_ENTRY_HEAD)?;
         let head = &head[..head.len().min(super::pack::MAX_ENTRY_HEAD)];
@@ -79,8 +79,9 @@ impl ReadCache {
 
     /// Inflates what the entry stores into `out`.
     fn inflate(&mut self, pack: &Pack, entry: &Entry, out: &mut Vec<u8>) -> Result<(), Error> {
-        let damaged =
-            || Error::damaged(&pack.paths().pack, format!("the entry at offset {} cannot be inflated", entry.offset));
+        let damaged = || {
+            Error::damaged(pack.parts().pack.name(), format!("the entry at offset {} cannot be inflated", entry.offset))
+        };
         let start = entry.offset + entry.head;
         // Deflate makes at most 1032 bytes out of one: a size beyond that is a lie that must not cost memory.
         if entry.size > pack.end().saturating_sub(start).saturating_mul(1_032) {
@@ -145,7 +146,7 @@ impl Packs {
             }
             chain.push((at.pack, entry));
             if chain.len() > MAX_CHAIN {
-                return Err(Error::damaged(&pack.paths().pack, "a chain of deltas does not end"));
+                return Err(Error::damaged(pack.parts().pack.name(), "a chain of deltas does not end"));
             }
             at = self.base_of(at.pack, &entry)?;
         };
@@ -157,7 +158,7 @@ impl Packs {
             cache.delta = instructions;
             applied?.ok_or_else(|| {
                 Error::damaged(
-                    &pack.paths().pack,
+                    pack.parts().pack.name(),
                     format!("the delta at offset {} does not fit its base", entry.offset),
                 )
             })?;
@@ -192,7 +193,7 @@ impl Packs {
             }
             at = self.base_of(at.pack, &entry)?;
         }
-        Err(Error::damaged(&self.pack(at.pack)?.paths().pack, "a chain of deltas does not end"))
+        Err(Error::damaged(self.pack(at.pack)?.parts().pack.name(), "a chain of deltas does not end"))
     }
 
     /// Kind and size of an object; `None` when it is not there.
@@ -208,7 +209,7 @@ impl Packs {
         match entry.kind {
             EntryKind::OffsetDelta(offset) => Ok(Location { pack, offset }),
             EntryKind::RefDelta(base) => self.locate_base(pack, &base).ok_or_else(|| Error::MissingBase {
-                path: self.pack(pack).map_or_else(|_| "?".into(), |pack| pack.paths().pack.clone()),
+                path: self.pack(pack).map_or_else(|_| "?".into(), |pack| pack.parts().pack.name().to_owned()),
                 base,
             }),
             EntryKind::Whole(_) => Ok(Location { pack, offset: entry.offset }),

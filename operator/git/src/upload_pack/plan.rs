@@ -68,7 +68,7 @@ pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> 
     if view.complete_walk_needed || !view.dropped_tips.is_empty() || view.refs.has_hidden() {
         return false;
     }
-    if view.packs.packs().iter().any(|pack| !pack.paths().exact) {
+    if view.packs.packs().iter().any(|pack| !pack.parts().exact) {
         return false;
     }
     let named: HashSet<ObjectId> = wants.named.iter().chain(&wants.commits).chain(&wants.tags).copied().collect();

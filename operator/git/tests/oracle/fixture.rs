@@ -12,12 +12,12 @@ use std::{
 
 use git::{
     existing::Stored,
-    ingest::ingest,
-    odb::{PackPaths, Packs},
+    ingest::{Quarantine, ingest},
+    odb::{PackParts, Packs},
     view::{ReferencesView, RepositoryView},
 };
 use gix::ObjectId;
-use model::{RefName, RefValue};
+use model::{Content, RefName, RefValue};
 
 /// Numbers that look random and are the same in every run.
 pub(crate) struct Dice(pub(crate) u64);
@@ -68,7 +68,7 @@ pub(crate) struct Fixture {
     pub(crate) commits: Vec<ObjectId>,
     pub(crate) refs: BTreeMap<RefName, RefValue>,
     pub(crate) packs: Packs,
-    pub(crate) paths: Vec<PackPaths>,
+    pub(crate) parts: Vec<PackParts>,
     pub(crate) head: RefName,
 }
 
@@ -131,7 +131,7 @@ impl Fixture {
             commits,
             refs,
             packs: Packs::default(),
-            paths: Vec::new(),
+            parts: Vec::new(),
             head: RefName::try_from("refs/heads/b0").unwrap(),
         };
         fixture.push_all(pushes, thin);
@@ -161,19 +161,24 @@ impl Fixture {
 
     /// Takes in a pack as a push would.
     pub(crate) fn receive(&mut self, pack: &[u8]) {
-        let into = self.directory.path().join(format!("push-{}", self.paths.len()));
-        std::fs::create_dir(&into).unwrap();
+        let mut quarantine = Quarantine::new(self.directory.path());
         let ingested = ingest(
             &mut &*pack,
-            &into,
+            &mut quarantine,
             &model::limits::Limits::default(),
             &Stored::new(&self.packs),
             &mut |_| (),
             &AtomicBool::new(false),
         )
         .unwrap();
-        self.paths.push(PackPaths { pack: ingested.pack, index: ingested.index, exact: true });
-        self.packs = Packs::open(&self.paths).unwrap();
+        let (mut pack, mut index) = (ingested.pack, ingested.index);
+        // Some stay in memory, the others go to files.
+        if self.parts.len() % 2 == 1 || matches!(pack, Content::File(_)) {
+            let to = self.directory.path().join(format!("push-{}", self.parts.len()));
+            (pack, index) = (in_file(&pack, to.with_extension("pack")), in_file(&index, to.with_extension("idx")));
+        }
+        self.parts.push(PackParts { pack, index, exact: true });
+        self.packs = Packs::open(&self.parts).unwrap();
     }
 
     pub(crate) fn view(&self) -> RepositoryView<'_> {
@@ -184,6 +189,15 @@ impl Fixture {
             complete_walk_needed: false,
         }
     }
+}
+
+/// The same content, in this file.
+fn in_file(content: &Content, path: PathBuf) -> Content {
+    match content {
+        Content::Memory(bytes) => std::fs::write(&path, bytes).unwrap(),
+        Content::File(from) => drop(std::fs::copy(from, &path).unwrap()),
+    }
+    Content::File(path)
 }
 
 /// A stream for `git fast-import`.

@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicBool;
 use git::{
     deep_check,
     fold::fold,
-    odb::{PackPaths, Packs, ReadCache},
+    odb::{PackParts, Packs, ReadCache},
 };
+
+use model::Content;
 
 use super::fixture::{Fixture, git_in};
 
@@ -22,14 +24,14 @@ fn folding_keeps_every_object_whatever_is_folded() {
     for (from, to) in [(0, 31), (0, 30), (5, 31), (5, 12), (29, 31)] {
         let into = fixture.directory.path().join(format!("fold-{from}-{to}"));
         std::fs::create_dir(&into).unwrap();
-        let packs = Packs::open(&fixture.paths[..to]).unwrap();
+        let packs = Packs::open(&fixture.parts[..to]).unwrap();
         let folded = fold(&packs, from, &into, &never).unwrap();
-        let mut paths = fixture.paths[..from].to_vec();
-        paths.push(PackPaths { pack: folded.pack, index: folded.index, exact: true });
-        paths.extend_from_slice(&fixture.paths[to..]);
+        let mut parts = fixture.parts[..from].to_vec();
+        parts.push(PackParts { pack: folded.pack, index: folded.index, exact: true });
+        parts.extend_from_slice(&fixture.parts[to..]);
         // From what is open already comes the same as from nothing.
-        let packs = fixture.packs.replaced(&paths).unwrap();
-        assert!(packs.packs().iter().map(|pack| pack.paths()).eq(&paths), "{from}..{to}");
+        let packs = fixture.packs.replaced(&parts).unwrap();
+        assert!(packs.packs().iter().map(|pack| pack.parts()).eq(&parts), "{from}..{to}");
         assert_eq!(deep_check::check(&packs, &tips, 10, &never).unwrap(), Vec::<String>::new(), "{from}..{to}");
         for pack in fixture.packs.packs() {
             for (id, _, _) in pack.iter() {
@@ -47,16 +49,16 @@ fn damage_is_found() {
     let never = AtomicBool::new(false);
     let tips: Vec<_> = fixture.refs.values().map(|value| value.id).collect();
     assert_eq!(deep_check::check(&fixture.packs, &tips, 10, &never).unwrap(), Vec::<String>::new());
-    let path = &fixture.paths[1].pack;
+    let Content::File(path) = &fixture.parts[1].pack else { panic!("it is in memory") };
     let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     std::fs::write(path, bytes).unwrap();
-    let packs = Packs::open(&fixture.paths).unwrap();
+    let packs = Packs::open(&fixture.parts).unwrap();
     let problems = deep_check::check(&packs, &tips, 100, &never).unwrap();
     assert!(problems.iter().any(|line| line.contains("checksum at its end")), "{problems:?}");
     assert!(problems.iter().any(|line| line.contains("is damaged")), "{problems:?}");
-    let fewer = Packs::open(&fixture.paths[2..]).unwrap();
+    let fewer = Packs::open(&fixture.parts[2..]).unwrap();
     let problems = deep_check::check(&fewer, &tips, 100, &never).unwrap();
     assert!(problems.iter().any(|line| line.contains("missing")), "{problems:?}");
 }

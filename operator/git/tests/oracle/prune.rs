@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::atomic::AtomicBool};
 
 use git::{
     deep_check,
-    odb::{PackPaths, Packs},
+    odb::{PackParts, Packs},
     prune::{covers, prune},
 };
 use gix::ObjectId;
@@ -31,7 +31,7 @@ fn pruning_leaves_what_git_says_is_reachable() {
         let into = fixture.directory.path().join(format!("prune-{number}"));
         std::fs::create_dir(&into).unwrap();
         let pruned = prune(&fixture.packs, &tips, &into, &never).unwrap().unwrap();
-        let packs = Packs::open(&[PackPaths { pack: pruned.pack.clone(), index: pruned.index, exact: true }]).unwrap();
+        let packs = Packs::open(&[PackParts { pack: pruned.pack.clone(), index: pruned.index, exact: true }]).unwrap();
         assert_eq!(objects(&packs), reachable(&fixture, &tips));
         assert_eq!(deep_check::check(&packs, &tips, 10, &never).unwrap(), Vec::<String>::new());
         // Git takes it without anything else.
@@ -49,11 +49,11 @@ fn what_came_meanwhile_must_find_all_it_needs() {
     // The first half is pruned to a tip; the second half came meanwhile, as thin packs.
     let (half, last) = (fixture.commits[29], fixture.commits[59]);
     let pruned_to = |tip: ObjectId, into: &std::path::Path| {
-        let before = Packs::open(&fixture.paths[..10]).unwrap();
+        let before = Packs::open(&fixture.parts[..10]).unwrap();
         let pruned = prune(&before, &[tip], into, &never).unwrap().unwrap();
-        let mut paths = vec![PackPaths { pack: pruned.pack, index: pruned.index, exact: true }];
-        paths.extend_from_slice(&fixture.paths[10..]);
-        Packs::open(&paths).unwrap()
+        let mut parts = vec![PackParts { pack: pruned.pack, index: pruned.index, exact: true }];
+        parts.extend_from_slice(&fixture.parts[10..]);
+        Packs::open(&parts).unwrap()
     };
     assert!(covers(&pruned_to(half, &into), true, &[last], &never).unwrap());
     // Pruned too far: what came builds on commits and on delta bases that are gone.

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::RepositoryId;
+use model::{Content, RepositoryId};
 use tokio::time::Instant;
 
 use super::CachedPack;
@@ -29,11 +29,27 @@ pub(super) struct Entries {
     by_use: BTreeMap<u64, Key>,
     uses: u64,
     bytes: u64,
+    /// Those of `bytes` that are in memory.
+    memory: u64,
 }
 
 impl Entries {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn count(&mut self, pack: &CachedPack) {
+        self.bytes += pack.bytes;
+        self.memory += if pack.is_in_memory() { pack.bytes } else { 0 };
+    }
+
+    fn discount(&mut self, pack: &CachedPack) {
+        self.bytes -= pack.bytes;
+        self.memory -= if pack.is_in_memory() { pack.bytes } else { 0 };
     }
 
     /// A verified pack, which is in use now.
@@ -50,7 +66,7 @@ impl Entries {
     pub(super) fn add(&mut self, key: Key, pack: Arc<CachedPack>) {
         if let Some(slot) = self.packs.remove(&key) {
             self.by_use.remove(&slot.used);
-            self.bytes -= slot.pack.bytes;
+            self.discount(&slot.pack);
         }
         self.put(key, pack, true);
     }
@@ -61,7 +77,7 @@ impl Entries {
 
     fn put(&mut self, key: Key, pack: Arc<CachedPack>, verified: bool) {
         self.uses += 1;
-        self.bytes += pack.bytes;
+        self.count(&pack);
         self.by_use.insert(self.uses, key.clone());
         self.packs.insert(key, Slot { pack, used: self.uses, used_at: Instant::now(), verified });
     }
@@ -90,15 +106,43 @@ impl Entries {
         }
     }
 
-    fn remove(&mut self, key: &Key) {
+    pub(super) fn remove(&mut self, key: &Key) {
         let Some(slot) = self.packs.remove(key) else { return };
         self.by_use.remove(&slot.used);
-        self.bytes -= slot.pack.bytes;
-        // Best effort: a file that stays is taken over, or trimmed, by the next process.
-        let _ = fs::remove_file(&slot.pack.pack);
-        let _ = fs::remove_file(&slot.pack.index);
-        // Fails while other packs of the repository are there.
-        let _ = slot.pack.pack.parent().map(fs::remove_dir);
+        self.discount(&slot.pack);
+        if let (Content::File(pack), Content::File(index)) = (&slot.pack.pack, &slot.pack.index) {
+            // Best effort: a file that stays is taken over, or trimmed, by the next process.
+            let _ = fs::remove_file(pack);
+            let _ = fs::remove_file(index);
+            // Fails while other packs of the repository are there.
+            let _ = pack.parent().map(fs::remove_dir);
+        }
+    }
+
+    /// The least recently used of what is in memory, so much that `left` bytes stay.
+    pub(super) fn in_memory_beyond(&self, left: u64) -> Vec<(Key, Arc<CachedPack>)> {
+        let mut excess = self.memory.saturating_sub(left);
+        let slots = self.by_use.values().filter_map(|key| Some((key, &self.packs.get(key)?.pack)));
+        let held = slots.filter(|(_, pack)| pack.is_in_memory()).take_while(|(_, pack)| {
+            let takes = excess > 0;
+            excess = excess.saturating_sub(pack.bytes);
+            takes
+        });
+        held.map(|(key, pack)| (key.clone(), Arc::clone(pack))).collect()
+    }
+
+    /// Whether this is still what is held under the key.
+    pub(super) fn is_held_as(&self, key: &Key, pack: &Arc<CachedPack>) -> bool {
+        self.packs.get(key).is_some_and(|slot| Arc::ptr_eq(&slot.pack, pack))
+    }
+
+    /// Puts the same pack, which lies elsewhere now, in its place.
+    pub(super) fn replace(&mut self, key: &Key, pack: CachedPack) {
+        let Some(slot) = self.packs.get_mut(key) else { return };
+        let before = std::mem::replace(&mut slot.pack, Arc::new(pack));
+        let now = Arc::clone(&slot.pack);
+        self.discount(&before);
+        self.count(&now);
     }
 
     /// Evicts the least recently used packs that nobody holds; gives how many.

@@ -16,22 +16,40 @@ fn repository(number: u8) -> RepositoryId {
 
 /// A pack of 90 bytes with an index of 10.
 fn insert(cache: &Cache, owner: u8, content: u8) -> (PackRecord, Arc<CachedPack>) {
-    let folder = cache.incoming().unwrap();
+    let folder = cache.temporary().unwrap();
     let (pack, index) = (folder.path().join("pack"), folder.path().join("idx"));
     let (pack_bytes, index_bytes) = (vec![content; 90], vec![content; 10]);
     fs::write(&pack, &pack_bytes).unwrap();
     fs::write(&index, &index_bytes).unwrap();
-    let record = PackRecord {
-        id: PackId(sha256(&pack_bytes)),
-        index_id: sha256(&index_bytes),
+    let record = record(&pack_bytes, &index_bytes);
+    let cached = cache.insert(&repository(owner), &record, &pack, &index).unwrap();
+    (record, cached)
+}
+
+/// The same, held in memory.
+fn hold(cache: &Cache, owner: u8, content: u8) -> (PackRecord, Arc<CachedPack>) {
+    let (pack, index) = (Bytes::from(vec![content; 90]), Bytes::from(vec![content; 10]));
+    let record = record(&pack, &index);
+    let held = cache.hold(&repository(owner), &record, pack, index);
+    (record, held)
+}
+
+fn record(pack: &[u8], index: &[u8]) -> PackRecord {
+    PackRecord {
+        id: PackId(sha256(pack)),
+        index_id: sha256(index),
         bytes: 90,
         index_bytes: 10,
         objects: 1,
         exact: true,
         place: Place::Inlined { offset: 0 },
-    };
-    let cached = cache.insert(&repository(owner), &record, &pack, &index).unwrap();
-    (record, cached)
+    }
+}
+
+/// Bytes in memory, and of all.
+fn sizes(cache: &Cache) -> (u64, u64) {
+    let entries = cache.lock();
+    (entries.memory(), entries.bytes())
 }
 
 fn files(root: &Path) -> usize {
@@ -87,6 +105,43 @@ fn leftovers_count_are_verified_before_use_and_trimmed() {
     drop(cache);
     let cache = open(root.path(), 50);
     assert_eq!((cache.lock().bytes(), files(root.path())), (0, 0));
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_too_much_goes_to_disk() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path(), 1_200);
+    let records: Vec<PackRecord> = (1..=3).map(|content| hold(&cache, 1, content).0).collect();
+    assert!(!cache.is_pressed(), "a quarter may be in memory");
+    let (last, held) = hold(&cache, 1, 4);
+    assert!(cache.is_pressed());
+    cache.relieve();
+    assert_eq!((sizes(&cache), files(root.path())), ((100, 400), 6));
+    for record in &records {
+        let written = cache.peek(&repository(1), &record.id).unwrap();
+        verify(&written.pack, &written.index, record).unwrap();
+        assert!(!written.is_in_memory());
+    }
+    assert!(Arc::ptr_eq(&cache.peek(&repository(1), &last.id).unwrap(), &held), "it was used last");
+    assert_eq!(cache.evict_idle(Duration::ZERO), 3);
+    drop(held);
+    assert_eq!(cache.evict_idle(Duration::ZERO), 1);
+    assert_eq!((sizes(&cache), files(root.path())), ((0, 0), 0));
+}
+
+#[test]
+fn a_file_takes_the_place_of_memory_and_memory_that_of_a_leftover() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path(), 1_200);
+    hold(&cache, 1, 1);
+    let (record, inserted) = insert(&cache, 1, 1);
+    assert!(!inserted.is_in_memory(), "whoever wants to upload it needs the file");
+    assert_eq!((sizes(&cache), files(root.path())), ((0, 100), 2));
+    drop((cache, inserted));
+    let cache = open(root.path(), 1_200);
+    hold(&cache, 1, 1);
+    assert!(cache.peek(&repository(1), &record.id).unwrap().is_in_memory());
+    assert_eq!(sizes(&cache), (100, 100));
 }
 
 #[test]

@@ -24,10 +24,12 @@ const ENTRY_BYTES: usize = 4 << 20;
 const ENTRY_EDITS: usize = 50_000;
 /// Numbers that others may take before we give up.
 const MAX_LOST_RACES: u32 = 256;
-/// A group waits for those of the last one for this part of the time that an entry takes, ...
-const GATHER_PART: u32 = 8;
-/// ... but no longer than this.
-const GATHER_LIMIT: Duration = Duration::from_millis(20);
+/// A group waits for others for at most this part of the time that an entry takes, ...
+const GATHER_PART: f64 = 0.5;
+/// ... for this part while nobody came ...
+const GATHER_PART_IN_VAIN: f64 = 1.0 / 32.0;
+/// ... and no longer than this.
+const GATHER_LIMIT: Duration = Duration::from_millis(100);
 
 /// A push in the queue.
 pub(super) struct Pending {
@@ -36,11 +38,20 @@ pub(super) struct Pending {
     answer: oneshot::Sender<Result<Committed, CommitError>>,
 }
 
-/// How the last group went.
-#[derive(Default)]
+/// How groups went lately.
 pub(super) struct Pace {
-    pushes: usize,
+    /// Pushes that may come together: those of the last group, and those who came while it was written.
+    expected: usize,
+    /// How long the last entry took.
     took: Duration,
+    /// The part of this time that it is worth to wait for them.
+    patience: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { expected: 0, took: Duration::ZERO, patience: GATHER_PART_IN_VAIN }
+    }
 }
 
 impl Repository {
@@ -65,14 +76,14 @@ impl Repository {
     /// Commits what waits in the queue.
     async fn drain(self: Arc<Self>) {
         let mut pace = self.writing.lock().await;
-        self.gather(&pace).await;
+        self.gather(&mut pace).await;
         let mut group = self.take_group();
         if group.is_empty() {
             return;
         }
         let begun = Instant::now();
         let outcome = self.write_group(&mut group).await;
-        *pace = Pace { pushes: group.len(), took: begun.elapsed() };
+        (pace.expected, pace.took) = (group.len() + self.waiting(), begun.elapsed());
         drop(pace);
         match outcome {
             Ok((generation, outcomes)) => {
@@ -87,15 +98,21 @@ impl Repository {
         self.keep_checkpoints();
     }
 
-    /// Lets those who were answered together come again together: without this, one push that is a moment faster than the
-    /// others has an entry to itself, and all others wait for it, each time.
-    async fn gather(&self, last: &Pace) {
-        let deadline = Instant::now() + (last.took / GATHER_PART).min(GATHER_LIMIT);
-        while (1..last.pushes).contains(&self.waiting()) {
+    /// Waits a little for those who were just answered to come again, and join those who wait already. Without this, clients that
+    /// push one thing after the other settle into groups that wait for each other by turns, each for twice the time of an entry.
+    /// Where they do not come again, next to no time is spent on it.
+    async fn gather(&self, pace: &mut Pace) {
+        if !(1..pace.expected).contains(&self.waiting()) {
+            return;
+        }
+        let deadline = Instant::now() + pace.took.mul_f64(pace.patience).min(GATHER_LIMIT);
+        while self.waiting() < pace.expected {
             if tokio::time::timeout_at(deadline, self.arrived.notified()).await.is_err() {
-                break;
+                pace.patience = (pace.patience / 2.0).max(GATHER_PART_IN_VAIN);
+                return;
             }
         }
+        pace.patience = (pace.patience * 2.0).min(GATHER_PART);
     }
 
     fn waiting(&self) -> usize {

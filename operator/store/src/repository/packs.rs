@@ -1,10 +1,12 @@
 //! Brings packs into the local cache, verified on the way in.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use model::Content;
 use tempfile::TempDir;
 
 use super::Repository;
@@ -13,27 +15,27 @@ use crate::cache::{CachedPack, verify};
 use crate::entry::{Numbered, PackRecord, Place};
 use crate::error::Error;
 use crate::keys;
-use crate::state::{PackId, Snapshot, StoredPack};
+use crate::state::{PackId, Snapshot, StoredPack, Upload};
 
 /// Packs that are brought in at once.
 const CONCURRENCY: usize = 8;
 
-/// A pack on local disk.
+/// A pack on local disk, or in memory.
 #[derive(Debug, Clone)]
 pub struct LocalPack {
     /// Its id.
     pub id: PackId,
-    /// The pack file.
-    pub pack: PathBuf,
+    /// The pack.
+    pub pack: Content,
     /// Its index.
-    pub index: PathBuf,
+    pub index: Content,
     /// Size of the pack in bytes.
     pub bytes: u64,
     /// Objects in it.
     pub objects: u64,
     /// Whether every object was reachable from what was pushed with it.
     pub exact: bool,
-    /// Keeps the files from eviction.
+    /// Keeps it from eviction.
     _held: Arc<CachedPack>,
 }
 
@@ -59,12 +61,15 @@ impl LocalPack {
 }
 
 impl Repository {
-    /// A folder for a pack in the making, on the cache's file system.
-    ///
-    /// # Errors
-    /// When the cache cannot be written.
-    pub fn incoming(&self) -> Result<TempDir, Error> {
-        Ok(self.shared.cache.incoming()?)
+    /// The folder for packs in the making, on the cache's file system.
+    #[must_use]
+    pub fn incoming(&self) -> PathBuf {
+        self.shared.cache.incoming()
+    }
+
+    /// A folder in there that goes when dropped.
+    pub(super) fn temporary(&self) -> Result<TempDir, Error> {
+        Ok(self.shared.cache.temporary()?)
     }
 
     /// All packs of a snapshot on local disk; what is missing is fetched and verified.
@@ -139,53 +144,64 @@ impl Repository {
 
     /// `payload` is that of the pack's entry, if somebody has it.
     async fn bring_in(&self, pack: &StoredPack, payload: Option<&Bytes>) -> Result<Arc<CachedPack>, Error> {
-        let folder = self.incoming()?;
-        let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
-        let key = match pack.record.place {
-            Place::Uploaded(upload) => {
-                let (pack_key, index_key) = (keys::pack(&self.id, &upload), keys::pack_index(&self.id, &upload));
-                let store = &self.shared.store;
-                let (pack_found, index_found) = tokio::try_join!(
-                    store.download(&pack_key, &pack_file, pack.record.bytes),
-                    store.download(&index_key, &index_file, pack.record.index_bytes)
-                )?;
-                match (pack_found, index_found) {
-                    (true, true) => pack_key,
-                    (false, _) => return Err(Error::Missing { key: pack_key }),
-                    (_, false) => return Err(Error::Missing { key: index_key }),
-                }
+        match (&pack.record.place, payload) {
+            (Place::Uploaded(upload), _) => self.download(&pack.record, upload).await,
+            (Place::Inlined { offset }, Some(payload)) => self.unpack(pack, *offset, payload).await,
+            (Place::Inlined { offset }, None) => {
+                self.unpack(pack, *offset, &self.payload(pack.generation).await?).await
             }
-            Place::Inlined { offset } => {
-                let key = keys::log_entry(&self.id, pack.generation);
-                let payload = match payload {
-                    Some(payload) => payload.clone(),
-                    None => self.payload(pack.generation).await?,
-                };
-                let (pack_bytes, index_bytes) = slices(&payload, offset, &pack.record).ok_or_else(|| {
-                    Error::Damaged { key: key.clone(), reason: "a pack lies outside the payload".to_owned() }
-                })?;
-                let (pack_file, index_file) = (pack_file.clone(), index_file.clone());
-                let written = blocking(move || {
-                    std::fs::write(&pack_file, &pack_bytes)?;
-                    std::fs::write(&index_file, &index_bytes)
-                });
-                written.await??;
-                key
-            }
-        };
-        let (cache, id, record) = (Arc::clone(&self.shared.cache), self.id.clone(), pack.record.clone());
+        }
+    }
+
+    async fn download(&self, record: &PackRecord, upload: &Upload) -> Result<Arc<CachedPack>, Error> {
+        let folder = self.temporary()?;
+        let (pack, index) = (folder.path().join("pack"), folder.path().join("idx"));
+        let (pack_key, index_key) = (keys::pack(&self.id, upload), keys::pack_index(&self.id, upload));
+        let store = &self.shared.store;
+        let (pack_found, index_found) = tokio::try_join!(
+            store.download(&pack_key, &pack, record.bytes),
+            store.download(&index_key, &index, record.index_bytes)
+        )?;
+        match (pack_found, index_found) {
+            (true, true) => {}
+            (false, _) => return Err(Error::Missing { key: pack_key }),
+            (_, false) => return Err(Error::Missing { key: index_key }),
+        }
+        let (cache, id, record) = (Arc::clone(&self.shared.cache), self.id.clone(), record.clone());
         let admit = blocking(move || {
             // Keeps the folder until the files have moved.
             let _folder = folder;
             if !sabotaged!(SkipVerification) {
-                verify(&pack_file, &index_file, &record)?;
+                verify(&Content::File(pack.clone()), &Content::File(index.clone()), &record)?;
             }
-            cache.insert(&id, &record, &pack_file, &index_file)
+            cache.insert(&id, &record, &pack, &index)
         });
-        admit.await?.map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => Error::Damaged { key, reason: error.to_string() },
-            _ => Error::Cache(error),
-        })
+        admit.await?.map_err(|error| damaged_or_cache(error, pack_key))
+    }
+
+    /// Takes a pack out of the payload of its entry.
+    async fn unpack(&self, pack: &StoredPack, offset: u64, payload: &Bytes) -> Result<Arc<CachedPack>, Error> {
+        let key = keys::log_entry(&self.id, pack.generation);
+        let Some((bytes, index)) = slices(payload, offset, &pack.record) else {
+            return Err(Error::Damaged { key, reason: "a pack lies outside the payload".to_owned() });
+        };
+        if !sabotaged!(SkipVerification) {
+            let verified = verify(&Content::Memory(bytes.clone()), &Content::Memory(index.clone()), &pack.record);
+            verified.map_err(|error| damaged_or_cache(error, key))?;
+        }
+        // Copies, or a small one would keep the whole payload.
+        let (bytes, index) = (Bytes::copy_from_slice(&bytes), Bytes::copy_from_slice(&index));
+        self.hold(&pack.record, bytes, index).await
+    }
+
+    /// Takes a small pack into the cache.
+    pub(super) async fn hold(&self, record: &PackRecord, pack: Bytes, index: Bytes) -> Result<Arc<CachedPack>, Error> {
+        let cache = Arc::clone(&self.shared.cache);
+        let held = cache.hold(&self.id, record, pack, index);
+        if cache.is_pressed() {
+            blocking(move || cache.relieve()).await?;
+        }
+        Ok(held)
     }
 
     /// The inlined packs of an entry, from memory or from the bucket.
@@ -198,6 +214,13 @@ impl Repository {
             Some(Numbered::Entry(read)) => Ok(read.payload),
             _ => Err(Error::Missing { key: keys::log_entry(&self.id, generation) }),
         }
+    }
+}
+
+fn damaged_or_cache(error: io::Error, key: String) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Error::Damaged { key, reason: error.to_string() },
+        _ => Error::Cache(error),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Brings a received pack to where an entry can name it: into the bucket, or into the entry when it is small.
 
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::Content;
+use tempfile::TempDir;
 
 use super::{LocalPack, ReceivedPack, Repository};
 use crate::blocking::blocking;
 use crate::cache::CachedPack;
-use crate::digest::sha256_file;
+use crate::digest::sha256_content;
 use crate::entry::{PackRecord, Place};
 use crate::error::Error;
 use crate::keys;
@@ -28,19 +31,13 @@ pub struct StagedPack {
 }
 
 impl StagedPack {
-    /// The pack file.
+    /// The pack.
     #[must_use]
-    pub fn pack(&self) -> &Path {
+    pub fn pack(&self) -> &Content {
         &self.cached.pack
     }
 
-    /// Its index.
-    #[must_use]
-    pub fn index(&self) -> &Path {
-        &self.cached.index
-    }
-
-    /// As a pack on local disk.
+    /// As a pack at hand.
     pub(super) fn local(&self) -> LocalPack {
         LocalPack::new(&self.record, Arc::clone(&self.cached))
     }
@@ -58,24 +55,32 @@ impl Repository {
 
     async fn stage_as(&self, received: ReceivedPack, inline_bytes: u64) -> Result<StagedPack, Error> {
         let (cache, id, upload) = (Arc::clone(&self.shared.cache), self.id.clone(), self.new_upload());
-        let admit = blocking(move || -> Result<_, Error> {
-            let (pack_id, bytes) = sha256_file(&received.pack)?;
-            let (index_id, index_bytes) = sha256_file(&received.index)?;
+        let ReceivedPack { pack, index, objects, exact } = received;
+        let is_quick = matches!(pack, Content::Memory(_));
+        let measure = move || -> io::Result<_> {
+            let (pack_id, bytes) = sha256_content(&pack)?;
+            let (index_id, index_bytes) = sha256_content(&index)?;
             let small = bytes + index_bytes <= inline_bytes;
             let place = if small { Place::Inlined { offset: 0 } } else { Place::Uploaded(upload) };
-            let (objects, exact) = (received.objects, received.exact);
             let record = PackRecord { id: PackId(pack_id), index_id, bytes, index_bytes, objects, exact, place };
-            let inline = if small {
-                let mut both = std::fs::read(&received.pack)?;
-                both.extend_from_slice(&std::fs::read(&received.index)?);
-                Some(Bytes::from(both))
-            } else {
-                None
-            };
-            let cached = cache.insert(&id, &record, &received.pack, &received.index)?;
-            Ok(StagedPack { record, inline, cached })
-        });
-        let staged = admit.await??;
+            if small {
+                return Ok((record, Measured::Small(in_memory(pack)?, in_memory(index)?)));
+            }
+            let folder = cache.temporary()?;
+            let (pack, index) = (in_file(pack, &folder, "pack")?, in_file(index, &folder, "idx")?);
+            let cached = cache.insert(&id, &record, &pack, &index)?;
+            Ok((record, Measured::Cached(cached)))
+        };
+        // What is small and in memory needs no thread that may wait for a disk.
+        let (record, measured) = if is_quick { measure()? } else { blocking(measure).await?? };
+        let (cached, inline) = match measured {
+            Measured::Cached(cached) => (cached, None),
+            Measured::Small(pack, index) => {
+                let inline = Bytes::from([&*pack, &*index].concat());
+                (self.hold(&record, pack, index).await?, Some(inline))
+            }
+        };
+        let staged = StagedPack { record, inline, cached };
         self.upload(&staged).await?;
         Ok(staged)
     }
@@ -100,13 +105,41 @@ impl Repository {
     /// Uploads pack and index, both before the entry that names them.
     async fn upload(&self, staged: &StagedPack) -> Result<(), Error> {
         let Place::Uploaded(upload) = &staged.record.place else { return Ok(()) };
-        let (pack, index) = (keys::pack(&self.id, upload), keys::pack_index(&self.id, upload));
+        let (Content::File(pack), Content::File(index)) = (&staged.cached.pack, &staged.cached.index) else {
+            return Err(Error::Cache(io::Error::other("a pack to be uploaded is not in a file")));
+        };
         let store = &self.shared.store;
+        let (pack_key, index_key) = (keys::pack(&self.id, upload), keys::pack_index(&self.id, upload));
         let upload_index = async {
-            let uploaded = store.upload(&index, staged.index()).await;
+            let uploaded = store.upload(&index_key, index).await;
             if sabotaged!(IgnoreFailedUpload) { Ok(()) } else { uploaded }
         };
-        tokio::try_join!(store.upload(&pack, staged.pack()), upload_index)?;
+        tokio::try_join!(store.upload(&pack_key, pack), upload_index)?;
         Ok(())
+    }
+}
+
+/// A pack whose size and checksum are known.
+enum Measured {
+    /// To travel inside the entry: pack and index.
+    Small(Bytes, Bytes),
+    Cached(Arc<CachedPack>),
+}
+
+fn in_memory(content: Content) -> io::Result<Bytes> {
+    match content {
+        Content::Memory(bytes) => Ok(bytes),
+        Content::File(path) => std::fs::read(path).map(Bytes::from),
+    }
+}
+
+fn in_file(content: Content, folder: &TempDir, name: &str) -> io::Result<PathBuf> {
+    match content {
+        Content::File(path) => Ok(path),
+        Content::Memory(bytes) => {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes)?;
+            Ok(path)
+        }
     }
 }

@@ -5,8 +5,9 @@ mod old_news;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use model::clock::{Clock, SystemClock, SystemRandom};
-use model::{ObjectId, RefName, RepositoryPath};
+use model::{Content, ObjectId, RefName, RepositoryPath};
 use prometheus::Registry;
 
 use super::hint::Hint;
@@ -22,11 +23,15 @@ struct Concatenate;
 
 impl PackTools for Concatenate {
     fn fold(&self, packs: &[LocalPack], folder: &std::path::Path) -> Result<ReceivedPack, String> {
-        let read = |path: &std::path::PathBuf| std::fs::read(path).map_err(|error| error.to_string());
-        let bytes = packs.iter().map(|pack| read(&pack.pack)).collect::<Result<Vec<_>, _>>()?.concat();
+        let read = |pack: &LocalPack| match &pack.pack {
+            Content::File(path) => std::fs::read(path).map_err(|error| error.to_string()),
+            Content::Memory(bytes) => Ok(bytes.to_vec()),
+        };
+        let bytes = packs.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat();
         let (pack, index) = (folder.join("folded.pack"), folder.join("folded.idx"));
         std::fs::write(&pack, &bytes).unwrap();
         std::fs::write(&index, b"index").unwrap();
+        let (pack, index) = (Content::File(pack), Content::File(index));
         Ok(ReceivedPack { pack, index, objects: packs.iter().map(|pack| pack.objects).sum(), exact: true })
     }
 
@@ -103,13 +108,11 @@ pub(super) fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
     }
 }
 
-pub(super) fn with_pack(repository: &Repository, mut push: Push, content: &[u8]) -> (Push, tempfile::TempDir) {
-    let folder = repository.incoming().unwrap();
-    let (pack, index) = (folder.path().join("p"), folder.path().join("i"));
-    std::fs::write(&pack, content).unwrap();
-    std::fs::write(&index, b"index").unwrap();
+pub(super) fn with_pack(mut push: Push, content: &[u8]) -> Push {
+    let memory = |bytes: &[u8]| Content::Memory(Bytes::copy_from_slice(bytes));
+    let (pack, index) = (memory(content), memory(b"index"));
     push.pack = Some(ReceivedPack { pack, index, objects: 1, exact: true }.into());
-    (push, folder)
+    push
 }
 
 /// One push of many references.
@@ -153,11 +156,11 @@ async fn a_small_push_costs_one_round_and_a_large_one_two() {
     let server = Server::new(store.clone());
     let repository = server.open().await;
     let before = store.calls();
-    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"pack");
+    let small = with_pack(push(&[("main", None, Some(1))]), b"pack");
     repository.commit(small).await.unwrap();
     let calls = |name: &str| store.calls().get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0);
     assert_eq!((calls("create"), calls("get"), calls("upload"), calls("list")), (1, 0, 0, 0));
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     assert_eq!((calls("create"), calls("get"), calls("upload"), calls("list")), (2, 0, 2, 0));
 }
@@ -237,8 +240,7 @@ async fn packs_are_folded_and_a_cold_server_reads_hint_and_checkpoint() {
     let repository = server.open().await;
     for step in 0..80_u32 {
         let old = step.checked_sub(1);
-        let (push, _folder) =
-            with_pack(&repository, push(&[("main", old, Some(step))]), format!("pack {step}").as_bytes());
+        let push = with_pack(push(&[("main", old, Some(step))]), format!("pack {step}").as_bytes());
         repository.commit(push).await.unwrap();
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -260,9 +262,9 @@ async fn damage_is_reported_and_never_served() {
     let store = MemoryStore::default();
     let server = Server::new(store.clone());
     let repository = server.open().await;
-    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"small");
+    let small = with_pack(push(&[("main", None, Some(1))]), b"small");
     repository.commit(small).await.unwrap();
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     let snapshot = repository.snapshot().await.unwrap();
     for key in store.keys().into_iter().filter(|key| key.contains("/log/") || key.contains("/packs/")) {
@@ -295,9 +297,9 @@ async fn a_check_names_whatever_was_damaged() {
     let server = Server::new(store.clone());
     let repository = server.open().await;
     let path = "team-a/hello".parse().unwrap();
-    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"small");
+    let small = with_pack(push(&[("main", None, Some(1))]), b"small");
     repository.commit(small).await.unwrap();
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", Some(1), Some(2))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     let body = crate::checkpoint::encode(repository.id(), &repository.known());
     store.create(&keys::checkpoint(repository.id(), 2), body).await.unwrap();

@@ -7,20 +7,18 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use git::connectivity::{self, Check, Connected, ConnectivityError};
 use git::existing::Stored;
-use git::ingest::{IngestError, Ingested, ingest};
-use git::odb::{self, PackPaths, Packs, ReadCache};
+use git::ingest::{IngestError, Ingested, Quarantine, ingest};
+use git::odb::{self, PackParts, Packs, ReadCache};
 use git::peel::peel;
 use git::sideband;
 use model::error::Kind;
-use model::{ObjectId, RefName};
+use model::{Content, ObjectId, RefName};
 use store::{PushedPack, ReceivedPack, Snapshot};
-use tempfile::TempDir;
 
 use super::super::open_packs::Opened;
 use super::super::refs::StoredRefs;
@@ -45,7 +43,7 @@ pub(super) struct Received {
     pub(super) peeled: HashMap<ObjectId, ObjectId>,
     pack: RefCell<Option<ReceivedPack>>,
     /// Goes with its files when the pack was not taken over.
-    _quarantine: Option<TempDir>,
+    _quarantine: Option<Quarantine>,
 }
 
 impl Received {
@@ -83,9 +81,9 @@ impl Push {
         interrupt: &AtomicBool,
     ) -> Result<Received, Trouble> {
         let mut base = self.base(plan)?;
-        let quarantine = self.repository.incoming().map_err(|error| Trouble::of_store(&error, &self.work))?;
+        let mut quarantine = Quarantine::new(&self.repository.incoming());
         let ingested = if pack_follows {
-            match self.ingest(&mut base, input, quarantine.path(), channels, interrupt) {
+            match self.ingest(&mut base, input, &mut quarantine, channels, interrupt) {
                 Ok(ingested) => Some(ingested),
                 Err(error) if error.kind() == Kind::Invalid => {
                     tracing::info!(request.id = self.work.caller.request_id, reason = %error, "pack refused");
@@ -136,8 +134,14 @@ impl Push {
         let Some(PushedPack::Staged(pack)) = &push.pack else {
             return self.receive(plan, false, &mut std::io::empty(), channels, interrupt);
         };
-        let file = File::open(pack.pack()).map_err(|error| Trouble::internal(&error, &self.work))?;
-        self.receive(plan, true, &mut BufReader::new(file), channels, interrupt)
+        let mut bytes: Box<dyn BufRead> = match pack.pack() {
+            Content::Memory(bytes) => Box::new(&**bytes),
+            Content::File(path) => {
+                let file = File::open(path).map_err(|error| Trouble::internal(&error, &self.work))?;
+                Box::new(BufReader::new(file))
+            }
+        };
+        self.receive(plan, true, &mut *bytes, channels, interrupt)
     }
 
     /// What this server knows, made fresh when the client has seen something else.
@@ -163,7 +167,7 @@ impl Push {
         &self,
         base: &mut Base,
         input: &mut dyn BufRead,
-        folder: &Path,
+        quarantine: &mut Quarantine,
         channels: &mut sideband::Writer<'_>,
         interrupt: &AtomicBool,
     ) -> Result<Ingested, IngestError> {
@@ -171,17 +175,16 @@ impl Push {
             let _ = channels.progress(line);
         };
         let limits = &self.work.config.limits;
-        let first = ingest(input, folder, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt);
+        let first = ingest(input, quarantine, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt);
         let Err(error @ IngestError::Unresolved { .. }) = first else { return first };
         let Ok(fresh) = self.fresh() else { return Err(error) };
         if fresh.snapshot.generation == base.snapshot.generation {
             return Err(error);
         }
         *base = fresh;
-        let again = folder.join("again");
-        std::fs::create_dir(&again).map_err(IngestError::Write)?;
-        let mut pack = BufReader::new(File::open(folder.join("incoming.pack")).map_err(IngestError::Write)?);
-        ingest(&mut pack, &again, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
+        let before = std::mem::replace(quarantine, Quarantine::new(&self.repository.incoming()));
+        let mut pack = before.reader().map_err(IngestError::Write)?;
+        ingest(&mut *pack, quarantine, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
     }
 
     /// Checks against `all`, the packs of `base` with the received one; both are made fresh when something is missing.
@@ -214,7 +217,7 @@ impl Push {
 
     /// The repository's packs with the received one.
     fn with_pack(&self, opened: &Opened, ingested: Option<&Ingested>) -> Result<Packs, Trouble> {
-        let more = ingested.map(|Ingested { pack, index, .. }| PackPaths {
+        let more = ingested.map(|Ingested { pack, index, .. }| PackParts {
             pack: pack.clone(),
             index: index.clone(),
             exact: false,

@@ -1,10 +1,10 @@
 //! Makes one object of the pack from nothing: its chain of bases, then the deltas.
 
-use std::{collections::HashMap, fs::File};
+use std::collections::HashMap;
 
 use super::Base;
 use crate::ingest::{
-    Context, IngestError, delta,
+    Context, IngestError, Quarantine, delta,
     inflate::Inflate,
     table::{BY_NAME, Table, WHOLE},
 };
@@ -12,7 +12,7 @@ use crate::ingest::{
 /// Everything that is needed to make objects.
 pub(super) struct Rebuild<'a> {
     pub(super) table: &'a Table,
-    pub(super) file: &'a File,
+    pub(super) quarantine: &'a Quarantine,
     pub(super) context: &'a Context<'a>,
     pub(super) bases: &'a HashMap<u32, Base>,
     pub(super) inflate: &'a mut Inflate,
@@ -70,7 +70,7 @@ impl Rebuild<'_> {
             return Ok(data.to_vec());
         }
         let mut data = Vec::new();
-        self.inflate.again(self.file, self.table.span(entry), self.table.sizes[entry as usize], &mut data)?;
+        self.inflate.again(self.quarantine, self.table.span(entry), self.table.sizes[entry as usize], &mut data)?;
         Ok(data)
     }
 
@@ -95,7 +95,7 @@ impl Rebuild<'_> {
             delta
         } else {
             let size = self.table.sizes[entry as usize];
-            self.inflate.again(self.file, self.table.span(entry), size, self.scratch)?;
+            self.inflate.again(self.quarantine, self.table.span(entry), size, self.scratch)?;
             self.scratch.as_slice()
         };
         let malformed = |what| IngestError::Malformed { offset: self.table.offsets[entry as usize], what };

@@ -146,7 +146,7 @@ impl<'a> Worker<'a> {
     fn rebuild(&mut self) -> Rebuild<'_> {
         Rebuild {
             table: self.shared.table,
-            file: self.shared.file,
+            quarantine: self.shared.quarantine,
             context: self.shared.context,
             bases: &self.bases,
             inflate: &mut self.inflate,

@@ -9,10 +9,10 @@ use super::*;
 fn measure() {
     let Some(path) = std::env::var_os("CODEKEEP_PACK") else { return };
     let mut input = BufReader::with_capacity(1 << 16, File::open(path).unwrap());
-    let dir = tempfile::tempdir().unwrap();
+    let mut quarantine = Quarantine::new(&std::env::temp_dir());
     let start = Instant::now();
     let stop = AtomicBool::new(false);
-    let done = ingest(&mut input, dir.path(), &Limits::default(), &Nothing, &mut |_| {}, &stop);
+    let done = ingest(&mut input, &mut quarantine, &Limits::default(), &Nothing, &mut |_| {}, &stop);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let memory: Vec<_> = status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("VmRSS")).collect();
     match done {

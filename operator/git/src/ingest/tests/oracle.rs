@@ -64,8 +64,8 @@ fn thin_pack_resolves_against_the_repository_and_is_kept_as_it_came() {
     );
     let (ours, _quarantine) = take_with(&pack, &Limits::default(), &OnDisk(base.path())).unwrap();
     assert!(ours.thin, "the fixture is not thin: {objects:?}");
-    assert_eq!(std::fs::read(&ours.pack).unwrap(), pack);
-    let dumped = git(dir.path(), &["show-index"], &std::fs::read(&ours.index).unwrap());
+    assert_eq!(read(&ours.pack), pack);
+    let dumped = git(dir.path(), &["show-index"], &read(&ours.index));
     let mut found: Vec<_> = dumped
         .split(|byte| *byte == b'\n')
         .filter_map(|line| ObjectId::from_hex(line.split(|byte| *byte == b' ').nth(1)?).ok())
@@ -86,10 +86,10 @@ fn pack_is_read_to_its_last_byte_and_no_further() {
     import(dir.path(), &history(40, 10, 4));
     let pack = pack_all(dir.path(), &["--delta-base-offset"]);
     for at_a_time in [1, 7, 100, 8_192] {
-        let quarantine = tempfile::tempdir().unwrap();
+        let mut quarantine = Quarantine::new(dir.path());
         let mut input = trickled(&pack, at_a_time);
         let quiet = AtomicBool::new(false);
-        let done = ingest(&mut input, quarantine.path(), &Limits::default(), &Nothing, &mut |_| {}, &quiet).unwrap();
+        let done = ingest(&mut input, &mut quarantine, &Limits::default(), &Nothing, &mut |_| {}, &quiet).unwrap();
         assert_eq!(done.bytes, pack.len() as u64);
     }
 }
@@ -107,12 +107,12 @@ fn progress_ends_with_done_and_is_not_noisy() {
     let dir = repository();
     import(dir.path(), &history(400, 10, 5));
     let pack = pack_all(dir.path(), &["--delta-base-offset"]);
-    let quarantine = tempfile::tempdir().unwrap();
+    let mut quarantine = Quarantine::new(dir.path());
     let mut lines = Vec::new();
     let quiet = AtomicBool::new(false);
     let mut input = pack.as_slice();
     let mut note = |line: &str| lines.push(line.to_owned());
-    ingest(&mut input, quarantine.path(), &Limits::default(), &Nothing, &mut note, &quiet).unwrap();
+    ingest(&mut input, &mut quarantine, &Limits::default(), &Nothing, &mut note, &quiet).unwrap();
     assert!(lines.len() <= 102, "{} lines", lines.len());
     let last = lines.last().unwrap();
     assert!(last.starts_with("Resolving deltas: 100% (") && last.ends_with(", done.\n"), "{last}");
@@ -123,8 +123,8 @@ fn interrupted_ingest_says_so() {
     let dir = repository();
     import(dir.path(), &history(10, 10, 6));
     let mut pack = &pack_all(dir.path(), &[])[..];
-    let quarantine = tempfile::tempdir().unwrap();
+    let mut quarantine = Quarantine::new(dir.path());
     let stop = AtomicBool::new(true);
-    let result = ingest(&mut pack, quarantine.path(), &Limits::default(), &Nothing, &mut |_| {}, &stop);
+    let result = ingest(&mut pack, &mut quarantine, &Limits::default(), &Nothing, &mut |_| {}, &stop);
     assert!(matches!(result, Err(IngestError::Interrupted)));
 }

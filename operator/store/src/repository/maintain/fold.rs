@@ -45,7 +45,7 @@ impl Repository {
     }
 
     async fn write_folded(&self, packs: Vec<LocalPack>) -> Result<StagedPack, Error> {
-        let folder = self.incoming()?;
+        let folder = self.temporary()?;
         let tools = Arc::clone(&self.shared.tools);
         let path = folder.path().to_owned();
         let fold = blocking(move || {

@@ -29,7 +29,7 @@ impl Repository {
         let young = base.upkeep.dropped.iter().filter(|(_, generation, _)| *generation > through);
         let tips: Vec<ObjectId> =
             base.refs.iter().map(|reference| reference.id).chain(young.map(|(id, ..)| id)).collect();
-        let folder = self.incoming()?;
+        let folder = self.temporary()?;
         let (tools, path) = (Arc::clone(&self.shared.tools), folder.path().to_owned());
         let pruned = blocking(move || tools.prune(&packs, &tips, &path).map_err(Error::Packs));
         let added = match pruned.await?? {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use model::Content;
+
 use super::{Housekeeping, Repository, Say};
 use crate::blocking::blocking;
 use crate::cache::verify;
@@ -101,7 +103,7 @@ impl Repository {
     async fn scrub_pack(&self, pack: &StoredPack) -> Result<(), Error> {
         let Place::Uploaded(upload) = pack.record.place else { return Ok(()) };
         let (pack_key, index_key) = (keys::pack(&self.id, &upload), keys::pack_index(&self.id, &upload));
-        let folder = self.incoming()?;
+        let folder = self.temporary()?;
         let (pack_file, index_file) = (folder.path().join("pack"), folder.path().join("idx"));
         let store = &self.shared.store;
         let PackRecord { bytes, index_bytes, .. } = pack.record;
@@ -114,7 +116,7 @@ impl Repository {
         let verified = blocking(move || {
             // Keeps the files until they are read.
             let _folder = folder;
-            verify(&pack_file, &index_file, &record)
+            verify(&Content::File(pack_file), &Content::File(index_file), &record)
         });
         verified.await?.map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidData => Error::Damaged { key: pack_key, reason: error.to_string() },

@@ -45,7 +45,7 @@ async fn a_cold_server_asks_twice_for_references_and_once_more_for_a_pack() {
     let store = MemoryStore::default();
     let server = Server::new(store.clone());
     let repository = server.open().await;
-    let (small, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), b"pack");
+    let small = with_pack(push(&[("main", None, Some(1))]), b"pack");
     repository.commit(small).await.unwrap();
     settled(&store, &repository).await;
     let server = cold(&store).await;

@@ -71,11 +71,7 @@ impl Bed {
 
 async fn push_steps(repository: &Arc<Repository>, steps: std::ops::Range<u32>) {
     for step in steps {
-        let (push, _folder) = with_pack(
-            repository,
-            push(&[("main", step.checked_sub(1), Some(step))]),
-            format!("pack {step}").as_bytes(),
-        );
+        let push = with_pack(push(&[("main", step.checked_sub(1), Some(step))]), format!("pack {step}").as_bytes());
         repository.commit(push).await.unwrap();
     }
 }
@@ -178,7 +174,7 @@ async fn what_a_crashed_push_uploaded_is_swept() {
     push_steps(&repository, 0..1).await;
     let orphan = crate::keys::pack(repository.id(), &crate::Upload { generation: 1, nonce: [9; 8] });
     bed.store.put(&orphan, "bytes".into()).await.unwrap();
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(0), Some(1))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", Some(0), Some(1))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     assert_eq!(bed.maintain().await.orphans, 1);
     assert!(bed.store.get(&orphan).await.unwrap().is_none());
@@ -191,7 +187,7 @@ async fn a_push_whose_upload_was_swept_uploads_again() {
     let bed = Bed::new();
     let repository = bed.server.open().await;
     push_steps(&repository, 0..1).await;
-    let (large, _folder) = with_pack(&repository, push(&[("main", Some(0), Some(1))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", Some(0), Some(1))]), &vec![7; 300 << 10]);
     let Some(crate::PushedPack::Received(pack)) = large.pack else { panic!("no pack") };
     let staged = repository.stage(pack).await.unwrap();
     // Another server takes it for an orphan and deletes it.
@@ -250,7 +246,7 @@ async fn maintenance_is_one_servers_until_its_lease_ends() {
 async fn a_scrub_finds_each_damaged_object_and_says_so_until_it_is_mended() {
     let bed = Bed::new();
     let repository = bed.server.open().await;
-    let (large, _folder) = with_pack(&repository, push(&[("main", None, Some(0))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", None, Some(0))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     push_steps(&repository, 1..2).await;
     bed.clock.advance(29 * DAY);
@@ -281,7 +277,7 @@ async fn a_scrub_finds_each_damaged_object_and_says_so_until_it_is_mended() {
 async fn a_pack_that_is_gone_is_an_error_in_words() {
     let bed = Bed::new();
     let repository = bed.server.open().await;
-    let (large, _folder) = with_pack(&repository, push(&[("main", None, Some(1))]), &vec![7; 300 << 10]);
+    let large = with_pack(push(&[("main", None, Some(1))]), &vec![7; 300 << 10]);
     repository.commit(large).await.unwrap();
     let snapshot = repository.snapshot().await.unwrap();
     for key in bed.store.keys().iter().filter(|key| key.contains("/packs/")) {
