@@ -43,7 +43,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn open(packs: &[LocalPack]) -> Result<Packs, String> {
     let parts: Vec<PackParts> = packs
         .iter()
-        .map(|pack| PackParts { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
+        .map(|pack| PackParts {
+            pack: pack.pack.clone(),
+            index: pack.index.clone(),
+            exact: pack.exact,
+            arriving: pack.arriving(),
+        })
         .collect();
     Packs::open(&parts).map_err(|error| error.to_string())
 }

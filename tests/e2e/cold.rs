@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::fault_proxy::FaultProxy;
+use tests::fault_proxy::{Fault, FaultProxy, Rule};
 use tests::manifests::PASSWORD;
 use tests::protocol::RawClient;
 use tests::s3::SeaweedFs;
@@ -39,6 +39,17 @@ impl Counted {
         let server = self.server()?;
         git.ok(source, &["push", "--quiet", "--mirror", &server.url("alice", REPOSITORY)])?;
         wait::until("a hint", Duration::from_secs(20), || Ok((self.proxy.count("PUT", "/hint") > 0).then_some(())))
+    }
+
+    /// Fills the repository with so many bytes that cannot be compressed; gives the commit.
+    fn filled_with_noise(&self, git: &Git, bytes: usize) -> Result<String> {
+        let noise = tests::random::Sequence::new(5).bytes(bytes);
+        let source = fixture::import(git, "source.git", |stream| {
+            let files: &[(&str, &[u8])] = &[("noise", &noise)];
+            stream.commit(fixture::Commit { branch: "main", parents: &[], message: "First", files }).map(drop)
+        })?;
+        self.filled(git, &source)?;
+        Ok(git.ok(&source, &["rev-parse", "main"])?.trim().to_owned())
     }
 
     /// Waits until a server that has just started asks for nothing by itself any more.
@@ -91,17 +102,46 @@ fn a_cold_server_asks_twice_for_references_and_once_more_for_a_small_pack() -> R
 #[test]
 fn a_large_pack_and_its_index_come_in_one_round() -> Result<()> {
     let (git, bed) = (Git::new()?, Counted::start()?);
-    let noise = tests::random::Sequence::new(5).bytes(400 << 10);
-    let source = fixture::import(&git, "source.git", |stream| {
-        let files: &[(&str, &[u8])] = &[("noise", &noise)];
-        stream.commit(fixture::Commit { branch: "main", parents: &[], message: "First", files }).map(drop)
-    })?;
-    bed.filled(&git, &source)?;
-    let tip = git.ok(&source, &["rev-parse", "main"])?.trim().to_owned();
+    let tip = bed.filled_with_noise(&git, 400 << 10)?;
     let fetching = bed.requests(|client| {
         ensure!(client.fetch(std::slice::from_ref(&tip), &[])?.pack_bytes > 400 << 10, "no pack came");
         Ok(())
     })?;
     assert_eq!(fetching, 4, "the hint; the entry that is not there; the pack with its index");
+    Ok(())
+}
+
+#[test]
+fn a_clone_begins_before_the_pack_is_downloaded() -> Result<()> {
+    let (git, bed) = (Git::new()?, Counted::start()?);
+    let tip = bed.filled_with_noise(&git, 30 << 20)?;
+    let late = Duration::from_secs(6);
+    bed.proxy.set([Rule::new("GET", ".pack", Fault::Delay(late)).after(1)]);
+    let server = bed.server()?;
+    let client = RawClient::new(server.address(), REPOSITORY, Some(("alice", PASSWORD)));
+    let fetched = client.fetch(std::slice::from_ref(&tip), &[])?;
+    ensure!(fetched.pack_bytes > 30 << 20 && fetched.objects == 3, "{fetched:?}");
+    ensure!(fetched.total >= late, "no chunk was late: {fetched:?}");
+    ensure!(fetched.first_byte < late, "the client waited for the late chunks: {fetched:?}");
+    // From the cache, whole.
+    let again = bed.proxy.count("GET", ".pack");
+    ensure!(client.fetch(&[tip], &[])?.objects == 3, "the same objects again");
+    ensure!(bed.proxy.count("GET", ".pack") == again, "the pack is in the cache");
+    Ok(())
+}
+
+#[test]
+fn a_clone_whose_pack_cannot_be_downloaded_to_its_end_says_so_and_the_next_one_works() -> Result<()> {
+    let (git, bed) = (Git::new()?, Counted::start()?);
+    bed.filled_with_noise(&git, 45 << 20)?;
+    let server = bed.server()?;
+    // The first chunk comes, and with it the index.
+    bed.proxy.set([Rule::new("GET", ".pack", Fault::Status(403, "AccessDenied")).after(3)]);
+    let url = server.url("alice", REPOSITORY);
+    let broken = git.run(&git.path(""), &["clone", "--quiet", "--mirror", &url, "broken.git"])?;
+    ensure!(!broken.ok && broken.stderr.contains("upload-pack: the server failed (request "), "{broken:?}");
+    bed.proxy.set([]);
+    git.ok(&git.path(""), &["clone", "--quiet", "--mirror", &url, "whole.git"])?;
+    git.ok(&git.path("whole.git"), &["fsck", "--full"])?;
     Ok(())
 }

@@ -10,8 +10,9 @@
 //! ```no_run
 //! # fn main() -> Result<(), git::odb::Error> {
 //! use git::odb::{PackParts, Packs, ReadCache};
-//! use model::Content;
-//! let packs = Packs::open(&[PackParts { pack: Content::File("a.pack".into()), index: Content::File("a.idx".into()), exact: true }])?;
+//! use model::{Arriving, Content};
+//! let (pack, index) = (Content::File("a.pack".into()), Content::File("a.idx".into()));
+//! let packs = Packs::open(&[PackParts { pack, index, exact: true, arriving: None }])?;
 //! let (mut cache, mut buffer) = (ReadCache::default(), Vec::new());
 //! let id = gix::ObjectId::null(gix::hash::Kind::Sha1);
 //! assert!(packs.find(&id, &mut buffer, &mut cache)?.is_none());
@@ -26,7 +27,7 @@ use std::{
 };
 
 use gix::{ObjectId, objs::Kind};
-use model::Content;
+use model::{Arriving, Content};
 
 mod delta;
 mod diff;
@@ -40,8 +41,8 @@ pub use read::ReadCache;
 pub(crate) use diff::encode as encode_delta;
 pub(crate) use pack::{Facts, HEADER, MAX_ENTRY_HEAD};
 
-/// One pack: where it is, and what is known of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One pack: where it is, and what is known of it. Two are equal when they are the same pack.
+#[derive(Debug, Clone)]
 pub struct PackParts {
     /// The pack.
     pub pack: Content,
@@ -49,7 +50,17 @@ pub struct PackParts {
     pub index: Content,
     /// Every object of the pack was reachable from the tips that were pushed with it.
     pub exact: bool,
+    /// The file of the pack is still being filled.
+    pub arriving: Option<Arc<dyn Arriving>>,
 }
+
+impl PartialEq for PackParts {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.pack, &self.index, self.exact) == (&other.pack, &other.index, other.exact)
+    }
+}
+
+impl Eq for PackParts {}
 
 /// Why packs cannot be read. All of these are faults of ours or damage, never of a client.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! Where bytes are: in a file, or in memory while they are few.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -45,4 +48,13 @@ impl Hash for Content {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.identity().hash(state);
     }
+}
+
+/// A file that is being filled while it is read already; it has its full length from the start.
+pub trait Arriving: fmt::Debug + Send + Sync {
+    /// Waits until these bytes are there, and are the right ones. Blocks.
+    ///
+    /// # Errors
+    /// When they will not come.
+    fn wait_for(&self, bytes: Range<u64>) -> io::Result<()>;
 }

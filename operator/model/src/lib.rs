@@ -17,7 +17,7 @@ pub mod ref_name;
 pub mod reference;
 pub mod secret;
 
-pub use content::Content;
+pub use content::{Arriving, Content};
 pub use gix::ObjectId;
 pub use name::{AccountId, Namespace, RepositoryId, RepositoryName, RepositoryPath};
 pub use ref_name::RefName;

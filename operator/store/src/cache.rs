@@ -283,16 +283,22 @@ fn in_order(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Invariant: a pack is used only if its bytes and those of its index are the ones that the log names.
 pub(crate) fn verify(pack: &Content, index: &Content, record: &PackRecord) -> io::Result<()> {
-    let damaged = |what: &str| {
-        Err(io::Error::new(io::ErrorKind::InvalidData, format!("the {what} has other bytes than the log says")))
-    };
     if sha256_content(pack)? != (record.id.0, record.bytes) {
-        return damaged("pack");
+        return Err(damaged("pack"));
     }
+    verify_index(index, record)
+}
+
+/// As [`verify`], of the index alone.
+pub(crate) fn verify_index(index: &Content, record: &PackRecord) -> io::Result<()> {
     if sha256_content(index)? != (record.index_id, record.index_bytes) {
-        return damaged("index");
+        return Err(damaged("index"));
     }
     Ok(())
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the {what} has other bytes than the log says"))
 }
 
 #[cfg(test)]

@@ -103,7 +103,24 @@ pub struct PackRecord {
     pub exact: bool,
     /// Where its bytes are.
     pub place: Place,
+    /// SHA-256 of each chunk of the pack, so that it can be used while it is being downloaded; none when it is a single chunk.
+    pub chunks: Vec<[u8; 32]>,
 }
+
+impl PackRecord {
+    /// Bytes of each chunk but the last, which is shorter.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        chunk_bytes(self.bytes)
+    }
+}
+
+/// Bytes of a chunk of a pack of this size: part of the format. There are at most 128, so that a record stays small.
+pub(crate) fn chunk_bytes(pack: u64) -> u64 {
+    pack.div_ceil(MAX_CHUNKS).next_multiple_of(1 << 20).max(MIN_CHUNK_BYTES)
+}
+
+const MAX_CHUNKS: u64 = 128;
+const MIN_CHUNK_BYTES: u64 = 8 << 20;
 
 /// Where the bytes of a pack are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 //! of many creators wins, across processes too. The folder's entry is synced before a create is acknowledged.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -147,6 +148,25 @@ impl ObjectStore for FileStore {
         });
         match copied.await? {
             Some(copied) if copied != size => Err(StoreError::other_size(key, size, copied)),
+            copied => Ok(copied.is_some()),
+        }
+    }
+
+    async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError> {
+        let (source, target) = (self.root.join(key), file.to_owned());
+        let copied = self.blocking("download", key, move |_| {
+            let Some(mut source) = found(File::open(source))? else { return Ok(None) };
+            let length = source.metadata()?.len();
+            if length == size {
+                source.seek(SeekFrom::Start(range.start))?;
+                let mut target = File::options().write(true).open(target)?;
+                target.seek(SeekFrom::Start(range.start))?;
+                io::copy(&mut source.take(range.end - range.start), &mut target)?;
+            }
+            Ok(Some(length))
+        });
+        match copied.await? {
+            Some(length) if length != size => Err(StoreError::other_size(key, size, length)),
             copied => Ok(copied.is_some()),
         }
     }

@@ -1,8 +1,9 @@
-//! The seam to the object store: seven calls, one of which, [`ObjectStore::create`], is the commit.
+//! The seam to the object store: eight calls, one of which, [`ObjectStore::create`], is the commit.
 //!
 //! A backend promises: a created object is durable and whole when `create` says so; it never changes afterwards by `create`;
 //! a reader sees it at once; keys are listed in byte order.
 
+use std::ops::Range;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -131,6 +132,12 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// When the object could not be read whole, or has another size.
     async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError>;
+
+    /// Downloads some bytes of an object of `size` bytes into the same place of `file`, which exists; false when there is none.
+    ///
+    /// # Errors
+    /// When they could not be read, or the object has another size.
+    async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError>;
 
     /// Deletes an object; a missing one is fine.
     ///

@@ -1,5 +1,6 @@
 //! One repository on one server: its state in memory, kept fresh by probing the log, moved on by commits.
 
+mod arrival;
 mod check;
 mod checkpoints;
 mod commit;
@@ -12,6 +13,7 @@ mod packs;
 mod read;
 mod stage;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,7 +34,8 @@ use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
 use crate::refs::Base;
-use crate::state::{RefEdit, Snapshot};
+use crate::state::{PackId, RefEdit, Snapshot};
+use arrival::Arrival;
 pub use check::CheckReport;
 use checkpoints::Written;
 use commit::{Pace, Pending};
@@ -161,6 +164,8 @@ pub struct Repository {
     payloads: Mutex<Payloads>,
     /// Held by the one who brings packs in.
     bringing: tokio::sync::Mutex<()>,
+    /// Large packs that are on their way.
+    on_their_way: Arc<Mutex<HashMap<PackId, Arc<Arrival>>>>,
     /// Bytes of payloads since the last checkpoint.
     logged: AtomicU64,
     written: tokio::sync::Mutex<Written>,
@@ -186,6 +191,7 @@ impl Repository {
             writing: tokio::sync::Mutex::default(),
             payloads: Mutex::new(payloads),
             bringing: tokio::sync::Mutex::default(),
+            on_their_way: Arc::default(),
             logged: AtomicU64::new(0),
             written: tokio::sync::Mutex::new(Written { checkpoint, hint: 0 }),
             housekeeping: tokio::sync::Mutex::default(),

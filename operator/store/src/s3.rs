@@ -10,6 +10,7 @@ mod inspect;
 mod transfer;
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::url::S3Url;
 use failure::Failure;
 pub(crate) use inspect::{Contact, Description, Ranged, Signed};
 pub(crate) use transfer::PART_BYTES;
+use transfer::downloaded;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one attempt of a small request. Some stores let losers of a race wait for many seconds.
@@ -218,6 +220,13 @@ impl ObjectStore for S3Store {
 
     async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         self.download_file(key, file, size).await
+    }
+
+    async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError> {
+        let timer = self.metrics.start("download");
+        let outcome = self.download_part(key, file, (range.start, range.end - range.start, size)).await;
+        timer.finish(downloaded(&outcome));
+        outcome
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -86,7 +86,7 @@ async fn warm(work: &Work) -> Result<(), Trouble> {
     if let Some(repository) = work.store()?.opened(&work.config.path) {
         let known = repository.known();
         if !work.gateway.open_packs.has(&repository, &known) {
-            let _ = repository.local_packs(&known).await;
+            let _ = repository.arriving_packs(&known).await;
         }
     }
     Ok(())

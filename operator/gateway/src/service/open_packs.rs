@@ -22,13 +22,13 @@ pub(crate) struct Opened {
     /// What the log says of them.
     stored: Arc<Vec<StoredPack>>,
     /// Keeps the files in the cache.
-    _local: LocalPacks,
+    local: LocalPacks,
 }
 
 impl Opened {
     /// Whether these are the packs of a snapshot: most entries that move references alone leave the packs as they were.
     fn is_of(&self, snapshot: &Snapshot) -> bool {
-        Arc::ptr_eq(&self.stored, &snapshot.packs)
+        Arc::ptr_eq(&self.stored, &snapshot.packs) && !self.local.are_broken()
     }
 }
 
@@ -50,21 +50,26 @@ impl OpenPacks {
         if let Some(opened) = before.as_ref().filter(|opened| opened.is_of(snapshot)) {
             return Ok(Arc::clone(opened));
         }
-        let local = repository.local_packs(snapshot).await.map_err(|error| Trouble::of_store(&error, work))?;
+        let local = repository.arriving_packs(snapshot).await.map_err(|error| Trouble::of_store(&error, work))?;
         let (generation, stored) = (snapshot.generation, Arc::clone(&snapshot.packs));
         let asked = work.clone();
         let opened = blocking(work, move || {
             let parts: Vec<PackParts> = local
                 .packs
                 .iter()
-                .map(|pack| PackParts { pack: pack.pack.clone(), index: pack.index.clone(), exact: pack.exact })
+                .map(|pack| PackParts {
+                    pack: pack.pack.clone(),
+                    index: pack.index.clone(),
+                    exact: pack.exact,
+                    arriving: pack.arriving(),
+                })
                 .collect();
             let packs = match before {
                 Some(before) => before.packs.replaced(&parts),
                 None => Packs::open(&parts),
             };
             let packs = packs.map_err(|error| Trouble::internal(&error, &asked))?;
-            Ok(Arc::new(Opened { packs, generation, stored, _local: local }))
+            Ok(Arc::new(Opened { packs, generation, stored, local }))
         })
         .await?;
         self.remember(repository.id(), &opened);

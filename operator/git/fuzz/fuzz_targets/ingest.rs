@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let never = AtomicBool::new(false);
     let taken = ingest(&mut pack.as_slice(), &mut quarantine, &limits, &Nothing, &mut |_| {}, &never);
     let Ok(taken) = taken else { return };
-    let packs = Packs::open(&[PackParts { pack: taken.pack, index: taken.index, exact: false }]).expect("it opens");
+    let packs = Packs::open(&[PackParts { pack: taken.pack, index: taken.index, exact: false, arriving: None }]).expect("it opens");
     let (mut buffer, mut cache) = (Vec::new(), ReadCache::new(1 << 20));
     for (id, _, _) in packs.packs()[0].iter() {
         packs.get(&id, &mut buffer, &mut cache).expect("it can be read");

@@ -101,7 +101,7 @@ impl Pack {
     /// Opens a pack and its index.
     ///
     /// # Errors
-    /// When a file is missing or obviously damaged: sizes, counts and the trailer must agree.
+    /// When a file is missing or obviously damaged: sizes, counts and the trailer must agree, unless it is still arriving.
     pub fn open(parts: &PackParts) -> Result<Self, Error> {
         let name = parts.pack.name();
         let failed = |source| Error::Read { path: name.to_owned(), source };
@@ -114,6 +114,10 @@ impl Pack {
             Content::Memory(bytes) => (Data::Memory(bytes.clone()), bytes.len() as u64),
         };
         let index = Index::open(&parts.index)?;
+        if parts.arriving.is_some() {
+            // Its bytes are compared with checksums as they come; waiting for the last ones would be waiting for all.
+            return Ok(Self::of(parts, content, bytes, index));
+        }
         if bytes < HEADER + TRAILER {
             return Err(Error::damaged(name, "it is too short for a pack"));
         }
@@ -128,15 +132,19 @@ impl Pack {
         if index.pack_checksum().as_slice() != trailer {
             return Err(Error::damaged(name, "its index belongs to another pack"));
         }
-        Ok(Self {
+        Ok(Self::of(parts, content, bytes, index))
+    }
+
+    fn of(parts: &PackParts, data: Data, bytes: u64, index: Index) -> Self {
+        Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             parts: parts.clone(),
-            data: content,
+            data,
             bytes,
             index,
             order: OnceLock::new(),
             self_contained: OnceLock::new(),
-        })
+        }
     }
 
     /// Where it is.
@@ -252,7 +260,14 @@ impl Pack {
     /// # Errors
     /// When the pack ends before or cannot be read.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.data.read_exact_at(buffer, offset).map_err(|source| self.failed(source))
+        self.read(buffer, offset).map_err(|source| self.failed(source))
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if let Some(arriving) = &self.parts.arriving {
+            arriving.wait_for(offset..offset + buffer.len() as u64)?;
+        }
+        self.data.read_exact_at(buffer, offset)
     }
 
     /// A reader of the bytes from `offset` on, for copying them as they are.
@@ -335,7 +350,7 @@ impl io::Read for Span<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.pack.bytes.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let read = buffer.len().min(left);
-        self.pack.data.read_exact_at(&mut buffer[..read], self.offset)?;
+        self.pack.read(&mut buffer[..read], self.offset)?;
         self.offset += read as u64;
         Ok(read)
     }

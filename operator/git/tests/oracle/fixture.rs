@@ -177,7 +177,7 @@ impl Fixture {
             let to = self.directory.path().join(format!("push-{}", self.parts.len()));
             (pack, index) = (in_file(&pack, to.with_extension("pack")), in_file(&index, to.with_extension("idx")));
         }
-        self.parts.push(PackParts { pack, index, exact: true });
+        self.parts.push(PackParts { pack, index, exact: true, arriving: None });
         self.packs = Packs::open(&self.parts).unwrap();
     }
 

@@ -27,7 +27,7 @@ fn folding_keeps_every_object_whatever_is_folded() {
         let packs = Packs::open(&fixture.parts[..to]).unwrap();
         let folded = fold(&packs, from, &into, &never).unwrap();
         let mut parts = fixture.parts[..from].to_vec();
-        parts.push(PackParts { pack: folded.pack, index: folded.index, exact: true });
+        parts.push(PackParts { pack: folded.pack, index: folded.index, exact: true, arriving: None });
         parts.extend_from_slice(&fixture.parts[to..]);
         // From what is open already comes the same as from nothing.
         let packs = fixture.packs.replaced(&parts).unwrap();

@@ -31,7 +31,9 @@ fn pruning_leaves_what_git_says_is_reachable() {
         let into = fixture.directory.path().join(format!("prune-{number}"));
         std::fs::create_dir(&into).unwrap();
         let pruned = prune(&fixture.packs, &tips, &into, &never).unwrap().unwrap();
-        let packs = Packs::open(&[PackParts { pack: pruned.pack.clone(), index: pruned.index, exact: true }]).unwrap();
+        let packs =
+            Packs::open(&[PackParts { pack: pruned.pack.clone(), index: pruned.index, exact: true, arriving: None }])
+                .unwrap();
         assert_eq!(objects(&packs), reachable(&fixture, &tips));
         assert_eq!(deep_check::check(&packs, &tips, 10, &never).unwrap(), Vec::<String>::new());
         // Git takes it without anything else.
@@ -51,7 +53,7 @@ fn what_came_meanwhile_must_find_all_it_needs() {
     let pruned_to = |tip: ObjectId, into: &std::path::Path| {
         let before = Packs::open(&fixture.parts[..10]).unwrap();
         let pruned = prune(&before, &[tip], into, &never).unwrap().unwrap();
-        let mut parts = vec![PackParts { pack: pruned.pack, index: pruned.index, exact: true }];
+        let mut parts = vec![PackParts { pack: pruned.pack, index: pruned.index, exact: true, arriving: None }];
         parts.extend_from_slice(&fixture.parts[10..]);
         Packs::open(&parts).unwrap()
     };

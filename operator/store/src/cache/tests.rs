@@ -43,6 +43,7 @@ fn record(pack: &[u8], index: &[u8]) -> PackRecord {
         objects: 1,
         exact: true,
         place: Place::Inlined { offset: 0 },
+        chunks: vec![],
     }
 }
 

@@ -33,6 +33,7 @@ fn pack() -> impl Strategy<Value = PackRecord> {
             objects,
             exact,
             place: upload.map_or(Place::Inlined { offset: 0 }, Place::Uploaded),
+            chunks: if exact && bytes > 0 { vec![id] } else { vec![] },
         })
 }
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use model::{ObjectId, RefName};
 
-use super::{Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord, UpkeepRecord};
+use super::{Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord, UpkeepRecord, chunk_bytes};
 use crate::state::upkeep::{Lease as LeaseRecord, Upload as UploadName};
 use crate::state::{PackId, RefEdit};
 
@@ -77,6 +77,8 @@ pub(crate) struct Pack {
     inlined_at: Option<u64>,
     #[prost(message, optional, tag = "8")]
     upload: Option<Upload>,
+    #[prost(bytes = "vec", tag = "9")]
+    chunks: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -211,7 +213,7 @@ impl TryFrom<Edit> for RefEdit {
 
 impl From<&PackRecord> for Pack {
     fn from(pack: &PackRecord) -> Self {
-        let PackRecord { id, index_id, bytes, index_bytes, objects, exact, place } = pack;
+        let PackRecord { id, index_id, bytes, index_bytes, objects, exact, place, chunks } = pack;
         let (upload, inlined_at) = match place {
             Place::Uploaded(upload) => (Some(Upload::from(upload)), None),
             Place::Inlined { offset } => (None, Some(*offset)),
@@ -225,6 +227,7 @@ impl From<&PackRecord> for Pack {
             exact: *exact,
             inlined_at,
             upload,
+            chunks: chunks.concat(),
         }
     }
 }
@@ -238,7 +241,14 @@ impl TryFrom<Pack> for PackRecord {
             (None, Some(upload)) => Place::Uploaded(upload.try_into()?),
             _ => return Err(EntryError::Header("a pack must be inlined or uploaded".to_owned())),
         };
+        let (chunks, rest) = wire.chunks.as_chunks::<32>();
+        if !rest.is_empty()
+            || !(chunks.is_empty() || chunks.len() as u64 == wire.bytes.div_ceil(chunk_bytes(wire.bytes)))
+        {
+            return Err(EntryError::Header("the chunks of a pack are not as many as its size says".to_owned()));
+        }
         Ok(Self {
+            chunks: chunks.to_vec(),
             id: PackId(array(wire.id, "pack id")?),
             index_id: array(wire.index_id, "index id")?,
             bytes: wire.bytes,

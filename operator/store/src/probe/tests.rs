@@ -85,6 +85,16 @@ impl ObjectStore for Flawed {
         self.0.download(key, file, size).await
     }
 
+    async fn download_range(
+        &self,
+        key: &str,
+        file: &std::path::Path,
+        range: std::ops::Range<u64>,
+        size: u64,
+    ) -> Result<bool, StoreError> {
+        self.0.download_range(key, file, range, size).await
+    }
+
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         if matches!(self.1, Flaw::KeepsDeleted) && key.ends_with("/deleted") {
             return Ok(());

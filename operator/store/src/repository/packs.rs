@@ -6,10 +6,10 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::Content;
+use model::{Arriving, Content};
 use tempfile::TempDir;
 
-use super::Repository;
+use super::{Arrival, Repository};
 use crate::blocking::blocking;
 use crate::cache::{CachedPack, verify};
 use crate::entry::{Numbered, PackRecord, Place};
@@ -35,8 +35,14 @@ pub struct LocalPack {
     pub objects: u64,
     /// Whether every object was reachable from what was pushed with it.
     pub exact: bool,
-    /// Keeps it from eviction.
-    _held: Arc<CachedPack>,
+    held: Held,
+}
+
+/// Keeps a pack where it is.
+#[derive(Debug, Clone)]
+enum Held {
+    Cached { _pack: Arc<CachedPack> },
+    Arriving(Arc<Arrival>),
 }
 
 /// All packs of a snapshot, oldest first; held ones are not evicted.
@@ -47,16 +53,36 @@ pub struct LocalPacks {
 }
 
 impl LocalPack {
-    pub(super) fn new(record: &PackRecord, held: Arc<CachedPack>) -> Self {
-        Self {
-            id: record.id,
-            pack: held.pack.clone(),
-            index: held.index.clone(),
-            bytes: record.bytes,
-            objects: record.objects,
-            exact: record.exact,
-            _held: held,
+    pub(super) fn new(record: &PackRecord, cached: Arc<CachedPack>) -> Self {
+        let (pack, index) = (cached.pack.clone(), cached.index.clone());
+        Self::of(record, pack, index, Held::Cached { _pack: cached })
+    }
+
+    fn arriving_as(record: &PackRecord, arrival: Arc<Arrival>) -> Self {
+        let (pack, index) = (Content::File(arrival.pack()), Content::File(arrival.index()));
+        Self::of(record, pack, index, Held::Arriving(arrival))
+    }
+
+    fn of(record: &PackRecord, pack: Content, index: Content, held: Held) -> Self {
+        let PackRecord { id, bytes, objects, exact, .. } = *record;
+        Self { id, pack, index, bytes, objects, exact, held }
+    }
+
+    /// For readers, when the file of the pack is still being filled.
+    #[must_use]
+    pub fn arriving(&self) -> Option<Arc<dyn Arriving>> {
+        match &self.held {
+            Held::Cached { .. } => None,
+            Held::Arriving(arrival) => Some(Arc::clone(arrival) as Arc<dyn Arriving>),
         }
+    }
+}
+
+impl LocalPacks {
+    /// Whether one of them was arriving, and will never be whole.
+    #[must_use]
+    pub fn are_broken(&self) -> bool {
+        self.packs.iter().any(|pack| matches!(&pack.held, Held::Arriving(arrival) if arrival.has_failed()))
     }
 }
 
@@ -72,21 +98,34 @@ impl Repository {
         Ok(self.shared.cache.temporary()?)
     }
 
-    /// All packs of a snapshot on local disk; what is missing is fetched and verified.
+    /// All packs of a snapshot at hand; what is missing is fetched and verified.
     ///
     /// # Errors
     /// When a pack cannot be fetched, or is damaged.
     pub async fn local_packs(&self, snapshot: &Snapshot) -> Result<LocalPacks, Error> {
-        let here = |pack: &StoredPack| {
-            let cached = self.shared.cache.peek(&self.id, &pack.record.id)?;
-            Some(LocalPack::new(&pack.record, cached))
-        };
-        if let Some(packs) = snapshot.packs.iter().map(here).collect() {
+        let arriving: Vec<Arc<Arrival>> =
+            snapshot.packs.iter().filter_map(|pack| self.arrival(&pack.record.id)).collect();
+        for arrival in arriving {
+            arrival.ended().await;
+        }
+        self.packs(snapshot, false).await
+    }
+
+    /// As [`Self::local_packs`], but large packs may still be on their way: see [`LocalPack::arriving`].
+    ///
+    /// # Errors
+    /// When a pack cannot be fetched, or is damaged.
+    pub async fn arriving_packs(&self, snapshot: &Snapshot) -> Result<LocalPacks, Error> {
+        self.packs(snapshot, true).await
+    }
+
+    async fn packs(&self, snapshot: &Snapshot, may_arrive: bool) -> Result<LocalPacks, Error> {
+        if let Some(packs) = snapshot.packs.iter().map(|pack| self.at_hand(pack, may_arrive)).collect() {
             return Ok(LocalPacks { packs });
         }
         // Requests that come meanwhile would fetch the same ones again.
         let _turn = self.bringing.lock().await;
-        let packs = self.bring_in_all(snapshot).await;
+        let packs = self.bring_in_all(snapshot, may_arrive).await;
         if matches!(packs, Err(Error::Missing { .. })) {
             // A state that nothing vouches for may name what is lost: the next request has a better one.
             self.prove().await?;
@@ -94,28 +133,55 @@ impl Repository {
         Ok(LocalPacks { packs: packs? })
     }
 
+    /// The pack, if it can be used right now.
+    fn at_hand(&self, pack: &StoredPack, may_arrive: bool) -> Option<LocalPack> {
+        let id = &pack.record.id;
+        let arriving = if may_arrive { self.arrival(id) } else { None };
+        match self.shared.cache.peek(&self.id, id) {
+            Some(cached) => Some(LocalPack::new(&pack.record, cached)),
+            None => arriving.map(|arrival| LocalPack::arriving_as(&pack.record, arrival)),
+        }
+    }
+
+    fn arrival(&self, id: &PackId) -> Option<Arc<Arrival>> {
+        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     /// Brings in what is missing, an entry's packs together so that the entry is read once, and gives all packs.
-    async fn bring_in_all(&self, snapshot: &Snapshot) -> Result<Vec<LocalPack>, Error> {
-        let missing = |pack: &&StoredPack| self.shared.cache.peek(&self.id, &pack.record.id).is_none();
+    async fn bring_in_all(&self, snapshot: &Snapshot, may_arrive: bool) -> Result<Vec<LocalPack>, Error> {
+        let missing = |pack: &&StoredPack| self.at_hand(pack, may_arrive).is_none();
         let missing: Vec<StoredPack> = snapshot.packs.iter().filter(missing).cloned().collect();
         let entries = missing.chunk_by(|left, right| left.generation == right.generation).map(<[StoredPack]>::to_vec);
         stream::iter(entries.collect::<Vec<_>>())
-            .map(|packs| self.bring_in_of_entry(packs))
+            .map(|packs| self.bring_in_of_entry(packs, may_arrive))
             .buffered(CONCURRENCY)
             .try_collect::<()>()
             .await?;
-        let packs = stream::iter(snapshot.packs.iter().cloned().map(|pack| self.local_pack(pack)));
-        let packs = packs.buffered(CONCURRENCY).try_collect().await?;
+        let mut packs = Vec::with_capacity(snapshot.packs.len());
+        for pack in snapshot.packs.iter() {
+            packs.push(match self.at_hand(pack, may_arrive) {
+                Some(pack) => pack,
+                // Evicted already: the cache is smaller than the repository.
+                None => self.local_pack(pack.clone()).await?,
+            });
+        }
         // They are on disk now.
         self.payloads.lock().unwrap_or_else(PoisonError::into_inner).forget_until(snapshot.generation);
         Ok(packs)
     }
 
-    async fn bring_in_of_entry(&self, packs: Vec<StoredPack>) -> Result<(), Error> {
+    async fn bring_in_of_entry(&self, packs: Vec<StoredPack>, may_arrive: bool) -> Result<(), Error> {
         let mut payload = None;
         for pack in &packs {
             // An earlier process may have left it.
             if self.cached(&pack.record).await?.is_some() {
+                continue;
+            }
+            if let Place::Uploaded(upload) = pack.record.place
+                && may_arrive
+                && Arrival::is_worth_while(&pack.record)
+                && self.expect(&pack.record, upload).await
+            {
                 continue;
             }
             if payload.is_none() && matches!(pack.record.place, Place::Inlined { .. }) {
@@ -124,6 +190,18 @@ impl Repository {
             self.bring_in(pack, payload.as_ref()).await?;
         }
         Ok(())
+    }
+
+    /// Lets a large pack arrive; false when that failed.
+    async fn expect(&self, record: &PackRecord, upload: Upload) -> bool {
+        let Some(arrival) = Arrival::begin(self, record, upload).await else { return false };
+        let (arrivals, id) = (Arc::clone(&self.on_their_way), record.id);
+        arrivals.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&arrival));
+        tokio::spawn(async move {
+            arrival.ended().await;
+            arrivals.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+        true
     }
 
     pub(super) async fn local_pack(&self, pack: StoredPack) -> Result<LocalPack, Error> {
@@ -217,7 +295,7 @@ impl Repository {
     }
 }
 
-fn damaged_or_cache(error: io::Error, key: String) -> Error {
+pub(super) fn damaged_or_cache(error: io::Error, key: String) -> Error {
     match error.kind() {
         io::ErrorKind::InvalidData => Error::Damaged { key, reason: error.to_string() },
         _ => Error::Cache(error),

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::{LocalPack, ReceivedPack, Repository};
 use crate::blocking::blocking;
 use crate::cache::CachedPack;
-use crate::digest::sha256_content;
-use crate::entry::{PackRecord, Place};
+use crate::digest::{Measure, measure, sha256_content};
+use crate::entry::{PackRecord, Place, chunk_bytes};
 use crate::error::Error;
 use crate::keys;
 use crate::state::{PackId, Snapshot, Upload};
@@ -54,28 +54,29 @@ impl Repository {
     }
 
     async fn stage_as(&self, received: ReceivedPack, inline_bytes: u64) -> Result<StagedPack, Error> {
-        let (cache, id, upload) = (Arc::clone(&self.shared.cache), self.id.clone(), self.new_upload());
+        let (cache, repository, upload) = (Arc::clone(&self.shared.cache), self.id.clone(), self.new_upload());
         let ReceivedPack { pack, index, objects, exact } = received;
         let is_quick = matches!(pack, Content::Memory(_));
-        let measure = move || -> io::Result<_> {
-            let (pack_id, bytes) = sha256_content(&pack)?;
+        let admit = move || -> io::Result<_> {
+            let Measure { digest, bytes, chunks } = measure(&pack, chunk_bytes)?;
             let (index_id, index_bytes) = sha256_content(&index)?;
             let small = bytes + index_bytes <= inline_bytes;
             let place = if small { Place::Inlined { offset: 0 } } else { Place::Uploaded(upload) };
-            let record = PackRecord { id: PackId(pack_id), index_id, bytes, index_bytes, objects, exact, place };
+            let id = PackId(digest);
+            let record = PackRecord { id, index_id, bytes, index_bytes, objects, exact, place, chunks };
             if small {
-                return Ok((record, Measured::Small(in_memory(pack)?, in_memory(index)?)));
+                return Ok((record, Admitted::Small(in_memory(pack)?, in_memory(index)?)));
             }
             let folder = cache.temporary()?;
             let (pack, index) = (in_file(pack, &folder, "pack")?, in_file(index, &folder, "idx")?);
-            let cached = cache.insert(&id, &record, &pack, &index)?;
-            Ok((record, Measured::Cached(cached)))
+            let cached = cache.insert(&repository, &record, &pack, &index)?;
+            Ok((record, Admitted::Cached(cached)))
         };
         // What is small and in memory needs no thread that may wait for a disk.
-        let (record, measured) = if is_quick { measure()? } else { blocking(measure).await?? };
-        let (cached, inline) = match measured {
-            Measured::Cached(cached) => (cached, None),
-            Measured::Small(pack, index) => {
+        let (record, admitted) = if is_quick { admit()? } else { blocking(admit).await?? };
+        let (cached, inline) = match admitted {
+            Admitted::Cached(cached) => (cached, None),
+            Admitted::Small(pack, index) => {
                 let inline = Bytes::from([&*pack, &*index].concat());
                 (self.hold(&record, pack, index).await?, Some(inline))
             }
@@ -120,7 +121,7 @@ impl Repository {
 }
 
 /// A pack whose size and checksum are known.
-enum Measured {
+enum Admitted {
     /// To travel inside the entry: pack and index.
     Small(Bytes, Bytes),
     Cached(Arc<CachedPack>),

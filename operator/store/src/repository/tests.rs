@@ -1,3 +1,4 @@
+mod arrivals;
 mod growth;
 mod maintenance;
 mod old_news;

@@ -139,11 +139,7 @@ impl S3Store {
     pub(super) async fn download_file(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         let timer = self.metrics.start("download");
         let outcome = self.download_ranges(key, file, size).await;
-        timer.finish(match &outcome {
-            Ok(true) => "ok",
-            Ok(false) => "missing",
-            Err(_) => "error",
-        });
+        timer.finish(downloaded(&outcome));
         outcome
     }
 
@@ -157,7 +153,7 @@ impl S3Store {
         target.set_len(size).await.map_err(|error| full_or_unavailable(key, &error))?;
         let starts = (0..size).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
         let mut parts = stream::iter(starts)
-            .map(|start| self.download_range(key, &part, (start, PART_BYTES.min(size - start), size)))
+            .map(|start| self.download_part(key, &part, (start, PART_BYTES.min(size - start), size)))
             .buffer_unordered(PARTS);
         while let Some(is_there) = parts.try_next().await? {
             if !is_there {
@@ -177,11 +173,16 @@ impl S3Store {
     }
 
     /// Downloads one range, given as offset, length and size of the whole; false when there is no object.
-    async fn download_range(&self, key: &str, file: &Path, range: (u64, u64, u64)) -> Result<bool, StoreError> {
+    pub(super) async fn download_part(
+        &self,
+        key: &str,
+        file: &Path,
+        range: (u64, u64, u64),
+    ) -> Result<bool, StoreError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.try_download_range(key, file, range).await {
+            match self.try_download_part(key, file, range).await {
                 Err(StoreError::Unavailable { .. }) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
@@ -190,7 +191,7 @@ impl S3Store {
         }
     }
 
-    async fn try_download_range(&self, key: &str, file: &Path, range: (u64, u64, u64)) -> Result<bool, StoreError> {
+    async fn try_download_part(&self, key: &str, file: &Path, range: (u64, u64, u64)) -> Result<bool, StoreError> {
         let (start, length, size) = range;
         let _permit = self.permit().await;
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key));
@@ -228,6 +229,15 @@ impl S3Store {
         }
         target.flush().await.map_err(io)?;
         if seen == length { Ok(true) } else { Err(truncated("download", key, seen)) }
+    }
+}
+
+/// How a download is counted.
+pub(super) fn downloaded(outcome: &Result<bool, StoreError>) -> &'static str {
+    match outcome {
+        Ok(true) => "ok",
+        Ok(false) => "missing",
+        Err(_) => "error",
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store that loses answers, fails and stalls as a script of the test says.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -78,6 +79,10 @@ impl<S: ObjectStore> ObjectStore for FaultyStore<S> {
 
     async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         self.inner.download(key, file, size).await
+    }
+
+    async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError> {
+        self.inner.download_range(key, file, range, size).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -1,11 +1,14 @@
 //! A store in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
 
@@ -14,6 +17,8 @@ use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
 pub struct MemoryStore {
     objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
     calls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    /// Ranges wait for a permit each, once it is there.
+    gate: Arc<OnceLock<Arc<Semaphore>>>,
 }
 
 impl MemoryStore {
@@ -27,6 +32,12 @@ impl MemoryStore {
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         self.objects().keys().cloned().collect()
+    }
+
+    /// From now on a range is handed out for each permit.
+    #[must_use]
+    pub fn hold_ranges(&self) -> Arc<Semaphore> {
+        Arc::clone(self.gate.get_or_init(|| Arc::new(Semaphore::new(0))))
     }
 
     /// Changes an object behind everybody's back.
@@ -89,6 +100,26 @@ impl ObjectStore for MemoryStore {
             return Err(StoreError::other_size(key, size, bytes.len() as u64));
         }
         std::fs::write(file, bytes).map(|()| true).map_err(|error| StoreError::Unavailable {
+            operation: "download",
+            key: key.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError> {
+        self.count("download_range");
+        if let Some(gate) = self.gate.get() {
+            gate.acquire().await.expect("because it is never closed").forget();
+        }
+        let Some(bytes) = self.objects().get(key).cloned() else { return Ok(false) };
+        if bytes.len() as u64 != size {
+            return Err(StoreError::other_size(key, size, bytes.len() as u64));
+        }
+        let index = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        let wanted = &bytes[index(range.start)..index(range.end)];
+        let file = std::fs::File::options().write(true).open(file);
+        let written = file.and_then(|file| file.write_all_at(wanted, range.start));
+        written.map(|()| true).map_err(|error| StoreError::Unavailable {
             operation: "download",
             key: key.to_owned(),
             reason: error.to_string(),

@@ -221,6 +221,7 @@ impl Push {
             pack: pack.clone(),
             index: index.clone(),
             exact: false,
+            arriving: None,
         });
         opened.packs.extended(more.as_slice()).map_err(|error| Trouble::internal(&error, &self.work))
     }

@@ -1,6 +1,7 @@
 //! Servers that lag: what they read on their way to the newest state is not the newest state.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,6 +58,10 @@ impl ObjectStore for SlowStore {
 
     async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {
         self.inner.download(key, file, size).await
+    }
+
+    async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError> {
+        self.inner.download_range(key, file, range, size).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
