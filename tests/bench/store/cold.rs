@@ -51,7 +51,11 @@ pub(crate) fn run(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
         ensure!(client(address).advertisement("git-upload-pack", 2)?.status == 200, "no advertisement");
         ls_refs(address)
     })?;
-    let cloned = measure("first pack byte of a clone as git makes it", &|address| {
+    let fetched = measure("first pack byte of a fetch alone", &|address| {
+        let asked = Instant::now();
+        Ok(asked + client(address).fetch(std::slice::from_ref(&tip), &[])?.first_byte)
+    })?;
+    measure("first pack byte of a clone as git makes it", &|address| {
         ensure!(client(address).advertisement("git-upload-pack", 2)?.status == 200, "no advertisement");
         ls_refs(address)?;
         let asked = Instant::now();
@@ -61,7 +65,7 @@ pub(crate) fn run(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
     for (what, found, bar) in [
         ("requests before the first byte of ls-refs alone", &listing, 2),
         ("requests before the first byte of ls-refs as git asks", &listing_of_git, 2),
-        ("requests before the first pack byte of a clone", &cloned, 3),
+        ("requests before the first pack byte of a fetch", &fetched, 3),
     ] {
         let text = format!("{} in {} rounds", found.seen.len(), sequential(&found.seen));
         figures.bar("B9", what, &text, &bar.to_string(), found.seen.len() <= bar);
