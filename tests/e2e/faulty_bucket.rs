@@ -159,6 +159,12 @@ fn story(kind: S3Kind, rounds: usize) -> Result<()> {
     let disturbed: usize = servers.proxies.iter().map(tests::fault_proxy::FaultProxy::faults).sum();
     ensure!(disturbed > rounds * WRITERS, "only {disturbed} requests were disturbed");
     ensure!(reads > rounds, "only {reads} reads");
+    for outcome in ["created", "lost-race", "doubtful"] {
+        let label = format!("outcome=\"{outcome}\"");
+        let counted = |server: &tests::Server| server.metric("codekeep_commit_attempts_total", &label);
+        let counts = servers.running.iter().map(counted).collect::<Result<Vec<f64>>>()?;
+        ensure!(counts.iter().sum::<f64>() > 0.0, "operators do not see {outcome}: {counts:?}");
+    }
     let failures = failures.into_inner();
     tell(&format!(
         "{kind:?}: {disturbed} requests disturbed, {failures} answers that were no success, {reads} reads watched"

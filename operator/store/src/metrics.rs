@@ -1,11 +1,11 @@
-//! Requests to the object store, counted and timed; how full the cache is and how often it helps.
+//! Requests to the object store, counted and timed; commits and what gets in their way; how full the cache is and how often it helps.
 
 use std::time::Instant;
 
 use crate::error::Error;
 use crate::repository::Maintained;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Metrics of all stores of a process. Labels are operations and outcomes, never keys.
 #[derive(Debug, Clone)]
@@ -14,6 +14,29 @@ pub struct StoreMetrics {
     seconds: HistogramVec,
     pub(crate) cache: CacheMetrics,
     pub(crate) maintenance: MaintenanceMetrics,
+    pub(crate) commits: CommitMetrics,
+}
+
+/// Metrics of entries of the log. Labels are outcomes.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitMetrics {
+    attempts: IntCounterVec,
+    pub(crate) pushes: Histogram,
+}
+
+/// What came of an attempt to create an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attempt {
+    /// It is ours.
+    Created,
+    /// Another server was first.
+    LostRace,
+    /// The store did not say; the log is asked.
+    Doubtful,
+    /// Nothing was created.
+    Failed,
+    /// The log could not be asked either: whoever pushed is told that it is not known.
+    Unknown,
 }
 
 /// Metrics of maintenance. Labels are tasks.
@@ -52,13 +75,37 @@ impl StoreMetrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         let (cache, maintenance) = (CacheMetrics::new(registry)?, MaintenanceMetrics::new(registry)?);
-        Ok(Self { requests, seconds, cache, maintenance })
+        Ok(Self { requests, seconds, cache, maintenance, commits: CommitMetrics::new(registry)? })
     }
 
     /// Starts the clock of a request.
     #[must_use]
     pub(crate) fn start(&self, operation: &'static str) -> RequestTimer<'_> {
         RequestTimer { metrics: self, operation, start: Instant::now() }
+    }
+}
+
+impl CommitMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let attempts = Opts::new("codekeep_commit_attempts_total", "Attempts to create an entry of a log by outcome.");
+        let attempts = IntCounterVec::new(attempts, &["outcome"])?;
+        let pushes = HistogramOpts::new("codekeep_commit_pushes", "Pushes that share an entry of a log.");
+        let pushes = Histogram::with_opts(pushes.buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]))?;
+        registry.register(Box::new(attempts.clone()))?;
+        registry.register(Box::new(pushes.clone()))?;
+        Ok(Self { attempts, pushes })
+    }
+
+    /// Counts an attempt.
+    pub(crate) fn count(&self, attempt: Attempt) {
+        let outcome = match attempt {
+            Attempt::Created => "created",
+            Attempt::LostRace => "lost-race",
+            Attempt::Doubtful => "doubtful",
+            Attempt::Failed => "failed",
+            Attempt::Unknown => "unknown",
+        };
+        self.attempts.with_label_values(&[outcome]).inc();
     }
 }
 

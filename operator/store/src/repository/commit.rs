@@ -87,6 +87,7 @@ impl Repository {
         drop(pace);
         match outcome {
             Ok((generation, outcomes)) => {
+                self.shared.metrics.commits.pushes.observe(f64::from(u32::try_from(group.len()).unwrap_or(u32::MAX)));
                 group.into_iter().zip(outcomes).for_each(|(pending, outcome)| pending.conclude(outcome, generation));
             }
             Err(error) => {

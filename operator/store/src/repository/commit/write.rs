@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::entry::{Compaction, Decoded, Entry, Numbered, PushRecord, UpkeepRecord};
 use crate::error::{CommitError, Error};
 use crate::keys;
+use crate::metrics::Attempt;
 use crate::object::{Create, StoreError};
 use crate::repository::{Committed, Repository, read};
 use crate::state::Snapshot;
@@ -29,6 +30,17 @@ impl Repository {
     ///
     /// The caller holds the turn to write.
     pub(in crate::repository) async fn write_entry(&self, base: &Snapshot, draft: Draft) -> Result<bool, GroupError> {
+        let written = self.try_to_write(base, draft).await;
+        self.shared.metrics.commits.count(match &written {
+            Ok(true) => Attempt::Created,
+            Ok(false) => Attempt::LostRace,
+            Err(GroupError::Unknown(_)) => Attempt::Unknown,
+            Err(GroupError::Failed(_) | GroupError::Contended) => Attempt::Failed,
+        });
+        written
+    }
+
+    async fn try_to_write(&self, base: &Snapshot, draft: Draft) -> Result<bool, GroupError> {
         let mut writer = [0; 16];
         self.shared.random.fill(&mut writer);
         let Draft { pushes, payload, compaction, upkeep } = draft;
@@ -69,6 +81,9 @@ impl Repository {
                 // An earlier attempt may have got through.
                 Err(error) => Some(error),
             };
+            if doubt.is_some() {
+                self.shared.metrics.commits.count(Attempt::Doubtful);
+            }
             match self.settle(generation, &writer, doubt, &mut doubts).await? {
                 Settled::Ours => {
                     self.apply(generation, &ours).map_err(GroupError::failed)?;
