@@ -222,6 +222,9 @@ impl Tenant {
 
     /// Clones a Repository into a folder of its name.
     pub fn clone(&self, name: &str) -> Result<()> {
+        // The cluster's DNS follows the API server a moment later.
+        let host = format!("{name}.{}.svc.cluster.local", self.namespace);
+        self.sh(&format!("for _ in $(seq 60); do getent hosts {host} && exit; sleep 0.5; done; exit 1"))?.accepted()?;
         self.git("", &["clone", "--quiet", &self.url(name)?, name])?.accepted().map(drop)
     }
 
