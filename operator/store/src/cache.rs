@@ -209,11 +209,25 @@ impl Cache {
         self.lock().memory() > self.memory
     }
 
-    /// Writes to disk what is held in memory, least recently used first, until half of what may be is left. What cannot be written is
-    /// dropped: it can be fetched again.
+    /// Writes to disk what is held in memory, least recently used first, until half of what may be is left.
     pub(crate) fn relieve(&self) {
-        let pressing = self.lock().in_memory_beyond(self.memory / 2);
-        for (key, pack) in pressing {
+        let mut excess = self.lock().memory().saturating_sub(self.memory / 2);
+        self.write_out_while(|pack, _| {
+            let is_too_much = excess > 0;
+            excess = excess.saturating_sub(pack.bytes);
+            is_too_much
+        });
+    }
+
+    /// Writes to disk what is held in memory and was not used in this time.
+    pub(crate) fn relieve_idle(&self, idle: Duration) {
+        self.write_out_while(|_, unused| unused >= idle);
+    }
+
+    /// What cannot be written is dropped: it can be fetched again.
+    fn write_out_while(&self, goes: impl FnMut(&CachedPack, Duration) -> bool) {
+        let going = self.lock().in_memory_while(goes);
+        for (key, pack) in going {
             if let Err(error) = self.write_out(&key, &pack) {
                 tracing::warn!(%error, "a small pack cannot be written to the cache folder");
                 self.lock().remove(&key);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use crate::blocking::blocking;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::keys;
@@ -233,11 +234,16 @@ impl Repositories {
         Arc::clone(&open.cell)
     }
 
-    /// Closes repositories that nobody has asked for in this time: an idle one costs no memory.
-    pub fn close_idle(&self, idle: Duration) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, open| open.used.elapsed() < idle || open.is_in_use());
-        open.shrink_to_fit();
+    /// Closes repositories that nobody has asked for in this time, and writes their small packs to disk: an idle one costs no memory.
+    pub async fn close_idle(&self, idle: Duration) {
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.retain(|_, open| open.used.elapsed() < idle || open.is_in_use());
+            open.shrink_to_fit();
+        }
+        let cache = Arc::clone(&self.shared.cache);
+        // Fails only when the process stops.
+        let _ = blocking(move || cache.relieve_idle(idle)).await;
     }
 
     /// Removes packs from the local cache that nobody has used in this time: an idle repository costs no disk.

@@ -78,9 +78,11 @@ pub(crate) fn run(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
 fn fill(bed: &Bed<'_>, options: &ServerOptions) -> Result<String> {
     let server = Server::start(options.clone())?;
     let url = server.url("alice", "team-a/hello");
-    bed.git.ok(&bed.history, &["push", "--quiet", &url, "refs/heads/main:refs/heads/main"])?;
-    let base = bed.main(&bed.history)?;
-    let chain = pushes::make(&bed.git, &bed.history, &base, 1, PUSHES)?.remove(0);
+    // Small enough for the benchmark's own bucket, which takes no uploads in parts.
+    let history = tests::fixture::linear(&bed.git, "cold.git", 500)?;
+    bed.git.ok(&history, &["push", "--quiet", &url, "refs/heads/main:refs/heads/main"])?;
+    let base = bed.main(&history)?;
+    let chain = pushes::make(&bed.git, &history, &base, 1, PUSHES)?.remove(0);
     let mut session = tests::session::Session::new(server.address(), Some(("alice", PASSWORD)));
     let (mut old, mut last) = (base.clone(), String::new());
     for step in &chain {

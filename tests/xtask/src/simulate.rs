@@ -24,7 +24,7 @@ pub(crate) struct Options {
 /// Runs them; gives whether all hold.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let test = ["--exact", "tests::simulate", "--ignored", "--nocapture"];
-    let mut command = cargo(&["test", "--quiet", "--locked", "--package", "tests", "--test", "simulation", "--"]);
+    let mut command = cargo(&["test", "--quiet", "--locked", "--workspace", "--test", "simulation", "--"]);
     command.args(test);
     command.env("CODEKEEP_SIMULATION_SEEDS", options.seeds.to_string());
     command.env("CODEKEEP_SIMULATION_FROM", options.from.to_string());

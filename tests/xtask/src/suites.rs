@@ -25,7 +25,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
     if arguments.first().is_some_and(|task| task == "store") {
         tools::jgit()?;
         // With the optimization that tests have: its dependencies would take a second release build.
-        let arguments = ["build", "--locked", "--package", "tests", "--example", "write-log"];
+        let arguments = ["build", "--locked", "--workspace", "--example", "write-log"];
         if built("build-write-log", &arguments)?.failed > 0 {
             return Ok(false);
         }
@@ -41,8 +41,9 @@ fn built(name: &str, arguments: &[&str]) -> Result<Outcome> {
     Ok(Outcome::of(done.ok, ""))
 }
 
+/// All of the workspace, as the tests need it: a package alone has other features of its dependencies, and would take them anew.
 pub(crate) fn build_debug() -> Result<Outcome> {
-    built("build", &["build", "--locked", "--package", "operator"])
+    built("build", &["build", "--locked", "--workspace", "--all-targets"])
 }
 
 pub(crate) fn build_release() -> Result<Outcome> {
@@ -50,9 +51,10 @@ pub(crate) fn build_release() -> Result<Outcome> {
     built("build-release", &["build", "--release", "--locked", "--package", "operator"])
 }
 
-/// Runs tests by nextest, which ends those that hang, and counts.
-fn tests(name: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<Outcome> {
-    let mut all = vec!["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "fail", "--color", "never"];
+/// Runs the tests of a nextest filter, ends those that hang, and counts. What is built is always the whole workspace.
+fn tests(name: &str, filter: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<Outcome> {
+    let mut all = vec!["nextest", "run", "--locked", "--workspace", "--filterset", filter];
+    all.extend(["--no-fail-fast", "--no-tests", "fail", "--color", "never"]);
     all.extend(arguments);
     let mut command: Command = cargo(&all);
     command.env("NEXTEST_HIDE_PROGRESS_BAR", "1").envs(environment.iter().map(|(name, value)| (name, value)));
@@ -88,13 +90,15 @@ fn count(output: &str) -> Option<(u64, u64)> {
     Some((number("passed").unwrap_or(0), failed))
 }
 
+const UNIT: &str = "not package(tests)";
+
 pub(crate) fn unit() -> Result<Outcome> {
-    tests("unit", &["--workspace", "--exclude", "tests"], &[])
+    tests("unit", UNIT, &[], &[])
 }
 
 /// The same, with more cases for properties that leave their number open.
 pub(crate) fn unit_full() -> Result<Outcome> {
-    tests("unit", &["--workspace", "--exclude", "tests"], &[("PROPTEST_CASES", "2000".to_owned())])
+    tests("unit", UNIT, &[], &[("PROPTEST_CASES", "2000".to_owned())])
 }
 
 pub(crate) fn doc_tests() -> Result<Outcome> {
@@ -107,9 +111,7 @@ const PEERS: &str = "test(/minio/) or test(/^negative::/)";
 fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
     let ignored = if full { "all" } else { "default" };
-    let others = format!("not ({PEERS})");
-    let arguments = ["--package", "tests", "--test", name, "--run-ignored", ignored, "-E", &others];
-    tests(name, &arguments, &[binary(profile)])
+    tests(name, &format!("binary_id(tests::{name}) - ({PEERS})"), &["--run-ignored", ignored], &[binary(profile)])
 }
 
 fn binary(profile: &str) -> (&'static str, String) {
@@ -118,8 +120,7 @@ fn binary(profile: &str) -> (&'static str, String) {
 
 /// What is tested on the servers that are built from source.
 pub(crate) fn peers() -> Result<Outcome> {
-    let arguments = ["--package", "tests", "--test", "storage", "--test", "e2e", "--run-ignored", "all", "-E", PEERS];
-    tests("peers", &arguments, &[binary("release")])
+    tests("peers", &format!("package(tests) & ({PEERS})"), &["--run-ignored", "all"], &[binary("release")])
 }
 
 pub(crate) fn conformance_quick() -> Result<Outcome> {
@@ -135,7 +136,7 @@ pub(crate) fn storage() -> Result<Outcome> {
 }
 
 pub(crate) fn simulation() -> Result<Outcome> {
-    tests("simulation", &["--package", "tests", "--test", "simulation"], &[])
+    tests("simulation", "binary_id(tests::simulation)", &[], &[])
 }
 
 pub(crate) fn end_to_end_quick() -> Result<Outcome> {
@@ -149,8 +150,7 @@ pub(crate) fn end_to_end_full() -> Result<Outcome> {
 /// The operator's suite, on the cluster of this environment.
 pub(crate) fn operator(environment: &[(&'static str, String)]) -> Result<Outcome> {
     // Most of the time they wait for the cluster.
-    let arguments = ["--package", "tests", "--test", "operator", "--run-ignored", "all", "--test-threads", "4"];
-    tests("operator", &arguments, environment)
+    tests("operator", "binary_id(tests::operator)", &["--run-ignored", "all", "--test-threads", "4"], environment)
 }
 
 /// Measures the cluster of this environment.

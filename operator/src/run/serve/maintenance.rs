@@ -56,7 +56,7 @@ pub(super) async fn let_go(gateway: Arc<Gateway>, stores: Stores, cache_retentio
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         gateway.close_idle();
         for store in stores.values() {
-            store.close_idle(IDLE_REPOSITORY);
+            store.close_idle(IDLE_REPOSITORY).await;
             store.evict_idle(cache_retention);
         }
     }

@@ -119,16 +119,15 @@ impl Entries {
         }
     }
 
-    /// The least recently used of what is in memory, so much that `left` bytes stay.
-    pub(super) fn in_memory_beyond(&self, left: u64) -> Vec<(Key, Arc<CachedPack>)> {
-        let mut excess = self.memory.saturating_sub(left);
-        let slots = self.by_use.values().filter_map(|key| Some((key, &self.packs.get(key)?.pack)));
-        let held = slots.filter(|(_, pack)| pack.is_in_memory()).take_while(|(_, pack)| {
-            let takes = excess > 0;
-            excess = excess.saturating_sub(pack.bytes);
-            takes
-        });
-        held.map(|(key, pack)| (key.clone(), Arc::clone(pack))).collect()
+    /// What is in memory, least recently used first, up to the first pack that is to stay there; told how long it was not used.
+    pub(super) fn in_memory_while(
+        &self,
+        mut goes: impl FnMut(&CachedPack, Duration) -> bool,
+    ) -> Vec<(Key, Arc<CachedPack>)> {
+        let slots = self.by_use.values().filter_map(|key| Some((key, self.packs.get(key)?)));
+        let held = slots.filter(|(_, slot)| slot.pack.is_in_memory());
+        let going = held.take_while(|(_, slot)| goes(&slot.pack, slot.used_at.elapsed()));
+        going.map(|(key, slot)| (key.clone(), Arc::clone(&slot.pack))).collect()
     }
 
     /// Whether this is still what is held under the key.

@@ -124,9 +124,12 @@ fn memory_is_bounded_and_what_is_too_much_goes_to_disk() {
         assert!(!written.is_in_memory());
     }
     assert!(Arc::ptr_eq(&cache.peek(&repository(1), &last.id).unwrap(), &held), "it was used last");
-    assert_eq!(cache.evict_idle(Duration::ZERO), 3);
+    cache.relieve_idle(Duration::from_hours(1));
+    assert_eq!(sizes(&cache), (100, 400));
+    cache.relieve_idle(Duration::ZERO);
+    assert_eq!((sizes(&cache), files(root.path())), ((0, 400), 8));
     drop(held);
-    assert_eq!(cache.evict_idle(Duration::ZERO), 1);
+    assert_eq!(cache.evict_idle(Duration::ZERO), 4);
     assert_eq!((sizes(&cache), files(root.path())), ((0, 0), 0));
 }
 

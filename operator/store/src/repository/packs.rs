@@ -17,8 +17,11 @@ use crate::error::Error;
 use crate::keys;
 use crate::state::{PackId, Snapshot, StoredPack, Upload};
 
-/// Packs that are brought in at once.
+/// Entries whose packs are brought in at once.
 const CONCURRENCY: usize = 8;
+/// The same, when all that is missing is no more than this: then the way to the bucket is what takes time.
+const SMALL_CONCURRENCY: usize = 64;
+const SMALL_BYTES: u64 = 16 << 20;
 
 /// A pack on local disk, or in memory.
 #[derive(Debug, Clone)]
@@ -151,10 +154,12 @@ impl Repository {
     async fn bring_in_all(&self, snapshot: &Snapshot, may_arrive: bool) -> Result<Vec<LocalPack>, Error> {
         let missing = |pack: &&StoredPack| self.at_hand(pack, may_arrive).is_none();
         let missing: Vec<StoredPack> = snapshot.packs.iter().filter(missing).cloned().collect();
+        let bytes: u64 = missing.iter().map(|pack| pack.record.bytes + pack.record.index_bytes).sum();
+        let at_once = if bytes <= SMALL_BYTES { SMALL_CONCURRENCY } else { CONCURRENCY };
         let entries = missing.chunk_by(|left, right| left.generation == right.generation).map(<[StoredPack]>::to_vec);
         stream::iter(entries.collect::<Vec<_>>())
             .map(|packs| self.bring_in_of_entry(packs, may_arrive))
-            .buffered(CONCURRENCY)
+            .buffered(at_once)
             .try_collect::<()>()
             .await?;
         let mut packs = Vec::with_capacity(snapshot.packs.len());

@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::repository::{LocalPack, LocalPacks, ReceivedPack, StagedPack};
 use crate::state::{PackId, Snapshot, StoredPack};
 
+/// So many times the packs that are to be folded, and whoever has the lease is not at it: it may have been killed.
+const OVERDUE: usize = 4;
 /// Packs from this size on are left alone.
 const LARGE_BYTES: u64 = 2 << 30;
 
@@ -29,7 +31,10 @@ impl Repository {
         let base = self.known();
         let inlined = base.packs.iter().filter(|pack| Snapshot::is_inlined(pack)).count();
         let victims = newest_small(&base.packs);
-        if inlined < self.shared.policy.fold_packs || victims.len() < 2 || !self.hold_lease(state).await? {
+        if inlined < self.shared.policy.fold_packs || victims.len() < 2 {
+            return Ok(0);
+        }
+        if inlined < OVERDUE * self.shared.policy.fold_packs && !self.hold_lease(state).await? {
             return Ok(0);
         }
         let chosen = Snapshot { packs: Arc::new(victims.clone()), ..Snapshot::clone(&base) };
