@@ -54,6 +54,8 @@ pub struct Cache {
     memory: u64,
     metrics: CacheMetrics,
     entries: Mutex<Entries>,
+    /// Held by the one who writes out what is in memory.
+    relief: Mutex<()>,
     /// Held for the life of the process: a second one on the same folder is refused.
     _lock: File,
 }
@@ -81,7 +83,8 @@ impl Cache {
         let metrics = metrics.cache.clone();
         metrics.capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
         let memory = MEMORY_BYTES.min(capacity / 4);
-        let cache = Self { root, capacity, memory, metrics, entries: Mutex::default(), _lock: lock };
+        let cache =
+            Self { root, capacity, memory, metrics, entries: Mutex::default(), relief: Mutex::default(), _lock: lock };
         cache.adopt_leftovers()?;
         Ok(cache)
     }
@@ -209,8 +212,18 @@ impl Cache {
         self.lock().memory() > self.memory
     }
 
-    /// Writes to disk what is held in memory, least recently used first, until half of what may be is left.
+    /// Whether so much is held in memory that whoever brings more has to wait until less is.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.lock().memory() > 2 * self.memory
+    }
+
+    /// Writes to disk what is held in memory, least recently used first, until half of what may be is left. Takes a while; one at a
+    /// time does it, and those who come meanwhile wait only if too much is held.
     pub(crate) fn relieve(&self) {
+        let turn = if self.is_overfull() { self.relief.lock().ok() } else { self.relief.try_lock().ok() };
+        if turn.is_none() || !self.is_pressed() {
+            return;
+        }
         let mut excess = self.lock().memory().saturating_sub(self.memory / 2);
         self.write_out_while(|pack, _| {
             let is_too_much = excess > 0;
@@ -227,8 +240,13 @@ impl Cache {
     /// What cannot be written is dropped: it can be fetched again.
     fn write_out_while(&self, goes: impl FnMut(&CachedPack, Duration) -> bool) {
         let going = self.lock().in_memory_while(goes);
+        if going.is_empty() {
+            return;
+        }
+        let folder = self.temporary();
         for (key, pack) in going {
-            if let Err(error) = self.write_out(&key, &pack) {
+            let written = folder.as_ref().map_err(|error| error.kind().into());
+            if let Err(error) = written.and_then(|folder| self.write_out(&key, &pack, folder.path())) {
                 tracing::warn!(%error, "a small pack cannot be written to the cache folder");
                 self.lock().remove(&key);
             }
@@ -236,9 +254,8 @@ impl Cache {
         self.count(&self.lock());
     }
 
-    fn write_out(&self, key: &Key, held: &Arc<CachedPack>) -> io::Result<()> {
-        let folder = self.temporary()?;
-        let (pack, index) = (folder.path().join("pack"), folder.path().join("idx"));
+    fn write_out(&self, key: &Key, held: &Arc<CachedPack>, folder: &Path) -> io::Result<()> {
+        let (pack, index) = (folder.join("pack"), folder.join("idx"));
         for (content, file) in [(&held.pack, &pack), (&held.index, &index)] {
             if let Content::Memory(bytes) = content {
                 fs::write(file, bytes)?;

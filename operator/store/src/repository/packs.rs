@@ -282,7 +282,12 @@ impl Repository {
         let cache = Arc::clone(&self.shared.cache);
         let held = cache.hold(&self.id, record, pack, index);
         if cache.is_pressed() {
-            blocking(move || cache.relieve()).await?;
+            let must_wait = cache.is_overfull();
+            let relief = tokio::spawn(blocking(move || cache.relieve()));
+            if must_wait {
+                // Fails only when the process stops.
+                let _ = relief.await;
+            }
         }
         Ok(held)
     }
