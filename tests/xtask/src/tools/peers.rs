@@ -10,6 +10,7 @@ use crate::command::{cargo, must, program, say, target, workspace};
 const MINIO: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 const S3RVER: &str = "s3rver@3.7.1";
 const S3S_FS: &str = "0.14.1";
+const GARAGE: &str = "2.5.0";
 
 /// Installs those that are missing.
 pub(crate) fn install_all() -> Result<()> {
@@ -22,13 +23,8 @@ pub(crate) fn install_all() -> Result<()> {
         build.arg(output).arg(".").current_dir(&source);
         must("rclone", build)
     })?;
-    once("s3s-fs", S3S_FS, || {
-        let root = text(folder()?)?;
-        let install = ["install", "--locked", "--debug", "--force", "--root", &root, "--version", S3S_FS];
-        let mut install = cargo(&[&install[..], &["--features", "binary", "s3s-fs"]].concat());
-        install.env("CARGO_PROFILE_DEV_DEBUG", "false");
-        must("s3s-fs", install)
-    })?;
+    once("s3s-fs", S3S_FS, || from_crates("s3s-fs", S3S_FS, &["--features", "binary"]))?;
+    once("garage", GARAGE, || from_crates("garage", GARAGE, &[]))?;
     once("s3rver", S3RVER, || {
         let prefix = text(folder()?.join("s3rver"))?;
         let arguments =
@@ -49,6 +45,14 @@ fn once(name: &str, version: &str, install: impl FnOnce() -> Result<()>) -> Resu
     install()?;
     say(format!("{name} took {} s", started.elapsed().as_secs()));
     std::fs::write(stamp, version).context("failed to note the version")
+}
+
+fn from_crates(name: &str, version: &str, more: &[&str]) -> Result<()> {
+    let root = text(folder()?)?;
+    let install = ["install", "--locked", "--debug", "--force", "--root", &root, "--version", version];
+    let mut install = cargo(&[&install[..], more, &[name]].concat());
+    install.env("CARGO_PROFILE_DEV_DEBUG", "false");
+    must(name, install)
 }
 
 /// Go, as it is on this machine, for programs without C.
