@@ -9,7 +9,7 @@ mod entries;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -220,8 +220,15 @@ impl Cache {
     /// Writes to disk what is held in memory, least recently used first, until half of what may be is left. Takes a while; one at a
     /// time does it, and those who come meanwhile wait only if too much is held.
     pub(crate) fn relieve(&self) {
-        let turn = if self.is_overfull() { self.relief.lock().ok() } else { self.relief.try_lock().ok() };
-        if turn.is_none() || !self.is_pressed() {
+        let _turn = match self.relief.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if self.is_overfull() => {
+                self.relief.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if !self.is_pressed() {
             return;
         }
         let mut excess = self.lock().memory().saturating_sub(self.memory / 2);

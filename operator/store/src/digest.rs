@@ -8,6 +8,8 @@ use std::path::Path;
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use model::Content;
 
+use crate::entry::chunk_bytes;
+
 /// SHA-256 of bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     to_array(digest(&SHA256, bytes).as_ref())
@@ -29,8 +31,8 @@ pub(crate) struct Measure {
     pub(crate) chunks: Vec<[u8; 32]>,
 }
 
-/// Measures a content in chunks.
-pub(crate) fn measure(content: &Content, chunk_bytes: impl Fn(u64) -> u64) -> io::Result<Measure> {
+/// Measures a pack.
+pub(crate) fn measure(content: &Content) -> io::Result<Measure> {
     let path = match content {
         Content::File(path) => path,
         Content::Memory(whole) => {

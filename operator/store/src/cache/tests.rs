@@ -138,6 +138,18 @@ fn memory_is_bounded_and_what_is_too_much_goes_to_disk() {
 }
 
 #[test]
+fn memory_is_given_back_when_the_disk_takes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path(), 1_200);
+    for content in 1..=4 {
+        hold(&cache, 1, content);
+    }
+    fs::remove_dir_all(cache.incoming()).unwrap();
+    cache.relieve();
+    assert_eq!((sizes(&cache), files(root.path())), ((100, 100), 0), "what could not be written is fetched again");
+}
+
+#[test]
 fn a_file_takes_the_place_of_memory_and_memory_that_of_a_leftover() {
     let root = tempfile::tempdir().unwrap();
     let cache = open(root.path(), 1_200);

@@ -170,7 +170,7 @@ impl Repository {
                 None => self.local_pack(pack.clone()).await?,
             });
         }
-        // They are on disk now.
+        // They are at hand now.
         self.payloads.lock().unwrap_or_else(PoisonError::into_inner).forget_until(snapshot.generation);
         Ok(packs)
     }

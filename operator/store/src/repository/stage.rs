@@ -12,7 +12,7 @@ use super::{LocalPack, ReceivedPack, Repository};
 use crate::blocking::blocking;
 use crate::cache::CachedPack;
 use crate::digest::{Measure, measure, sha256_content};
-use crate::entry::{PackRecord, Place, chunk_bytes};
+use crate::entry::{PackRecord, Place};
 use crate::error::Error;
 use crate::keys;
 use crate::state::{PackId, Snapshot, Upload};
@@ -58,7 +58,7 @@ impl Repository {
         let ReceivedPack { pack, index, objects, exact } = received;
         let is_quick = matches!(pack, Content::Memory(_));
         let admit = move || -> io::Result<_> {
-            let Measure { digest, bytes, chunks } = measure(&pack, chunk_bytes)?;
+            let Measure { digest, bytes, chunks } = measure(&pack)?;
             let (index_id, index_bytes) = sha256_content(&index)?;
             let small = bytes + index_bytes <= inline_bytes;
             let place = if small { Place::Inlined { offset: 0 } } else { Place::Uploaded(upload) };
