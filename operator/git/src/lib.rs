@@ -14,6 +14,7 @@ pub mod pack_writer;
 pub mod peel;
 pub mod pktline;
 pub mod prune;
+pub mod reach;
 pub mod receive_pack;
 pub mod refs;
 pub mod sideband;

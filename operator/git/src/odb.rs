@@ -29,17 +29,21 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 use model::{Arriving, Content};
 
+mod commit;
 mod delta;
 mod diff;
 mod index;
 mod pack;
 mod read;
+mod side;
 
 pub use pack::{Entry, EntryKind, Pack};
 pub use read::ReadCache;
 
+pub(crate) use commit::Commit;
 pub(crate) use diff::encode as encode_delta;
 pub(crate) use pack::{Facts, HEADER, MAX_ENTRY_HEAD};
+pub(crate) use side::{Side, same};
 
 /// One pack: where it is, and what is known of it. Two are equal when they are the same pack.
 #[derive(Debug, Clone)]
@@ -112,7 +116,7 @@ impl Error {
 }
 
 /// Where an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     /// Position of the pack among the packs.
     pub pack: usize,

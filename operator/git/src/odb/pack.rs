@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    ops::ControlFlow,
     os::unix::fs::FileExt as _,
     sync::{
         OnceLock,
@@ -16,7 +17,7 @@ use gix_pack::data;
 use model::Content;
 
 use super::{Error, PackParts, index::Index};
-use crate::ingest::copy_at;
+use crate::{ingest::copy_at, reach::Table};
 
 /// Bytes of the header of a pack.
 pub(crate) const HEADER: u64 = 12;
@@ -27,8 +28,15 @@ pub(crate) const TRAILER: u64 = 20;
 /// Longest head of an entry: size (10), base by id (20) or by distance (10).
 pub(crate) const MAX_ENTRY_HEAD: usize = 32;
 
+/// How much is read at once for the heads of entries, and how far apart two may be for that.
+const HEADS_WINDOW: usize = 1 << 16;
+const HEADS_GAP: u64 = 4 << 10;
+
 /// Numbers packs within the process, for caches that outlive one set of packs.
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+
+/// Takes the head of an entry and its rank in the order of offsets.
+type EachHead<'a, E> = dyn FnMut(usize, &Entry) -> Result<ControlFlow<()>, E> + 'a;
 
 /// What an entry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +103,7 @@ pub struct Pack {
     index: Index,
     order: OnceLock<Order>,
     self_contained: OnceLock<bool>,
+    table: OnceLock<Table>,
 }
 
 impl Pack {
@@ -144,6 +153,7 @@ impl Pack {
             index,
             order: OnceLock::new(),
             self_contained: OnceLock::new(),
+            table: OnceLock::new(),
         }
     }
 
@@ -180,6 +190,28 @@ impl Pack {
     #[must_use]
     pub fn trailer(&self) -> ObjectId {
         self.index.pack_checksum()
+    }
+
+    /// Gives the pack its reachability table, which every holder of the pack has from now on. It keeps the first one.
+    pub fn attach(&self, table: Table) {
+        drop(self.table.set(table));
+    }
+
+    /// Its reachability table, if it was given one.
+    #[must_use]
+    pub fn table(&self) -> Option<&Table> {
+        self.table.get()
+    }
+
+    /// Position of the object in the index.
+    #[must_use]
+    pub fn position(&self, id: &gix::oid) -> Option<u32> {
+        self.index.lookup(id)
+    }
+
+    /// Offset of the entry of the object at a position of the index, which must be below [`Self::len`].
+    pub(crate) fn offset_at(&self, position: u32) -> u64 {
+        self.index.offset_at(position)
     }
 
     /// Whether the object is in this pack.
@@ -226,6 +258,17 @@ impl Pack {
     /// The offsets of all entries, sorted, and the end of the last one.
     pub(crate) fn offsets(&self) -> &[u64] {
         &self.order().offsets
+    }
+
+    /// How many entries begin before the one at `offset`; `None` when no entry begins there.
+    pub(crate) fn rank(&self, offset: u64) -> Option<usize> {
+        self.order().offsets.binary_search(&offset).ok().filter(|rank| *rank < self.len() as usize)
+    }
+
+    /// Offset of the entry of this rank, and position of its object in the index.
+    pub(crate) fn at_rank(&self, rank: usize) -> Option<(u64, u32)> {
+        let Order { offsets, positions } = self.order();
+        Some((*offsets.get(rank)?, *positions.get(rank)?))
     }
 
     /// All that the index knows of the entry at `offset`; `None` when no entry begins there.
@@ -305,6 +348,37 @@ impl Pack {
         Ok(Entry { offset, kind, size: entry.decompressed_size, head: entry.data_offset - offset })
     }
 
+    /// Shows the heads of all entries, in the order of their offsets, with their rank in it, until told to stop.
+    pub(crate) fn heads<E: From<Error>>(&self, each: &mut EachHead<'_, E>) -> Result<(), E> {
+        let offsets = &self.offsets()[..self.offsets().len() - 1];
+        let mut buffer = Vec::with_capacity(HEADS_WINDOW);
+        let (mut start, mut end) = (0, 0);
+        for (rank, offset) in offsets.iter().enumerate() {
+            let needed = (offset + MAX_ENTRY_HEAD as u64).min(self.end());
+            if *offset < start || needed > end {
+                start = *offset;
+                end = self.heads_end(&offsets[rank..]);
+                buffer.resize(usize::try_from(end.saturating_sub(start)).unwrap_or(0), 0);
+                self.read_exact_at(&mut buffer, start)?;
+            }
+            let range = usize::try_from(offset - start).unwrap_or(0)..usize::try_from(needed - start).unwrap_or(0);
+            if each(rank, &self.parse(*offset, &buffer[range])?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to where to read for the heads of the first of these entries: as long as they lie close to each other.
+    fn heads_end(&self, offsets: &[u64]) -> u64 {
+        let start = offsets.first().copied().unwrap_or(0);
+        let close = offsets.windows(2).take_while(|pair| {
+            pair[1] - pair[0] < HEADS_GAP && pair[1] - start < (HEADS_WINDOW - MAX_ENTRY_HEAD) as u64
+        });
+        let last = close.last().map_or(start, |pair| pair[1]);
+        (last + MAX_ENTRY_HEAD as u64).min(self.end())
+    }
+
     /// Whether every delta builds on an object of this very pack. Found out once, by reading the heads of all entries.
     ///
     /// # Errors
@@ -314,23 +388,10 @@ impl Pack {
             return Ok(*known);
         }
         let mut contained = true;
-        let mut buffer = vec![0; 1 << 16];
-        let (mut start, mut end) = (0, 0);
-        for offset in &self.offsets()[..self.offsets().len() - 1] {
-            let needed = (offset + MAX_ENTRY_HEAD as u64).min(self.end());
-            if *offset < start || needed > end {
-                start = *offset;
-                end = (start + buffer.len() as u64).min(self.end());
-                let length = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-                self.read_exact_at(&mut buffer[..length], start)?;
-            }
-            let range = usize::try_from(offset - start).unwrap_or(0)..usize::try_from(needed - start).unwrap_or(0);
-            let entry = self.parse(*offset, &buffer[range])?;
+        self.heads(&mut |_, entry: &Entry| {
             contained = !matches!(entry.kind, EntryKind::RefDelta(base) if !self.contains(&base));
-            if !contained {
-                break;
-            }
-        }
+            Ok::<_, Error>(if contained { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
         Ok(*self.self_contained.get_or_init(|| contained))
     }
 

@@ -1,5 +1,7 @@
 //! Reading objects: inflating entries and following chains of deltas, across packs, without recursion.
 
+use std::collections::HashMap;
+
 use gix::objs::Kind;
 use gix_pack::cache::{DecodeEntry, lru::MemoryCappedHashmap};
 
@@ -13,6 +15,9 @@ const MAX_CACHED: usize = 1 << 20;
 
 /// Longest chain of deltas. Git makes 50, ingest accepts 4,095 within one pack; more is a cycle.
 const MAX_CHAIN: usize = 1 << 17;
+
+/// How many kinds of entries are remembered.
+const MAX_KNOWN_KINDS: usize = 1 << 16;
 
 /// How much is read at once for an entry.
 const WINDOW: usize = 8 << 10;
@@ -194,6 +199,37 @@ impl Packs {
             at = self.base_of(at.pack, &entry)?;
         }
         Err(Error::damaged(self.pack(at.pack)?.parts().pack.name(), "a chain of deltas does not end"))
+    }
+
+    /// Kind of the object at `location`, found out from heads of entries alone; `known` remembers what was met on the way.
+    pub(crate) fn kind_at(
+        &self,
+        location: Location,
+        known: &mut HashMap<Location, Kind>,
+        cache: &mut ReadCache,
+    ) -> Result<Kind, Error> {
+        let mut at = location;
+        let mut way = Vec::new();
+        let kind = loop {
+            if let Some(kind) = known.get(&at) {
+                break *kind;
+            }
+            let pack = self.pack(at.pack)?;
+            let entry = cache.entry(pack, at.offset)?;
+            if let EntryKind::Whole(kind) = entry.kind {
+                break kind;
+            }
+            way.push(at);
+            if way.len() > MAX_CHAIN {
+                return Err(Error::damaged(pack.parts().pack.name(), "a chain of deltas does not end"));
+            }
+            at = self.base_of(at.pack, &entry)?;
+        };
+        if known.len() > MAX_KNOWN_KINDS {
+            known.clear();
+        }
+        known.extend(way.into_iter().map(|at| (at, kind)));
+        Ok(kind)
     }
 
     /// Kind and size of an object; `None` when it is not there.

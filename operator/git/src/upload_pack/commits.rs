@@ -5,63 +5,12 @@ use std::collections::BinaryHeap;
 use gix::{
     ObjectId,
     hashtable::{HashMap, HashSet},
-    objs::Kind,
 };
 
-use crate::odb::{Error, Packs, ReadCache};
+use crate::odb::{Commit, Error, Packs, ReadCache};
 
 /// How many commits are looked at after the last wanted one, because dates lie; git's own number.
 const SLOP: u32 = 5;
-
-/// What a walk needs of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Commit {
-    /// Its tree.
-    pub(crate) tree: ObjectId,
-    /// Its parents.
-    pub(crate) parents: Box<[ObjectId]>,
-    /// When it was committed; only a hint for the order.
-    pub(crate) date: i64,
-}
-
-impl Commit {
-    /// Parses the parts that matter; `None` when it is not a commit.
-    pub(crate) fn parse(data: &[u8]) -> Option<Self> {
-        let hex = |line: &[u8]| ObjectId::from_hex(line.get(..40)?).ok();
-        let mut rest = data.strip_prefix(b"tree ")?;
-        let tree = hex(rest)?;
-        rest = rest.get(41..)?;
-        let mut parents = Vec::new();
-        while let Some(line) = rest.strip_prefix(b"parent ") {
-            parents.push(hex(line)?);
-            rest = line.get(41..)?;
-        }
-        Some(Self { tree, parents: parents.into(), date: committer_date(rest).unwrap_or(0) })
-    }
-
-    /// Reads the commit `id`.
-    pub(crate) fn read(
-        packs: &Packs,
-        id: &gix::oid,
-        buffer: &mut Vec<u8>,
-        cache: &mut ReadCache,
-    ) -> Result<Self, Error> {
-        let object = packs.get(id, buffer, cache)?;
-        let commit = if object.kind == Kind::Commit { Self::parse(object.data) } else { None };
-        commit.ok_or_else(|| Error::damaged("packs".as_ref(), format!("{id} is not a commit that can be read")))
-    }
-}
-
-/// The seconds in the line `committer <name> <<mail>> <seconds> <zone>`.
-fn committer_date(headers: &[u8]) -> Option<i64> {
-    let line = headers
-        .split(|byte| *byte == b'\n')
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| line.strip_prefix(b"committer "))?;
-    let after = &line[line.iter().rposition(|byte| *byte == b'>')? + 1..];
-    let seconds = after.split(|byte| *byte == b' ').find(|word| !word.is_empty())?;
-    std::str::from_utf8(seconds).ok()?.parse().ok()
-}
 
 /// A commit on a walk.
 struct Seen {
@@ -102,10 +51,10 @@ impl<'a> Walk<'a> {
         alive: &dyn Fn() -> bool,
     ) -> Result<Option<Walked>, Error> {
         for id in haves {
-            self.meet(id, true)?;
+            self.meet(id, true, None)?;
         }
         for id in wants {
-            self.meet(id, false)?;
+            self.meet(id, false, None)?;
         }
         let mut order = Vec::new();
         let mut slop = SLOP;
@@ -118,6 +67,7 @@ impl<'a> Walk<'a> {
             seen.passed = true;
             let unwanted = seen.unwanted;
             let parents = seen.commit.parents.clone();
+            let near = seen.commit.place.map(|place| place.pack);
             if !unwanted {
                 self.wanted -= 1;
                 oldest_sent = oldest_sent.min(date);
@@ -129,16 +79,16 @@ impl<'a> Walk<'a> {
                 break;
             }
             for parent in &parents {
-                self.meet(parent, unwanted)?;
+                self.meet(parent, unwanted, near)?;
             }
         }
         Ok(Some(self.finish(order)))
     }
 
     /// Sees a commit, or learns that one seen before is unwanted.
-    fn meet(&mut self, id: &ObjectId, unwanted: bool) -> Result<(), Error> {
+    fn meet(&mut self, id: &ObjectId, unwanted: bool, near: Option<usize>) -> Result<(), Error> {
         let Some(seen) = self.seen.get_mut(id) else {
-            let commit = Commit::read(self.packs, id, &mut self.buffer, self.cache)?;
+            let commit = self.packs.commit(id, near, &mut self.buffer, self.cache)?;
             self.queue.push((commit.date, *id));
             self.wanted += usize::from(!unwanted);
             self.seen.insert(*id, Seen { commit, unwanted, passed: false });
@@ -195,7 +145,7 @@ pub(crate) fn all_reach(
     let mut buffer = Vec::new();
     let mut oldest = i64::MAX;
     for id in common {
-        oldest = oldest.min(Commit::read(packs, id, &mut buffer, cache)?.date);
+        oldest = oldest.min(packs.commit(id, None, &mut buffer, cache)?.date);
     }
     let mut search = Search { packs, common, oldest, left: budget, answers: HashMap::default(), buffer, cache };
     for want in wants {
@@ -251,7 +201,7 @@ impl Search<'_> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
         self.left = left;
         self.answers.insert(id, false);
-        let commit = Commit::read(self.packs, &id, &mut self.buffer, self.cache)?;
+        let commit = self.packs.commit(&id, None, &mut self.buffer, self.cache)?;
         if commit.date >= self.oldest {
             path.push((id, commit.parents, 0));
         }
@@ -271,12 +221,12 @@ pub(crate) fn reachable(
     let mut buffer = Vec::new();
     let mut oldest = i64::MAX;
     for id in targets {
-        oldest = oldest.min(Commit::read(packs, id, &mut buffer, cache)?.date);
+        oldest = oldest.min(packs.commit(id, None, &mut buffer, cache)?.date);
     }
     let mut seen: HashSet<ObjectId> = tips.iter().copied().collect();
     let mut queue = BinaryHeap::new();
     for tip in &seen {
-        queue.push((Commit::read(packs, tip, &mut buffer, cache)?.date, *tip));
+        queue.push((packs.commit(tip, None, &mut buffer, cache)?.date, *tip));
     }
     // Ancestors are older than their children, unless a clock was wrong: a day of grace, as a bound on the work.
     let cutoff = oldest.saturating_sub(86_400);
@@ -288,9 +238,11 @@ pub(crate) fn reachable(
         if date < cutoff || seen.len() > budget {
             return Ok(false);
         }
-        for parent in &Commit::read(packs, &id, &mut buffer, cache)?.parents {
+        let commit = packs.commit(&id, None, &mut buffer, cache)?;
+        let near = commit.place.map(|place| place.pack);
+        for parent in &commit.parents {
             if seen.insert(*parent) {
-                queue.push((Commit::read(packs, parent, &mut buffer, cache)?.date, *parent));
+                queue.push((packs.commit(parent, near, &mut buffer, cache)?.date, *parent));
             }
         }
     }

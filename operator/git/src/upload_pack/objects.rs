@@ -10,8 +10,7 @@ use gix::{
     objs::{Kind, TreeRefIter, tree::EntryRef},
 };
 
-use super::commits::Commit;
-use crate::odb::{Error, Packs, ReadCache};
+use crate::odb::{self, Commit, Error, Packs, ReadCache, Side};
 
 /// Most trees of the edge that are read to find out whether something merely moved.
 const MAX_EDGE_TREES: usize = 20_000;
@@ -113,7 +112,7 @@ impl<'a> TreeWalk<'a> {
         let mut same = false;
         for side in sides {
             let Some(other) = side.find(entry) else { continue };
-            same |= other.oid == entry.oid;
+            same |= odb::same(&other, entry);
             if !other.mode.is_commit() {
                 replaced.push((other.oid.to_owned(), other.mode.is_tree()));
             }
@@ -156,35 +155,5 @@ impl<'a> TreeWalk<'a> {
         self.found.objects.retain(|id| !held.contains(id));
         self.found.known.extend(held);
         Ok(self.found)
-    }
-}
-
-/// A tree that is replaced, read along with the one that replaces it.
-struct Side<'a> {
-    entries: TreeRefIter<'a>,
-    next: Option<EntryRef<'a>>,
-}
-
-impl<'a> Side<'a> {
-    fn new(data: &'a [u8]) -> Self {
-        let mut entries = TreeRefIter::from_bytes(data, gix::hash::Kind::Sha1);
-        let next = entries.next().and_then(Result::ok);
-        Self { entries, next }
-    }
-
-    /// The entry of the same name. Both trees are sorted, so everything before it is passed for good.
-    /// In a tree that is not sorted some are not found, and then more is sent than needed.
-    fn find(&mut self, entry: &EntryRef<'_>) -> Option<EntryRef<'a>> {
-        loop {
-            let next = self.next?;
-            if next.filename == entry.filename {
-                return Some(next);
-            }
-            // A file and a directory of one name sort apart: `a` before `a.b` before `a/`.
-            if next.cmp(entry) == std::cmp::Ordering::Greater {
-                return None;
-            }
-            self.next = self.entries.next().and_then(Result::ok);
-        }
     }
 }

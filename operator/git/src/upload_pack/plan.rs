@@ -5,15 +5,9 @@ use gix::{
     hashtable::{HashMap, HashSet},
 };
 
-use super::{
-    commits::{Commit, Walk},
-    negotiate::Common,
-    objects::TreeWalk,
-    request::Request,
-    wants::Wants,
-};
+use super::{commits::Walk, negotiate::Common, objects::TreeWalk, request::Request, wants::Wants};
 use crate::{
-    odb::{Error, ReadCache},
+    odb::{Commit, Error, ReadCache},
     pack_writer::Selection,
     peel::peel,
     view::RepositoryView,
@@ -99,7 +93,8 @@ fn walk(
     for (_, commit) in &walked.commits {
         for parent in commit.parents.iter().filter(|parent| !sent.contains_key(*parent)) {
             if !outside.contains_key(parent) {
-                outside.insert(*parent, Commit::read(view.packs, parent, &mut buffer, cache)?.tree);
+                let near = commit.place.map(|place| place.pack);
+                outside.insert(*parent, view.packs.commit(parent, near, &mut buffer, cache)?.tree);
             }
         }
     }

@@ -12,3 +12,6 @@ mod fold;
 
 #[cfg(test)]
 mod prune;
+
+#[cfg(test)]
+mod reach;

@@ -1,0 +1,109 @@
+//! What walks need of commits, from a reachability table when there is one, else inflated and parsed.
+
+use gix::{ObjectId, objs::Kind};
+
+use super::{Error, Location, Packs, ReadCache};
+use crate::reach::Code;
+
+/// What a walk needs of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    /// Its tree.
+    pub(crate) tree: ObjectId,
+    /// Its parents.
+    pub(crate) parents: Box<[ObjectId]>,
+    /// When it was committed; only a hint for the order.
+    pub(crate) date: i64,
+    /// Where a table has it.
+    pub(crate) place: Option<Place>,
+}
+
+/// A commit in a reachability table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// Position of the pack among the packs.
+    pub(crate) pack: usize,
+    /// Number of the commit in the pack's table.
+    pub(crate) number: u32,
+}
+
+impl Commit {
+    /// Parses the parts that matter; `None` when it is not a commit.
+    pub(crate) fn parse(data: &[u8]) -> Option<Self> {
+        let hex = |line: &[u8]| ObjectId::from_hex(line.get(..40)?).ok();
+        let mut rest = data.strip_prefix(b"tree ")?;
+        let tree = hex(rest)?;
+        rest = rest.get(41..)?;
+        let mut parents = Vec::new();
+        while let Some(line) = rest.strip_prefix(b"parent ") {
+            parents.push(hex(line)?);
+            rest = line.get(41..)?;
+        }
+        Some(Self { tree, parents: parents.into(), date: committer_date(rest).unwrap_or(0), place: None })
+    }
+}
+
+/// The seconds in the line `committer <name> <<mail>> <seconds> <zone>`.
+fn committer_date(headers: &[u8]) -> Option<i64> {
+    let line = headers
+        .split(|byte| *byte == b'\n')
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(b"committer "))?;
+    let after = &line[line.iter().rposition(|byte| *byte == b'>')? + 1..];
+    let seconds = after.split(|byte| *byte == b' ').find(|word| !word.is_empty())?;
+    std::str::from_utf8(seconds).ok()?.parse().ok()
+}
+
+/// Where a commit is found: in a table, or only as an object.
+enum Found {
+    Tabled(Place),
+    Stored(Location),
+}
+
+impl Packs {
+    /// The commit `id`, which must be there. It is looked for `near` that pack first, where a child of it was.
+    pub(crate) fn commit(
+        &self,
+        id: &gix::oid,
+        near: Option<usize>,
+        buffer: &mut Vec<u8>,
+        cache: &mut ReadCache,
+    ) -> Result<Commit, Error> {
+        let location = match self.find_commit(id, near) {
+            Some(Found::Tabled(place)) => return self.tabled(place),
+            Some(Found::Stored(location)) => location,
+            None => return Err(Error::Missing(id.to_owned())),
+        };
+        let kind = self.read(location, buffer, cache)?;
+        let commit = if kind == Kind::Commit { Commit::parse(buffer) } else { None };
+        commit.ok_or_else(|| Error::damaged("packs".as_ref(), format!("{id} is not a commit that can be read")))
+    }
+
+    /// Looks through the packs, youngest first; any table will do, because they all say the same of a commit.
+    fn find_commit(&self, id: &gix::oid, near: Option<usize>) -> Option<Found> {
+        let mut stored = None;
+        for at in near.into_iter().chain((0..self.packs().len()).rev()) {
+            let Some(pack) = self.packs().get(at) else { continue };
+            let Some(position) = pack.position(id) else { continue };
+            if let Some(number) = pack.table().and_then(|table| table.number(position)) {
+                return Some(Found::Tabled(Place { pack: at, number }));
+            }
+            stored = stored.or_else(|| Some(Location { pack: at, offset: pack.offset_at(position) }));
+        }
+        stored.map(Found::Stored)
+    }
+
+    /// What the table says of the commit at `place`.
+    pub(crate) fn tabled(&self, place: Place) -> Result<Commit, Error> {
+        let pack = self.pack(place.pack)?;
+        let gone = || Error::damaged(pack.parts().pack.name(), "its reachability table lacks a commit that was in it");
+        let table = pack.table().filter(|table| place.number < table.len()).ok_or_else(gone)?;
+        let id = |code| match table.code(code) {
+            Code::Own(position) => pack.id_at(position).to_owned(),
+            Code::Foreign(id) => id,
+        };
+        let parents = table.parents(place.number).map(id).collect();
+        let (tree, date) = (id(table.tree(place.number)), table.date(place.number));
+        Ok(Commit { tree, parents, date, place: Some(place) })
+    }
+}
