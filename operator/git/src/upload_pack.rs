@@ -1,10 +1,10 @@
-//! Serving fetches and clones: protocol versions 0, 1 and 2, over stateless transports.
+//! Serving fetches and clones: protocol versions 0, 1 and 2.
 //!
-//! A request is parsed ([`parse_v2`], [`parse_v0`]), then answered ([`respond`]) from a [`RepositoryView`]: wants are
-//! checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
+//! A request is parsed ([`parse_v2`], [`parse_v0`]), then answered ([`respond`]) from a [`RepositoryView`]. On a stream of its own,
+//! such as SSH, versions 0 and 1 are a conversation ([`parse_wants_v0`], [`converse`]). Either way wants are checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
 //! ever dropped sends the packs as they lie; everything else walks from the wants to what the client has and copies entries.
 //!
-//! Not here: HTTP, authorization, shallow and partial clones.
+//! Not here: HTTP, SSH, authorization, shallow and partial clones.
 
 use std::{
     io::{self, Write},
@@ -14,6 +14,7 @@ use std::{
 use crate::{odb, pack_writer, pktline, view::RepositoryView};
 
 mod commits;
+mod conversation;
 mod negotiate;
 mod objects;
 mod plan;
@@ -21,7 +22,8 @@ mod request;
 mod response;
 mod wants;
 
-pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2};
+pub use conversation::converse;
+pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2, parse_wants_v0};
 
 /// Why a request could not be answered although the client did nothing wrong.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum Error {
     /// The client went away.
     #[error("failed to write the answer")]
     Write(#[from] io::Error),
+    /// The client went away in the middle of what it has to say.
+    #[error("failed to read what the client has")]
+    Read(#[source] pktline::PacketError),
     /// The server stops or the request was given up.
     #[error("interrupted")]
     Interrupted,
@@ -104,34 +109,33 @@ pub fn respond(
     interrupt: &AtomicBool,
 ) -> Result<Outcome, Error> {
     let mut cache = odb::ReadCache::default();
-    let result = wants::check(request, view, &mut cache).and_then(|checked| match checked {
-        Ok(wants) => negotiate::negotiate(request, view, &wants, &mut cache).map(|negotiated| Ok((wants, negotiated))),
-        Err(refusal) => Ok(Err(refusal)),
-    });
-    let (wants, negotiated) = match result {
-        Ok(Ok(both)) => both,
-        Ok(Err(refusal)) => {
-            out.write_all(&pktline::error_line(&refusal))?;
-            return Ok(Outcome { refused: Some(refusal), ..Outcome::default() });
-        }
-        Err(error) => {
-            out.write_all(&pktline::error_line(&format!("upload-pack: the server failed {note}")))?;
-            return Err(error.into());
-        }
+    let mut channel = response::Channel { out, note, interrupt };
+    let wants = match check(request, request.haves.is_empty(), view, &mut channel, &mut cache)? {
+        Ok(wants) => wants,
+        Err(refused) => return Ok(refused),
     };
-    out.write_all(&negotiated.lines)?;
+    let negotiated = negotiate::negotiate(request, view, &wants, &mut cache).map_err(|error| channel.failed(error))?;
+    channel.out.write_all(&negotiated.lines)?;
     if !negotiated.pack_follows {
-        out.flush()?;
+        channel.out.flush()?;
         return Ok(Outcome { bytes: negotiated.lines.len() as u64, ..Outcome::default() });
     }
-    let mut outcome = response::pack(
-        request,
-        view,
-        &wants,
-        &negotiated.common,
-        &mut response::Channel { out, note, interrupt },
-        cache,
-    )?;
+    let mut outcome = response::pack(request, view, &wants, &negotiated.common, &mut channel, cache)?;
     outcome.bytes += negotiated.lines.len() as u64;
     Ok(outcome)
+}
+
+/// What is wanted, if the client may have it; else it was told, and that is the outcome.
+fn check(
+    request: &Request,
+    has_nothing: bool,
+    view: &RepositoryView<'_>,
+    channel: &mut response::Channel<'_>,
+    cache: &mut odb::ReadCache,
+) -> Result<Result<wants::Wants, Outcome>, Error> {
+    match wants::check(request, has_nothing, view, cache) {
+        Ok(Ok(wants)) => Ok(Ok(wants)),
+        Ok(Err(refusal)) => channel.refuse(refusal).map(Err),
+        Err(error) => Err(channel.failed(error)),
+    }
 }

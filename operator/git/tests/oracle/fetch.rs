@@ -64,7 +64,7 @@ fn fetch(fixture: &Fixture, wants: &[ObjectId], haves: &[ObjectId], arguments: &
 }
 
 /// A client that has what `haves` reach.
-fn client(fixture: &Fixture, name: &str, haves: &[ObjectId]) -> PathBuf {
+pub(crate) fn client(fixture: &Fixture, name: &str, haves: &[ObjectId]) -> PathBuf {
     let path = fixture.directory.path().join(name);
     std::fs::create_dir(&path).unwrap();
     git_in(&path, &["init", "-q", "--bare"], b"");
@@ -77,7 +77,7 @@ fn client(fixture: &Fixture, name: &str, haves: &[ObjectId]) -> PathBuf {
 }
 
 /// What git would send.
-fn expected(fixture: &Fixture, wants: &[ObjectId], haves: &[ObjectId]) -> BTreeSet<ObjectId> {
+pub(crate) fn expected(fixture: &Fixture, wants: &[ObjectId], haves: &[ObjectId]) -> BTreeSet<ObjectId> {
     let mut arguments = vec!["rev-list".to_owned(), "--objects".to_owned()];
     arguments.extend(wants.iter().map(ToString::to_string));
     arguments.extend(haves.iter().map(|id| format!("^{id}")));
@@ -90,7 +90,7 @@ fn objects_in(pack: &[u8]) -> usize {
 }
 
 /// The client takes the pack; the objects of it, with the bases that were put in.
-fn take(client: &Path, pack: &[u8], wants: &[ObjectId]) -> BTreeSet<ObjectId> {
+pub(crate) fn take(client: &Path, pack: &[u8], wants: &[ObjectId]) -> BTreeSet<ObjectId> {
     let name = String::from_utf8(git_in(client, &["index-pack", "--fix-thin", "--stdin"], pack)).unwrap();
     let name = name.trim().trim_start_matches("pack\t").trim_start_matches("keep\t");
     for (number, want) in wants.iter().enumerate() {
