@@ -11,6 +11,7 @@ mod kill;
 mod maintenance;
 mod memory;
 mod pair;
+mod ssh;
 mod stopped;
 mod tls;
 mod two_servers;
