@@ -1,5 +1,6 @@
 //! OpenSSH's client with keys of its own: nothing of the user's `~/.ssh` is read or written.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +40,7 @@ impl Ssh {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "pub") {
                 let key = std::fs::read_to_string(path)?;
-                lines += &format!("[{}]:{} {key}", address.ip(), address.port());
+                write!(lines, "[{}]:{} {key}", address.ip(), address.port())?;
             }
         }
         Ok(std::fs::write(self.path("known_hosts"), lines)?)

@@ -13,7 +13,7 @@ pub(crate) const MADE: &str = "ssh_host_ed25519_key";
 /// The public halves of the keys in a Secret, in the order of their names: of each kind the first one signs, and the others are known
 /// before their time comes. What is no key is left out; the pods name it.
 pub(crate) fn public(entries: &BTreeMap<String, ByteString>) -> Vec<SshPublicKey> {
-    let is_private = |name: &str| !name.ends_with(".pub") && name != "known_hosts";
+    let is_private = |name: &str| name.strip_suffix(".pub").is_none() && name != "known_hosts";
     let keys = entries.iter().filter(|(name, _)| is_private(name)).filter_map(|(_, bytes)| {
         let blob = pki::host_key::public_blob(std::str::from_utf8(&bytes.0).ok()?)?;
         SshPublicKey::from_blob(&blob).ok()
@@ -33,7 +33,8 @@ pub(crate) fn known_hosts(keys: &[SshPublicKey], namespace: &str, pool: &PoolCon
         hosts = hosts.iter().map(|host| format!("[{host}]:{}", pool.ssh.port)).collect();
     }
     let hosts = hosts.join(",");
-    keys.iter().map(|key| format!("{hosts} {key}\n")).collect()
+    let lines: Vec<String> = keys.iter().map(|key| format!("{hosts} {key}\n")).collect();
+    lines.concat()
 }
 
 /// What to give to `git clone`.

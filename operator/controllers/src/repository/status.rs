@@ -95,7 +95,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     }
     let mut status = addresses(object, context);
     let is_shared =
-        found.served.as_ref().map_or(before_mode(object), |served| served.mode) == crds::ServingMode::Shared;
+        found.served.as_ref().map_or_else(|| before_mode(object), |served| served.mode) == crds::ServingMode::Shared;
     if context.pool.ssh.enabled && is_shared {
         status["cloneUrlSsh"] = json!(ssh_address(object, context));
     }

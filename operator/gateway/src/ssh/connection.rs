@@ -48,10 +48,10 @@ pub(super) async fn serve(begin: Begin) -> &'static str {
     let wire = Wire::new(stream, cut.clone(), gateway.config.idle_timeout);
     let handler = Connection::new(gateway, peer.ip().to_canonical(), state, cut.clone());
     let deadline = Instant::now() + LOGIN;
-    let Ok(begun) = tokio::time::timeout_at(deadline, run_stream(host_keys.config(), wire, handler)).await else {
+    let Ok(started) = tokio::time::timeout_at(deadline, run_stream(host_keys.config(), wire, handler)).await else {
         return "unproven";
     };
-    let Ok(mut session) = begun else { return "failed" };
+    let Ok(mut session) = started else { return "failed" };
     loop {
         let State { proven, running } = *seen.borrow_and_update();
         if proven {

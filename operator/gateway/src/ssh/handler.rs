@@ -172,7 +172,6 @@ impl Handler for Connection {
         self.refuse(channel, session)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "as the trait has it")]
     async fn pty_request(
         &mut self,
         channel: ChannelId,
@@ -187,7 +186,6 @@ impl Handler for Connection {
         session.channel_failure(channel)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "as the trait has it")]
     async fn x11_request(
         &mut self,
         channel: ChannelId,

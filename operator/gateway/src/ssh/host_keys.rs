@@ -87,7 +87,7 @@ impl HostKeys {
         });
         let folder = folder.to_owned();
         let first = folder.clone();
-        let (seen, loaded) = blocking(move || {
+        let (files_seen, loaded) = blocking(move || {
             let files = files(&first);
             if let Some(seed) = seed
                 && files.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::NotFound, Vec::is_empty)
@@ -99,7 +99,7 @@ impl HostKeys {
         .await?;
         loaded.announce();
         let (sender, receiver) = watch::channel(Arc::new(loaded));
-        tokio::spawn(follow(folder, seen, sender, stop));
+        tokio::spawn(follow(folder, files_seen, sender, stop));
         Ok(Self { loaded: receiver })
     }
 

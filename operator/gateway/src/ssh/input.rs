@@ -42,14 +42,7 @@ pub(super) fn open(
         let reading = async {
             loop {
                 match channel.wait().await {
-                    Some(ChannelMsg::Data { data }) => {
-                        // Whoever does not want it any more lets it fall.
-                        if let Some(open) = &sender
-                            && open.send(data).await.is_err()
-                        {
-                            sender = None;
-                        }
-                    }
+                    Some(ChannelMsg::Data { data }) => sender = pass(sender, data).await,
                     Some(ChannelMsg::Eof) => sender = None,
                     Some(ChannelMsg::Close) | None => return,
                     Some(_) => {}
@@ -59,6 +52,12 @@ pub(super) fn open(
         gone.run_until_cancelled(reading).await;
     });
     Input { packets, packet: Bytes::new(), runtime: Handle::current(), idle, left: 0, received }
+}
+
+/// Passes a packet on, as long as somebody wants it.
+async fn pass(sender: Option<mpsc::Sender<Bytes>>, packet: Bytes) -> Option<mpsc::Sender<Bytes>> {
+    let sender = sender?;
+    sender.send(packet).await.is_ok().then_some(sender)
 }
 
 impl Input {

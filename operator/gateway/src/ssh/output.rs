@@ -78,12 +78,10 @@ impl Output {
 
     async fn within(&self, sending: impl Future<Output = Result<(), russh::Error>>) -> Result<(), Gone> {
         let sending = tokio::time::timeout(self.patience, sending);
-        match self.gone.run_until_cancelled(sending).await {
-            Some(Ok(Ok(()))) => Ok(()),
-            _ => {
-                self.gone.cancel();
-                Err(Gone)
-            }
+        if matches!(self.gone.run_until_cancelled(sending).await, Some(Ok(Ok(())))) {
+            return Ok(());
         }
+        self.gone.cancel();
+        Err(Gone)
     }
 }

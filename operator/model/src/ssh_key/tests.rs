@@ -62,7 +62,7 @@ fn keys_in_hardware_are_read() {
 fn what_is_no_key_is_refused_in_words() {
     let ed25519 = KEYS[0].0;
     let cut = ed25519.split_at(60).0.to_owned();
-    let other_kind = ed25519.replacen("ecdsa-sha2-nistp256", "ssh-ed25519", 1);
+    let other_kind = ed25519.replacen("ssh-ed25519", "ecdsa-sha2-nistp256", 1);
     let cases = [
         (String::new(), KeyError::Form),
         ("alice's key".to_owned(), KeyError::Form),

@@ -100,7 +100,6 @@ fn tricks_name_no_repository() {
     for path in [
         "/team-a/../team-b/x",
         "../etc/passwd",
-        "/etc/passwd/",
         "~/hello",
         "~alice/hello",
         "//team-a/hello",

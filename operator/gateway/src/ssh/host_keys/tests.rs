@@ -52,15 +52,15 @@ async fn changed_keys_take_effect_and_bad_ones_do_not() {
     open(other.path(), true).await.unwrap();
     let next = folder.path().join("z-next");
     std::fs::copy(other.path().join(MADE), &next).unwrap();
-    let changed = async |keys: &HostKeys| {
+    let until = async |wanted: &dyn Fn(&[SshPublicKey]) -> bool| {
         let mut loaded = keys.loaded.clone();
-        tokio::time::timeout(Duration::from_secs(10), loaded.changed()).await.unwrap().unwrap();
+        let wanted = loaded.wait_for(|loaded| wanted(&loaded.public));
+        drop(tokio::time::timeout(Duration::from_secs(10), wanted).await.unwrap().unwrap());
     };
-    changed(&keys).await;
+    until(&|public| public.len() == 2).await;
     assert_eq!(keys.public()[0], first[0], "the first by name signs");
-    assert_eq!(keys.public().len(), 2);
     std::fs::remove_file(folder.path().join(MADE)).unwrap();
-    changed(&keys).await;
+    until(&|public| public.len() == 1).await;
     assert_ne!(keys.public()[0], first[0]);
     std::fs::write(&next, "damaged").unwrap();
     tokio::time::sleep(INTERVAL * 2).await;
