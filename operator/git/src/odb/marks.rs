@@ -34,6 +34,14 @@ impl Bits {
         }
     }
 
+    /// Takes out all numbers of another set.
+    fn remove_all(&mut self, others: &Self) {
+        for (word, others) in self.words.iter_mut().zip(&others.words) {
+            self.count -= (*word & others).count_ones() as usize;
+            *word &= !others;
+        }
+    }
+
     pub(crate) fn contains(&self, number: u32) -> bool {
         self.words.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
@@ -89,15 +97,27 @@ impl<'a> Marks<'a> {
         }
     }
 
+    /// Takes out what is in `others`, a set of objects of the same packs. Both are settled.
+    pub(crate) fn remove_all(&mut self, others: &Self) {
+        for (bits, others) in self.bits.iter_mut().zip(&others.bits) {
+            bits.remove_all(others);
+        }
+    }
+
+    /// Whether the object is in it, whichever copy of it was added.
+    pub(crate) fn contains(&self, id: &gix::oid) -> bool {
+        let marked = self.packs.packs().iter().zip(&self.bits).filter(|(_, bits)| bits.len() > 0);
+        marked.into_iter().any(|(pack, bits)| pack.position(id).is_some_and(|position| bits.contains(position)))
+    }
+
     /// Pack and position of the oldest copy in the first `most` packs.
     fn oldest(&self, id: &gix::oid, most: usize) -> Option<(usize, u32)> {
         let mut packs = self.packs.packs().iter().take(most).enumerate();
         packs.find_map(|(at, pack)| Some((at, pack.position(id)?)))
     }
 
-    /// Where the oldest copies of the objects are: sorted, each object once.
-    pub(crate) fn locations(mut self) -> Vec<Location> {
-        self.settle();
+    /// Where the objects are: sorted. Each is there once if they are settled.
+    pub(crate) fn locations(&self) -> Vec<Location> {
         let mut found = Vec::with_capacity(self.bits.iter().map(Bits::len).sum());
         for ((at, pack), bits) in self.packs.packs().iter().enumerate().zip(&self.bits) {
             let first = found.len();
@@ -117,7 +137,7 @@ impl<'a> Marks<'a> {
     }
 
     /// Puts the oldest copy of each object in the place of those that were added.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if self.packs.known_disjoint() {
             return;
         }
@@ -136,3 +156,6 @@ impl<'a> Marks<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::{
     negotiate::Common,
     objects::TreeWalk,
     request::Request,
-    tabled,
+    tabled::{self, Held},
     wants::Wants,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 const MANY_COMMITS: usize = 200;
 
 /// How the pack is made.
-pub(super) enum Plan {
+pub(super) enum Plan<'a> {
     /// The only pack, as it lies.
     Verbatim,
     /// All packs, one after the other.
@@ -35,17 +35,17 @@ pub(super) enum Plan {
     /// All objects, entry by entry.
     Whole,
     /// These objects.
-    Walked(Chosen),
+    Walked(Chosen<'a>),
     /// The request was given up.
     Interrupted,
 }
 
 /// What a walk chose.
-pub(super) struct Chosen {
+pub(super) struct Chosen<'a> {
     /// What to send.
     pub(super) selection: Selection,
     /// What the client has, as far as deltas may need it.
-    pub(super) known: HashSet<ObjectId>,
+    pub(super) known: Held<'a>,
     /// For what is sent, what it replaces.
     pub(super) replaces: HashMap<ObjectId, ObjectId>,
     /// How it was chosen.
@@ -63,8 +63,8 @@ pub(super) struct Question<'a> {
 }
 
 /// Makes the plan.
-pub(super) fn plan(question: &Question<'_>, cache: &mut ReadCache) -> Result<Plan, Error> {
-    let Question { request, view, wants, common, .. } = question;
+pub(super) fn plan<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, common, .. } = *question;
     if common.is_empty() && everything_is_wanted(view, wants) {
         return Ok(match view.packs.packs() {
             _ if !request.ofs_delta => Plan::Whole,
@@ -81,8 +81,8 @@ pub(super) fn plan(question: &Question<'_>, cache: &mut ReadCache) -> Result<Pla
 }
 
 /// Chooses all that the wants lead to, when the client has nothing of it.
-fn everything_behind(question: &Question<'_>, cache: &mut ReadCache) -> Result<Plan, Error> {
-    let Question { request, view, wants, alive, .. } = question;
+fn everything_behind<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, alive, .. } = *question;
     let Some(commits) = ancestors(view.packs, &wants.commits, alive, cache)? else { return Ok(Plan::Interrupted) };
     let mut tags: HashSet<ObjectId> = wants.tags.iter().copied().collect();
     if request.include_tag {
@@ -108,8 +108,8 @@ pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> 
 }
 
 /// Chooses by walking from the wants to what is common.
-fn walk(question: &Question<'_>, has_tables: bool, cache: &mut ReadCache) -> Result<Plan, Error> {
-    let Question { request, view, wants, common, alive } = question;
+fn walk<'a>(question: &Question<'a>, has_tables: bool, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, common, alive } = *question;
     let haves: Vec<ObjectId> = common.commits.iter().copied().collect();
     let Some(walked) = Walk::new(view.packs, cache).run(&wants.commits, &haves, alive)? else {
         return Ok(Plan::Interrupted);
@@ -164,7 +164,8 @@ fn walk(question: &Question<'_>, has_tables: bool, cache: &mut ReadCache) -> Res
         // Commits and tags build deltas on one another as well.
         found.known.extend(common.commits.iter().chain(&common.others));
     }
-    Ok(Plan::Walked(Chosen { selection, known: found.known, replaces: found.replaces, route: Route::Walked }))
+    let known = Held::these(found.known);
+    Ok(Plan::Walked(Chosen { selection, known, replaces: found.replaces, route: Route::Walked }))
 }
 
 /// The commits, each after all of its parents. The walk over trees relies on it: what a tree has in common with the tree of

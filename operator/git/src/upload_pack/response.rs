@@ -64,7 +64,7 @@ pub(super) fn pack(
 fn stream(
     request: &Request,
     view: &RepositoryView<'_>,
-    planned: Plan,
+    planned: Plan<'_>,
     writer: &mut sideband::Writer<'_>,
     interrupt: &AtomicBool,
 ) -> Result<(u64, Route), Error> {

@@ -7,8 +7,8 @@ use gix::{
 
 use super::{
     Route,
-    ancestors::Commits,
-    objects::{TreeWalk, held},
+    ancestors::{Commits, ancestors},
+    objects::{self, TreeWalk},
     plan::{Chosen, Plan, Question, parents_first},
 };
 use crate::{
@@ -17,21 +17,43 @@ use crate::{
     reach::{Code, Introduced},
 };
 
+/// What the client has is found out commit by commit, too, when no more commits than this are in the tables for each that is
+/// sent: it costs less than sending. Else the trees at the edge are read.
+const COMMITS_FOR_EACH_SENT: usize = 64;
+
+/// What the client has, as far as it is known.
+#[derive(Default)]
+pub(super) struct Held<'a> {
+    /// Single objects.
+    ids: HashSet<ObjectId>,
+    /// All that some commits lead to.
+    behind: Option<Marks<'a>>,
+}
+
+impl Held<'_> {
+    /// These objects.
+    pub(super) fn these(ids: HashSet<ObjectId>) -> Self {
+        Self { ids, behind: None }
+    }
+
+    pub(super) fn contains(&self, id: &gix::oid) -> bool {
+        self.ids.contains(id) || self.behind.as_ref().is_some_and(|behind| behind.contains(id))
+    }
+}
+
 /// Chooses what `commits` bring, `tags`, and what is wanted for itself. What is in the trees of the `edge` the client has.
-pub(super) fn choose(
-    question: &Question<'_>,
+pub(super) fn choose<'a>(
+    question: &Question<'a>,
     commits: &Commits,
     tags: &HashSet<ObjectId>,
     edge: &[ObjectId],
     cache: &mut ReadCache,
-) -> Result<Plan, Error> {
-    let Question { request, view, wants, common, alive } = question;
+) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, common, alive } = *question;
     let thin = request.thin_pack && !common.is_empty();
     let mut marks = Marks::new(view.packs);
-    if !introduced(view.packs, commits, &mut marks, alive)? {
-        return Ok(Plan::Interrupted);
-    }
-    let held = if edge.is_empty() { HashSet::default() } else { held(view.packs, edge, cache)? };
+    let sent = introduced(view.packs, commits, &mut marks, alive)?;
+    let Some(mut held) = held(question, commits, edge, cache)?.filter(|_| sent) else { return Ok(Plan::Interrupted) };
     let mut trees = TreeWalk::new(view.packs, cache, thin);
     if !loose(view.packs, commits, &mut trees, alive)? {
         return Ok(Plan::Interrupted);
@@ -43,18 +65,53 @@ pub(super) fn choose(
     for id in found.objects.iter().chain(commits.loose.keys()).chain(tags) {
         marks.add(id)?;
     }
-    let mut known = found.known;
-    for id in &held {
+    marks.settle();
+    for id in &held.ids {
         marks.remove(id);
     }
-    known.extend(held);
+    if let Some(behind) = &held.behind {
+        marks.remove_all(behind);
+    }
+    held.ids.extend(found.known);
     if thin {
         // Commits and tags build deltas on one another as well.
-        known.extend(common.commits.iter().chain(&common.others));
+        held.ids.extend(common.commits.iter().chain(&common.others));
     }
     let route = if commits.in_tables() > 0 { Route::Tabled } else { Route::Walked };
     let selection = Selection::at(marks.locations());
-    Ok(Plan::Walked(Chosen { selection, known, replaces: found.replaces, route }))
+    Ok(Plan::Walked(Chosen { selection, known: held, replaces: found.replaces, route }))
+}
+
+/// Finds out what the client has. `None`: it was given up.
+fn held<'a>(
+    question: &Question<'a>,
+    commits: &Commits,
+    edge: &[ObjectId],
+    cache: &mut ReadCache,
+) -> Result<Option<Held<'a>>, Error> {
+    let Question { view, common, alive, .. } = *question;
+    let mut held = Held::default();
+    if edge.is_empty() {
+        return Ok(Some(held));
+    }
+    let in_tables: usize =
+        view.packs.packs().iter().filter_map(|pack| pack.table()).map(|table| table.len() as usize).sum();
+    let mut at_the_edge = true;
+    if in_tables / COMMITS_FOR_EACH_SENT <= commits.in_tables() {
+        let haves: Vec<ObjectId> = common.commits.iter().copied().collect();
+        let Some(behind) = ancestors(view.packs, &haves, alive, cache)? else { return Ok(None) };
+        let mut marks = Marks::new(view.packs);
+        if !introduced(view.packs, &behind, &mut marks, alive)? {
+            return Ok(None);
+        }
+        marks.settle();
+        held.behind = Some(marks);
+        at_the_edge = !behind.loose.is_empty();
+    }
+    if at_the_edge {
+        held.ids = objects::held(view.packs, edge, cache)?;
+    }
+    Ok(Some(held))
 }
 
 /// Adds what the commits in tables introduce, and these commits. `false`: it was given up.
