@@ -29,6 +29,11 @@ impl PackTools for GitPackTools {
         git::prune::covers(&open(packs)?, complete, tips, &AtomicBool::new(false)).map_err(|error| chain(&error))
     }
 
+    fn tabulate(&self, packs: &[LocalPack], at: usize, out: &Path) -> Result<bool, String> {
+        let built = git::reach::build(&open(packs)?, at, out, &AtomicBool::new(false));
+        Ok(built.map_err(|error| chain(&error))?.is_some())
+    }
+
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
         git::deep_check::check(&open(packs)?, tips, limit, &AtomicBool::new(false)).map_err(|error| error.to_string())
     }

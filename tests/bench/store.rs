@@ -6,6 +6,7 @@ mod cold;
 mod curve;
 mod figures;
 mod growth;
+mod idle;
 mod kills;
 mod many_repositories;
 mod one_repository;
@@ -80,6 +81,8 @@ enum Part {
     Cold,
     /// B12: kill -9
     Kills,
+    /// What idle repositories keep
+    Idle,
     /// Curves over refs and log entries
     Growth,
 }
@@ -121,11 +124,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             figures.part("B8", |figures| many_repositories::compared(&bed, &servers, figures));
         }
     }
-    let alone: [(Part, &str, Run); 5] = [
+    let alone: [(Part, &str, Run); 6] = [
         (Part::SmallPush, "B6, store rounds", small_push::rounds),
         (Part::Delayed, "B7, delays", one_repository::delayed),
         (Part::Cold, "B9", cold::run),
         (Part::Kills, "B12", kills::run),
+        (Part::Idle, "idle repositories", idle::run),
         (Part::Growth, "growth", growth::run),
     ];
     for (_, name, run) in alone.into_iter().filter(|(part, _, _)| wanted(*part)) {

@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     References,
     Pack,
     Index,
+    Table,
     Other,
 }
 
@@ -80,6 +81,7 @@ impl Kind {
             "checkpoint" => Self::Checkpoint,
             "references" => Self::References,
             "packs" if key.contains(".idx") => Self::Index,
+            "packs" if key.contains(".reach") => Self::Table,
             "packs" => Self::Pack,
             _ => Self::Other,
         }

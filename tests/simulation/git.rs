@@ -106,6 +106,17 @@ impl Universe {
         Some(objects)
     }
 
+    /// The bytes of the reachability table of a pack; none for the packs of some sizes.
+    pub(crate) fn table(&self, pack: &Objects) -> Option<Bytes> {
+        let mut table = b"FAKEREACH".to_vec();
+        let links = self.all();
+        for (id, _) in pack {
+            table.extend_from_slice(id.as_slice());
+            table.extend(links.get(id).into_iter().flatten().flat_map(|link| link.as_slice().iter().copied()));
+        }
+        (pack.len() % 5 != 4).then(|| table.into())
+    }
+
     /// The objects of packs on disk.
     pub(crate) fn read(&self, packs: &[LocalPack]) -> Result<Vec<Arc<Objects>>, String> {
         packs.iter().map(|pack| self.read_again(&pack.pack, &pack.index)).collect()

@@ -144,7 +144,9 @@ impl Ledger {
         let outcome = match (Kind::of(key), before) {
             (Kind::Log, Some(before)) if before != *body => self.shortened(bucket, key, body),
             (Kind::Log, None) | (Kind::Checkpoint | Kind::References, _) => Err("was put, not created".to_owned()),
-            (Kind::Pack | Kind::Index, Some(before)) if before != *body => Err("was overwritten".to_owned()),
+            (Kind::Pack | Kind::Index | Kind::Table, Some(before)) if before != *body => {
+                Err("was overwritten".to_owned())
+            }
             _ => Ok(()),
         };
         if let Err(problem) = outcome {
@@ -182,7 +184,7 @@ impl Ledger {
         let logs = self.logs();
         let Some(log) = logs.get(repository) else { return };
         let needed = match Kind::of(key) {
-            Kind::Pack | Kind::Index => log.packs.lies_in_upload(upload(rest)),
+            Kind::Pack | Kind::Index | Kind::Table => log.packs.lies_in_upload(upload(rest)),
             Kind::Log => true,
             Kind::Checkpoint => {
                 let stubs = log.generations.iter().filter(|generation| generation.stub_since.is_some()).count() as u64;

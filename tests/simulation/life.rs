@@ -30,7 +30,7 @@ pub(crate) enum Phase {
 pub(crate) const PHASES: [Phase; 3] = [Phase::Before, Phase::Sent, Phase::Answered];
 
 /// Requests in which a server may be made to die, and how often that is tried: some come seldom.
-pub(crate) const CLASSES: [(Operation, Kind, u32); 20] = [
+pub(crate) const CLASSES: [(Operation, Kind, u32); 23] = [
     (Operation::Create, Kind::Catalog, 1),
     (Operation::Create, Kind::Log, 4),
     (Operation::Create, Kind::Checkpoint, 1),
@@ -39,6 +39,7 @@ pub(crate) const CLASSES: [(Operation, Kind, u32); 20] = [
     (Operation::Put, Kind::Log, 9),
     (Operation::Upload, Kind::Pack, 1),
     (Operation::Upload, Kind::Index, 1),
+    (Operation::Upload, Kind::Table, 2),
     (Operation::Get, Kind::Catalog, 1),
     (Operation::Get, Kind::Hint, 1),
     (Operation::Get, Kind::Log, 1),
@@ -46,9 +47,11 @@ pub(crate) const CLASSES: [(Operation, Kind, u32); 20] = [
     (Operation::Get, Kind::References, 2),
     (Operation::Download, Kind::Pack, 1),
     (Operation::Download, Kind::Index, 1),
+    (Operation::Download, Kind::Table, 2),
     (Operation::Delete, Kind::Checkpoint, 9),
     (Operation::Delete, Kind::Pack, 3),
     (Operation::Delete, Kind::Index, 3),
+    (Operation::Delete, Kind::Table, 3),
     (Operation::List, Kind::Checkpoint, 1),
     (Operation::List, Kind::Pack, 1),
 ];

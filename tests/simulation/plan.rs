@@ -80,6 +80,7 @@ fn policy(dice: &mut Dice, theme: Theme) -> Policy {
         scrub_interval: minutes(60, 1_000),
         scrub_rate: 32 << 20,
         fold_packs: 2 + dice.below(12),
+        table_objects: dice.between(1, 20),
         checkpoint_entries: dice.between(2, 16),
         base_changes: 2 + dice.below(20),
     }

@@ -220,8 +220,9 @@ impl Server {
         let done = self.serve(|repositories| async move { repositories.maintain(&path).await }).await?;
         let done =
             done.inspect_err(|error| self.world.trace(format_args!("{} maintenance: {error}", self.name))).ok()?;
-        let Maintained { packs: _, pruned: _, deleted, truncated, orphans, damaged } = done;
-        for (what, count) in [("deleted", deleted), ("truncated", truncated), ("orphans", orphans)] {
+        let Maintained { packs: _, pruned: _, tables, deleted, truncated, orphans, damaged } = done;
+        for (what, count) in [("tables", tables), ("deleted", deleted), ("truncated", truncated), ("orphans", orphans)]
+        {
             if count > 0 {
                 self.world.trace(format_args!("{} maintenance: {count} {what}", self.name));
                 self.world.count(&format!("maintenance {what}"));

@@ -34,6 +34,7 @@ fn check_coverage(sum: &Sum) {
         "lost connection",
         "maintenance deleted",
         "maintenance orphans",
+        "maintenance tables",
         "maintenance truncated",
         "pack committed twice",
         "pack gone from under a fetch",
@@ -53,6 +54,8 @@ fn check_coverage(sum: &Sum) {
         "restart with its cache",
         "stale list",
         "stub",
+        "table made again",
+        "table read",
         "twice",
         "zombie",
     ]

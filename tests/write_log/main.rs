@@ -52,6 +52,10 @@ impl PackTools for NoPacks {
         Err("there are no packs to look into".to_owned())
     }
 
+    fn tabulate(&self, _: &[LocalPack], _: usize, _: &Path) -> Result<bool, String> {
+        Err("there are no packs to tabulate".to_owned())
+    }
+
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("nothing is verified here".to_owned())
     }

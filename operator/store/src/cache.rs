@@ -9,7 +9,7 @@ mod entries;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,9 +37,25 @@ pub(crate) struct CachedPack {
     /// Its index.
     pub(crate) index: Content,
     bytes: u64,
+    /// Its reachability table and the size of that, once somebody brought it. It comes and counts under the lock of the entries.
+    table: OnceLock<(PathBuf, u64)>,
 }
 
 impl CachedPack {
+    fn new(pack: Content, index: Content, bytes: u64) -> Self {
+        Self { pack, index, bytes, table: OnceLock::new() }
+    }
+
+    /// Bytes of all its files.
+    fn size(&self) -> u64 {
+        self.bytes + self.table.get().map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// The file of its reachability table, if it is here.
+    pub(crate) fn table(&self) -> Option<&Path> {
+        self.table.get().map(|(path, _)| path.as_path())
+    }
+
     fn is_in_memory(&self) -> bool {
         matches!(self.pack, Content::Memory(_))
     }
@@ -105,7 +121,7 @@ impl Cache {
                     (Some(name), Ok(of_pack), Ok(of_index)) if file == index => {
                         let bytes = of_pack.len() + of_index.len();
                         let (pack, index) = (Content::File(pack), Content::File(index));
-                        entries.add_unverified((id.clone(), name), CachedPack { pack, index, bytes });
+                        entries.add_unverified((id.clone(), name), CachedPack::new(pack, index, bytes));
                     }
                     (Some(_), Ok(_), Ok(_)) if file == pack => {}
                     _ => fs::remove_file(&file)?,
@@ -177,7 +193,7 @@ impl Cache {
             return Ok(known);
         }
         let (pack, index) = self.take_in(&key, pack, index)?;
-        Ok(self.add(entries, key, CachedPack { pack, index, bytes: record.bytes + record.index_bytes }))
+        Ok(self.add(entries, key, CachedPack::new(pack, index, record.bytes + record.index_bytes)))
     }
 
     /// Holds the verified bytes of a small pack. Never blocks on a file, but see [`Self::relieve`].
@@ -195,16 +211,42 @@ impl Cache {
         }
         entries.remove_unverified(&key);
         let (pack, index) = (Content::Memory(pack), Content::Memory(index));
-        self.add(entries, key, CachedPack { pack, index, bytes: record.bytes + record.index_bytes })
+        self.add(entries, key, CachedPack::new(pack, index, record.bytes + record.index_bytes))
+    }
+
+    /// Moves a verified reachability table beside its pack; `None` when that is not here as a file.
+    pub(crate) fn add_table(
+        &self,
+        repository: &RepositoryId,
+        pack: &PackId,
+        bytes: u64,
+        table: &Path,
+    ) -> io::Result<Option<PathBuf>> {
+        let mut entries = self.lock();
+        let Some(held) = entries.touch(&(repository.clone(), *pack)) else { return Ok(None) };
+        if let Some(known) = held.table() {
+            return Ok(Some(known.to_owned()));
+        }
+        let Content::File(file) = &held.pack else { return Ok(None) };
+        let path = file.with_extension("reach");
+        fs::rename(table, &path)?;
+        entries.add_table(&held, path.clone(), bytes);
+        self.evict(entries);
+        Ok(Some(path))
     }
 
     fn add(&self, mut entries: MutexGuard<'_, Entries>, key: Key, pack: CachedPack) -> Arc<CachedPack> {
         let pack = Arc::new(pack);
         entries.add(key, Arc::clone(&pack));
+        self.evict(entries);
+        pack
+    }
+
+    /// Makes room for what was added.
+    fn evict(&self, mut entries: MutexGuard<'_, Entries>) {
         let evicted = entries.evict(self.capacity);
         self.metrics.evictions.inc_by(evicted as u64);
         self.count(&entries);
-        pack
     }
 
     /// Whether more is held in memory than should be.
@@ -234,7 +276,7 @@ impl Cache {
         let mut excess = self.lock().memory().saturating_sub(self.memory / 2);
         self.write_out_while(|pack, _| {
             let is_too_much = excess > 0;
-            excess = excess.saturating_sub(pack.bytes);
+            excess = excess.saturating_sub(pack.size());
             is_too_much
         });
     }
@@ -271,7 +313,7 @@ impl Cache {
         let mut entries = self.lock();
         if entries.is_held_as(key, held) {
             let (pack, index) = self.take_in(key, &pack, &index)?;
-            entries.replace(key, CachedPack { pack, index, bytes: held.bytes });
+            entries.replace(key, CachedPack::new(pack, index, held.bytes));
         }
         Ok(())
     }

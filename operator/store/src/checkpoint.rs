@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use model::{RefName, RefValue, RepositoryId};
 
 use crate::digest::sha256;
-use crate::entry::{EntryError, wire};
+use crate::entry::{EntryError, ReachRecord, wire};
 use crate::refs::{Base, BaseName, Refs};
 use crate::state::{Snapshot, StoredPack};
 
@@ -75,6 +75,8 @@ struct Placed {
     generation: u64,
     #[prost(message, optional, tag = "2")]
     pack: Option<wire::Pack>,
+    #[prost(message, optional, tag = "3")]
+    reach: Option<wire::Reach>,
 }
 
 /// A checkpoint that was read: the state but for the references of its base.
@@ -110,9 +112,14 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         value: wire::optional(value.map(|value| value.id)),
         peeled: wire::optional(value.and_then(|value| value.peeled)),
     };
-    let placed = |pack: &StoredPack| Placed { generation: pack.generation, pack: Some(wire::Pack::from(&pack.record)) };
+    let placed = |StoredPack { generation, record, reach }: &StoredPack| Placed {
+        generation: *generation,
+        pack: Some(record.into()),
+        reach: reach.as_ref().map(wire::Reach::from),
+    };
+    let has_tables = packs.iter().any(|pack| pack.reach.is_some());
     let state = State {
-        required_features: vec![],
+        required_features: if has_tables { vec![wire::REACH.to_owned()] } else { vec![] },
         generation: *generation,
         digest: digest.to_vec(),
         changes: refs.changes().map(change).collect(),
@@ -133,7 +140,7 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
 /// When the bytes are damaged, written by a newer version, or another repository's.
 pub(crate) fn decode(bytes: &[u8], id: &RepositoryId) -> Result<Layer, EntryError> {
     let state: State = unseal(MAGIC, bytes)?;
-    if let Some(feature) = state.required_features.first() {
+    if let Some(feature) = state.required_features.iter().find(|feature| *feature != wire::REACH) {
         return Err(EntryError::Feature(feature.clone()));
     }
     if state.repository != id.as_str() {
@@ -149,7 +156,8 @@ fn to_layer(state: State) -> Result<Layer, EntryError> {
     };
     let placed = |placed: Placed| {
         let pack = placed.pack.ok_or_else(|| EntryError::Header("a pack without a record".to_owned()))?;
-        Ok(StoredPack { generation: placed.generation, record: pack.try_into()? })
+        let reach = placed.reach.map(ReachRecord::try_from).transpose()?;
+        Ok(StoredPack { generation: placed.generation, record: pack.try_into()?, reach })
     };
     let packs = state.packs.into_iter().map(placed).collect::<Result<Vec<_>, EntryError>>()?;
     let last_push = state.last_push_us.map(Timestamp::from_microsecond).transpose();

@@ -80,7 +80,7 @@ pub(crate) fn sha256_range(path: &Path, range: Range<u64>) -> io::Result<[u8; 32
     }
 }
 
-fn sha256_file(path: &Path) -> io::Result<([u8; 32], u64)> {
+pub(crate) fn sha256_file(path: &Path) -> io::Result<([u8; 32], u64)> {
     let (mut file, mut context, mut size) = (File::open(path)?, Context::new(&SHA256), 0);
     let mut buffer = vec![0; 256 << 10];
     loop {

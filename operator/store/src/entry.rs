@@ -84,6 +84,19 @@ pub struct UpkeepRecord {
     pub deleted: Vec<Upload>,
     /// Everything that the bucket holds of the repository was read and verified: one line for each problem.
     pub scrubbed: Option<Vec<String>>,
+    /// Packs that have a reachability table from now on.
+    pub reach: Vec<(PackId, ReachRecord)>,
+}
+
+/// The reachability table of a pack (ADR 0011). It follows from the pack, so one that is damaged or lost costs time and no truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReachRecord {
+    /// SHA-256 of the table.
+    pub id: [u8; 32],
+    /// Size of the table.
+    pub bytes: u64,
+    /// Where it is.
+    pub upload: Upload,
 }
 
 /// A pack.
@@ -264,7 +277,9 @@ impl Entry {
         let header_end = FRAME.checked_add(length).filter(|at| *at <= end).ok_or(EntryError::Frame("wrong length"))?;
         let header =
             wire::Entry::decode(&bytes[FRAME..header_end]).map_err(|error| EntryError::Header(error.to_string()))?;
-        if let Some(feature) = header.required_features.iter().find(|feature| *feature != wire::UPKEEP) {
+        if let Some(feature) =
+            header.required_features.iter().find(|feature| !wire::FEATURES.contains(&feature.as_str()))
+        {
             return Err(EntryError::Feature(feature.clone()));
         }
         let payload = bytes.slice(header_end..end);

@@ -71,6 +71,11 @@ pub(crate) fn pack_index(id: &RepositoryId, upload: &Upload) -> String {
     format!("{id}/packs/{upload}.idx")
 }
 
+/// A reachability table; its upload is not that of its pack.
+pub(crate) fn reach(id: &RepositoryId, upload: &Upload) -> String {
+    format!("{id}/packs/{upload}.reach")
+}
+
 /// The upload that an object of a pack belongs to.
 pub(crate) fn upload(key: &str) -> Option<Upload> {
     let (generation, nonce) = key.rsplit('/').next()?.split_once('.')?.0.split_once('-')?;

@@ -125,12 +125,13 @@ impl MaintenanceMetrics {
 
     /// Counts what a round did.
     pub(crate) fn count(&self, outcome: Result<&Maintained, &Error>) {
-        let Ok(Maintained { packs, pruned, deleted, truncated, orphans, damaged }) = outcome else {
+        let Ok(Maintained { packs, pruned, tables, deleted, truncated, orphans, damaged }) = outcome else {
             return self.failures.inc();
         };
         let tasks = [
             ("fold", packs),
             ("prune", pruned),
+            ("tabulate", tables),
             ("delete", deleted),
             ("truncate", truncated),
             ("sweep", orphans),

@@ -30,6 +30,13 @@ pub trait PackTools: Send + Sync + 'static {
     /// When a pack cannot be read; the text is for the log.
     fn covers(&self, packs: &[LocalPack], complete: bool, tips: &[model::ObjectId]) -> Result<bool, String>;
 
+    /// Writes the reachability table of the pack at position `at` of `packs`, all those of the repository, to the file `out`, the
+    /// same bytes whenever it is asked; false and no file when there is nothing to write down.
+    ///
+    /// # Errors
+    /// When a pack cannot be read or the file not written; the text is for the log.
+    fn tabulate(&self, packs: &[LocalPack], at: usize, out: &Path) -> Result<bool, String>;
+
     /// Verifies every object of `packs` against its id, and that every link of every object leads to one of them.
     /// Returns one line per problem, at most `limit`.
     ///

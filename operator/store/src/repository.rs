@@ -12,8 +12,9 @@ pub(crate) mod open;
 mod packs;
 mod read;
 mod stage;
+mod tables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
 use crate::refs::Base;
-use crate::state::{PackId, RefEdit, Snapshot};
+use crate::state::{PackId, RefEdit, Snapshot, Upload};
 use arrival::Arrival;
 pub use check::CheckReport;
 use checkpoints::Written;
@@ -164,6 +165,10 @@ pub struct Repository {
     payloads: Mutex<Payloads>,
     /// Held by the one who brings packs in.
     bringing: tokio::sync::Mutex<()>,
+    /// Held by the one who brings a reachability table in.
+    bringing_tables: tokio::sync::Mutex<()>,
+    /// Tables that cannot be used: they are not asked for again, and maintenance makes others.
+    damaged_tables: Mutex<HashSet<Upload>>,
     /// Large packs that are on their way.
     on_their_way: Arc<Mutex<HashMap<PackId, Arc<Arrival>>>>,
     /// Bytes of payloads since the last checkpoint.
@@ -191,6 +196,8 @@ impl Repository {
             writing: tokio::sync::Mutex::default(),
             payloads: Mutex::new(payloads),
             bringing: tokio::sync::Mutex::default(),
+            bringing_tables: tokio::sync::Mutex::default(),
+            damaged_tables: Mutex::default(),
             on_their_way: Arc::default(),
             logged: AtomicU64::new(0),
             written: tokio::sync::Mutex::new(Written { checkpoint, hint: 0 }),

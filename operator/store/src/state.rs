@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::{ObjectId, RefName, RefValue};
 
-use crate::entry::{Compaction, Entry, PackRecord, Place, UpkeepRecord};
+use crate::entry::{Compaction, Entry, PackRecord, Place, ReachRecord, UpkeepRecord};
 use crate::refs::Refs;
 pub use upkeep::{DroppedTips, Lease, RetiredUpload, Scrub, Upkeep, Upload};
 
@@ -64,6 +64,19 @@ pub struct StoredPack {
     pub generation: u64,
     /// What is known of it.
     pub record: PackRecord,
+    /// Its reachability table, once maintenance has made one.
+    pub reach: Option<ReachRecord>,
+}
+
+impl StoredPack {
+    /// What the bucket holds of it beside the log, with sizes.
+    pub fn uploads(&self) -> impl Iterator<Item = (Upload, u64)> + use<> {
+        let pack = match self.record.place {
+            Place::Uploaded(upload) => Some((upload, self.record.bytes)),
+            Place::Inlined { .. } => None,
+        };
+        pack.into_iter().chain(self.reach.map(|table| (table.upload, table.bytes)))
+    }
 }
 
 /// The state after one entry.
@@ -111,6 +124,9 @@ pub enum FoldError {
     /// A pack is retired that is not there.
     #[error("the entry retires a pack that the repository does not have")]
     Retired,
+    /// A reachability table is of a pack that is not there.
+    #[error("the entry gives a reachability table to a pack that the repository does not have")]
+    Table,
     /// A pack is named whose upload may have been deleted as an orphan.
     #[error("the entry names an upload that began before the fence of orphans")]
     Swept,
@@ -170,7 +186,7 @@ impl Snapshot {
             next.compact(compaction, entry.time)?;
         }
         if let Some(record) = &entry.upkeep {
-            next.keep_up(record, entry.time);
+            next.keep_up(record, entry.time)?;
         }
         Ok(next)
     }
@@ -184,10 +200,10 @@ impl Snapshot {
                 return Err(FoldError::Swept);
             }
             // The same bytes may be pushed twice; one copy is enough.
+            let pack = StoredPack { generation: self.generation, record: record.clone(), reach: None };
             if self.packs.iter().any(|pack| pack.record.id == record.id) {
-                self.retire(record, time);
+                self.retire(&pack, time);
             } else {
-                let pack = StoredPack { generation: self.generation, record: record.clone() };
                 Arc::make_mut(&mut self.packs).insert(at, pack);
             }
         }
@@ -205,7 +221,7 @@ impl Snapshot {
         }
         self.packs = Arc::new(kept);
         for pack in &gone {
-            self.retire(&pack.record, time);
+            self.retire(pack, time);
         }
         self.add_packs(first, &compaction.added, time)?;
         if let Some(through) = compaction.pruned_through {
@@ -218,14 +234,13 @@ impl Snapshot {
     }
 
     /// Leaves an upload to maintenance; what lies inside an entry goes with the entry.
-    fn retire(&mut self, record: &PackRecord, at: Timestamp) {
-        if let Place::Uploaded(upload) = record.place {
-            let retired = RetiredUpload { upload, bytes: record.bytes, at };
-            Arc::make_mut(&mut self.upkeep).retired.push(retired);
-        }
+    fn retire(&mut self, pack: &StoredPack, at: Timestamp) {
+        let retired = pack.uploads().map(|(upload, bytes)| RetiredUpload { upload, bytes, at });
+        Arc::make_mut(&mut self.upkeep).retired.extend(retired);
     }
 
-    fn keep_up(&mut self, record: &UpkeepRecord, at: Timestamp) {
+    fn keep_up(&mut self, record: &UpkeepRecord, at: Timestamp) -> Result<(), FoldError> {
+        self.add_tables(&record.reach, at)?;
         let upkeep = Arc::make_mut(&mut self.upkeep);
         if let Some(lease) = record.lease {
             upkeep.lease = Some((self.generation, lease));
@@ -239,6 +254,21 @@ impl Snapshot {
             let deleted: HashSet<_> = record.deleted.iter().collect();
             upkeep.retired.retain(|retired| !deleted.contains(&retired.upload));
         }
+        Ok(())
+    }
+
+    /// Gives packs their tables, in place of damaged ones if they have any.
+    fn add_tables(&mut self, tables: &[(PackId, ReachRecord)], at: Timestamp) -> Result<(), FoldError> {
+        for (id, table) in tables {
+            if !self.upkeep.admits(&table.upload) {
+                return Err(FoldError::Swept);
+            }
+            let found = self.packs.iter().position(|pack| pack.record.id == *id).ok_or(FoldError::Table)?;
+            let before = Arc::make_mut(&mut self.packs)[found].reach.replace(*table);
+            let retired = before.map(|ReachRecord { upload, bytes, .. }| RetiredUpload { upload, bytes, at });
+            Arc::make_mut(&mut self.upkeep).retired.extend(retired);
+        }
+        Ok(())
     }
 
     /// The edits that do not start from the present value, with that value: empty means that a push may go on.

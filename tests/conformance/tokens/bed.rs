@@ -72,6 +72,10 @@ impl PackTools for NoTools {
         Err("not in this test".to_owned())
     }
 
+    fn tabulate(&self, _: &[LocalPack], _: usize, _: &Path) -> Result<bool, String> {
+        Err("not in this test".to_owned())
+    }
+
     fn verify(&self, _: &[LocalPack], _: &[model::ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("not in this test".to_owned())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use store::{Error, LocalPacks, Repositories, Repository, Snapshot};
 use tokio::time::Instant;
 
@@ -57,7 +58,10 @@ pub(crate) async fn fetch(
         tries += 1;
         let brought = bring_in(&repository, &told.snapshot).await?;
         let objects = match brought {
-            Some(packs) => walk(universe, &told.snapshot, &packs),
+            Some(packs) => {
+                read_tables(universe, world, &repository, &told.snapshot, &packs).await?;
+                walk(universe, &told.snapshot, &packs)
+            }
             None if seen.elapsed() < life => Err("a pack is gone".to_owned()),
             None if tries == TRIES => return Err(Error::Stopping),
             // It took so long that maintenance has deleted what it saw.
@@ -77,6 +81,29 @@ pub(super) async fn bring_in(repository: &Repository, snapshot: &Snapshot) -> Re
         Err(Error::Missing { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The tables of a state, as far as they can be had: those of packs that are gone may be gone as well.
+async fn read_tables(
+    universe: &Universe,
+    world: &World,
+    repository: &Repository,
+    snapshot: &Snapshot,
+    packs: &LocalPacks,
+) -> Result<(), Error> {
+    let objects = universe.read(&packs.packs).unwrap_or_default();
+    for (pack, objects) in snapshot.packs.iter().zip(&objects) {
+        let file = match repository.table(pack).await {
+            Ok(Some(file)) => file,
+            Ok(None) | Err(Error::Missing { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        world.count("table read");
+        if std::fs::read(file).ok().map(Bytes::from) != universe.table(objects) {
+            world.violation(format!("the table of pack {} does not say what the pack says", pack.record.id));
+        }
+    }
+    Ok(())
 }
 
 fn walk(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks) -> Result<(), String> {

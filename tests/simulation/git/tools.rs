@@ -71,6 +71,13 @@ impl PackTools for Tools {
         Ok(came && wanted.is_subset(&held))
     }
 
+    fn tabulate(&self, packs: &[LocalPack], at: usize, out: &Path) -> Result<bool, String> {
+        let packs = self.universe.read(packs)?;
+        let pack = packs.get(at).ok_or("there is no such pack")?;
+        let Some(table) = self.universe.table(pack) else { return Ok(false) };
+        std::fs::write(out, table).map(|()| true).map_err(|error| error.to_string())
+    }
+
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
         let packs = self.universe.read(packs)?;
         let held = readable(packs.iter().map(|pack| &**pack));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ObjectId;
-use store::entry::{Compaction, Entry, PackRecord, Place};
+use store::Upload;
+use store::entry::{Compaction, Entry, PackRecord, Place, ReachRecord};
 
 use super::Promises;
 use crate::git::{Objects, Universe, extend_readable, index_of, readable};
@@ -21,6 +22,8 @@ enum Lies {
 struct Pack {
     objects: Arc<Objects>,
     lies: Lies,
+    /// The upload of its reachability table.
+    table: Option<String>,
 }
 
 /// What a push dropped, with the number of its entry and the time that the entry says.
@@ -60,7 +63,8 @@ impl Packs {
     }
 
     pub(super) fn lies_in_upload(&self, upload: &str) -> bool {
-        self.live.values().any(|pack| matches!(&pack.lies, Lies::Uploaded(name) if name == upload))
+        let lies_there = |pack: &Pack| matches!(&pack.lies, Lies::Uploaded(name) if name == upload);
+        self.live.values().any(|pack| lies_there(pack) || pack.table.as_deref() == Some(upload))
     }
 
     pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectId> {
@@ -85,6 +89,18 @@ impl Packs {
         Ok(())
     }
 
+    /// An entry names an upload.
+    fn name(&mut self, upload: Upload) -> Result<String, String> {
+        let name = upload.to_string();
+        if upload.generation < self.fence {
+            return Err(format!("upload {name} is older than the fence {}", self.fence));
+        }
+        if !self.named.insert(name.clone()) {
+            return Err(format!("upload {name} was named before"));
+        }
+        Ok(name)
+    }
+
     fn read_all(&mut self) {
         self.readable = readable(self.live.values().map(|pack| &*pack.objects));
         self.whole.clear();
@@ -102,6 +118,7 @@ impl Folding<'_> {
             self.compact(packs, number, compaction, payload)?;
         }
         if let Some(upkeep) = &entry.upkeep {
+            upkeep.reach.iter().try_for_each(|(pack, table)| self.tabulate(packs, &pack.to_string(), table))?;
             packs.fence = packs.fence.max(upkeep.uploads_before);
         }
         Ok(())
@@ -111,13 +128,7 @@ impl Folding<'_> {
         let id = record.id.to_string();
         let (pack, index, lies) = match record.place {
             Place::Uploaded(upload) => {
-                let name = upload.to_string();
-                if upload.generation < packs.fence {
-                    return Err(format!("upload {name} is older than the fence {}", packs.fence));
-                }
-                if !packs.named.insert(name.clone()) {
-                    return Err(format!("upload {name} was named before"));
-                }
+                let name = packs.name(upload)?;
                 let pack = (self.get)(&name, "pack").ok_or_else(|| format!("upload {name} is not there"))?;
                 let index =
                     (self.get)(&name, "idx").ok_or_else(|| format!("the index of upload {name} is not there"))?;
@@ -136,8 +147,21 @@ impl Folding<'_> {
             self.world.count("pack committed twice");
             return Ok(());
         }
-        packs.live.insert(id, Pack { objects: Arc::clone(&objects), lies });
+        packs.live.insert(id, Pack { objects: Arc::clone(&objects), lies, table: None });
         extend_readable(&mut packs.readable, &objects);
+        Ok(())
+    }
+
+    fn tabulate(&self, packs: &mut Packs, pack: &str, record: &ReachRecord) -> Result<(), String> {
+        let name = packs.name(record.upload)?;
+        let table = (self.get)(&name, "reach").ok_or_else(|| format!("table {name} is not there"))?;
+        let pack = packs.live.get_mut(pack).ok_or_else(|| format!("table {name} is of a pack that has gone"))?;
+        if self.universe.table(&pack.objects) != Some(table) {
+            return Err(format!("table {name} does not say what its pack says"));
+        }
+        if pack.table.replace(name).is_some() {
+            self.world.count("table made again");
+        }
         Ok(())
     }
 

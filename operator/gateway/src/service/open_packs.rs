@@ -1,14 +1,16 @@
 //! Opened packs of repositories in use, so that a request does not open them again. Bounded; idle ones are closed.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use git::odb::{PackParts, Packs};
-use model::RepositoryId;
+use git::odb::{Pack, PackParts, Packs};
+use git::reach::Table;
+use model::{Content, RepositoryId};
 use store::{LocalPacks, Repository, Snapshot, StoredPack};
 
-use super::{Trouble, Work, blocking};
+use super::{Trouble, Work, blocking, chain};
 
 /// Repositories whose packs are open.
 const MAX_OPEN: usize = 256;
@@ -42,7 +44,7 @@ impl OpenPacks {
     /// The packs of a snapshot.
     pub(crate) async fn get(
         &self,
-        repository: &Repository,
+        repository: &Arc<Repository>,
         snapshot: &Snapshot,
         work: &Work,
     ) -> Result<Arc<Opened>, Trouble> {
@@ -73,6 +75,7 @@ impl OpenPacks {
         })
         .await?;
         self.remember(repository.id(), &opened);
+        tokio::spawn(give_tables(Arc::clone(repository), Arc::clone(&opened)));
         Ok(opened)
     }
 
@@ -110,4 +113,25 @@ impl OpenPacks {
             open.insert(id.clone(), (Arc::clone(opened), Instant::now()));
         }
     }
+}
+
+/// Gives open packs their reachability tables. Nobody waits for that: what comes before they are there is answered by a walk.
+async fn give_tables(repository: Arc<Repository>, opened: Arc<Opened>) {
+    for (stored, pack) in opened.stored.iter().zip(opened.packs.packs()) {
+        if pack.table().is_none()
+            && let Err(error) = give_table(&repository, stored, pack).await
+        {
+            tracing::error!(repo.id = %repository.id(), error = %chain(&*error), "a reachability table cannot be used");
+        }
+    }
+}
+
+async fn give_table(
+    repository: &Repository,
+    stored: &StoredPack,
+    pack: &Arc<Pack>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let Some(file) = repository.table(stored).await? else { return Ok(()) };
+    let pack = Arc::clone(pack);
+    tokio::task::spawn_blocking(move || Ok(pack.attach(Table::open(&Content::File(file), &pack)?))).await?
 }

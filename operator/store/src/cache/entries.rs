@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,13 +44,13 @@ impl Entries {
     }
 
     fn count(&mut self, pack: &CachedPack) {
-        self.bytes += pack.bytes;
-        self.memory += if pack.is_in_memory() { pack.bytes } else { 0 };
+        self.bytes += pack.size();
+        self.memory += if pack.is_in_memory() { pack.size() } else { 0 };
     }
 
     fn discount(&mut self, pack: &CachedPack) {
-        self.bytes -= pack.bytes;
-        self.memory -= if pack.is_in_memory() { pack.bytes } else { 0 };
+        self.bytes -= pack.size();
+        self.memory -= if pack.is_in_memory() { pack.size() } else { 0 };
     }
 
     /// A verified pack, which is in use now.
@@ -80,6 +81,13 @@ impl Entries {
         self.count(&pack);
         self.by_use.insert(self.uses, key.clone());
         self.packs.insert(key, Slot { pack, used: self.uses, used_at: Instant::now(), verified });
+    }
+
+    /// Gives a pack on disk its reachability table.
+    pub(super) fn add_table(&mut self, pack: &CachedPack, path: PathBuf, bytes: u64) {
+        if pack.table.set((path, bytes)).is_ok() {
+            self.bytes += bytes;
+        }
     }
 
     /// What an earlier process left under this name; while it is held, it stays.
@@ -114,6 +122,7 @@ impl Entries {
             // Best effort: a file that stays is taken over, or trimmed, by the next process.
             let _ = fs::remove_file(pack);
             let _ = fs::remove_file(index);
+            let _ = slot.pack.table().map(fs::remove_file);
             // Fails while other packs of the repository are there.
             let _ = pack.parent().map(fs::remove_dir);
         }
@@ -149,7 +158,7 @@ impl Entries {
         let mut excess = self.bytes.saturating_sub(capacity);
         self.evict_while(|slot| {
             let evicts = excess > 0;
-            excess = excess.saturating_sub(slot.pack.bytes);
+            excess = excess.saturating_sub(slot.pack.size());
             evicts
         })
     }

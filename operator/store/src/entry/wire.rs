@@ -4,12 +4,18 @@
 use jiff::Timestamp;
 use model::{ObjectId, RefName};
 
-use super::{Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord, UpkeepRecord, chunk_bytes};
+use super::{
+    Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord, ReachRecord, UpkeepRecord, chunk_bytes,
+};
 use crate::state::upkeep::{Lease as LeaseRecord, Upload as UploadName};
 use crate::state::{PackId, RefEdit};
 
 /// The feature of entries that say something about maintenance: who skips it could name what is deleted.
-pub(super) const UPKEEP: &str = "upkeep";
+const UPKEEP: &str = "upkeep";
+/// The feature of what names reachability tables: who skips it would delete them as orphans.
+pub(crate) const REACH: &str = "reach";
+/// What this version knows.
+pub(super) const FEATURES: [&str; 2] = [UPKEEP, REACH];
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
@@ -111,6 +117,26 @@ pub(super) struct Upkeep {
     deleted: Vec<Upload>,
     #[prost(message, optional, tag = "5")]
     scrubbed: Option<Scrubbed>,
+    #[prost(message, repeated, tag = "6")]
+    reach: Vec<PackReach>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PackReach {
+    #[prost(bytes = "vec", tag = "1")]
+    pack: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    table: Option<Reach>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Reach {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    bytes: u64,
+    #[prost(message, optional, tag = "3")]
+    upload: Option<Upload>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -131,8 +157,10 @@ impl From<&super::Entry> for Entry {
     fn from(entry: &super::Entry) -> Self {
         let super::Entry { previous, writer, time, pushes, compaction, upkeep } = entry;
         let prunes = compaction.as_ref().is_some_and(|compaction| compaction.pruned_through.is_some());
+        let tables = upkeep.as_ref().is_some_and(|upkeep| !upkeep.reach.is_empty());
+        let features = [(UPKEEP, prunes || upkeep.is_some()), (REACH, tables)];
         Self {
-            required_features: if prunes || upkeep.is_some() { vec![UPKEEP.to_owned()] } else { vec![] },
+            required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
             previous: previous.to_vec(),
             writer: writer.to_vec(),
             time_us: time.as_microsecond(),
@@ -312,13 +340,16 @@ impl TryFrom<Lease> for LeaseRecord {
 
 impl From<&UpkeepRecord> for Upkeep {
     fn from(upkeep: &UpkeepRecord) -> Self {
-        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed } = upkeep;
+        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, reach } = upkeep;
+        let table =
+            |(pack, table): &(PackId, ReachRecord)| PackReach { pack: pack.0.to_vec(), table: Some(table.into()) };
         Self {
             lease: lease.as_ref().map(Lease::from),
             uploads_before: *uploads_before,
             truncated: *truncated,
             deleted: deleted.iter().map(Upload::from).collect(),
             scrubbed: scrubbed.clone().map(|problems| Scrubbed { problems }),
+            reach: reach.iter().map(table).collect(),
         }
     }
 }
@@ -333,7 +364,33 @@ impl TryFrom<Upkeep> for UpkeepRecord {
             truncated: wire.truncated,
             deleted: all(wire.deleted)?,
             scrubbed: wire.scrubbed.map(|scrubbed| scrubbed.problems),
+            reach: all(wire.reach)?,
         })
+    }
+}
+
+impl TryFrom<PackReach> for (PackId, ReachRecord) {
+    type Error = EntryError;
+
+    fn try_from(wire: PackReach) -> Result<Self, EntryError> {
+        let table = wire.table.ok_or_else(|| EntryError::Header("a reachability table without a record".to_owned()))?;
+        Ok((PackId(array(wire.pack, "pack id")?), table.try_into()?))
+    }
+}
+
+impl From<&ReachRecord> for Reach {
+    fn from(record: &ReachRecord) -> Self {
+        let ReachRecord { id, bytes, upload } = record;
+        Self { id: id.to_vec(), bytes: *bytes, upload: Some(upload.into()) }
+    }
+}
+
+impl TryFrom<Reach> for ReachRecord {
+    type Error = EntryError;
+
+    fn try_from(wire: Reach) -> Result<Self, EntryError> {
+        let upload = wire.upload.ok_or_else(|| EntryError::Header("an upload without a name".to_owned()))?;
+        Ok(Self { id: array(wire.id, "id of a reachability table")?, bytes: wire.bytes, upload: upload.try_into()? })
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use model::{RepositoryId, RepositoryPath};
 
 use super::hint::Hint;
-use super::{Latest, Next, Reader, Repository, Shared, open};
+use super::{Latest, LocalPack, Next, Reader, Repository, Shared, open};
 use crate::blocking::blocking;
 use crate::checkpoint;
+use crate::digest::sha256_file;
 use crate::entry::EntryError;
 use crate::error::Error;
 use crate::keys;
@@ -193,10 +194,46 @@ impl Repository {
                 Err(error) => report.take(error)?,
             }
         }
+        if packs.len() == snapshot.packs.len() {
+            self.check_tables(snapshot, &packs, report).await?;
+        }
         let tips: Vec<_> = snapshot.refs.iter().map(|reference| reference.id).collect();
         let tools = Arc::clone(&self.shared.tools);
         let verified = blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS)).await?;
         report.problems.extend(verified.map_err(Error::Packs)?);
+        Ok(())
+    }
+
+    /// Makes every reachability table anew: it must be the one that the bucket has.
+    async fn check_tables(
+        &self,
+        snapshot: &Snapshot,
+        packs: &[LocalPack],
+        report: &mut CheckReport,
+    ) -> Result<(), Error> {
+        for (at, pack) in snapshot.packs.iter().enumerate() {
+            let Some(table) = pack.reach else { continue };
+            let key = match self.download_table(&table).await {
+                Ok(downloaded) => downloaded.key.clone(),
+                Err(error) => {
+                    report.take(error)?;
+                    continue;
+                }
+            };
+            let (folder, tools, packs) = (self.temporary()?, Arc::clone(&self.shared.tools), packs.to_vec());
+            let remade = blocking(move || {
+                let file = folder.path().join("reach");
+                let made = tools.tabulate(&packs, at, &file).map_err(Error::Packs)?;
+                let found = if made { Some(sha256_file(&file)?) } else { None };
+                Ok::<_, Error>(found)
+            });
+            match remade.await? {
+                Ok(found) if found == Some((table.id, table.bytes)) => {}
+                Ok(_) => report.problems.push(format!("{key} does not say what its pack says")),
+                // What keeps it from being made is found again below, and told better.
+                Err(_) => {}
+            }
+        }
         Ok(())
     }
 }

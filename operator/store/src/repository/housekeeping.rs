@@ -1,10 +1,12 @@
 //! Housekeeping after commits: what maintenance must not leave until its next round. In the background.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Repository;
 use super::maintain::SeenLease;
+use crate::state::PackId;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -15,6 +17,8 @@ pub(crate) struct Housekeeping {
     /// The generation that was.
     pub(super) kept: u64,
     pub(super) lease: SeenLease,
+    /// Packs that have nothing for a reachability table.
+    pub(super) without_commits: HashSet<PackId>,
 }
 
 impl Repository {

@@ -6,6 +6,7 @@
 //!
 //! - **fold**: the newest small packs become one, so that the number of packs grows with the logarithm of the pushes;
 //! - **prune**: all packs become one without what nothing leads to any more;
+//! - **tabulate**: large packs get a table of what each of their commits brings, so that few questions need a walk (ADR 0011);
 //! - **delete**: the objects of packs that were folded or pruned;
 //! - **truncate**: old entries become stubs, old checkpoints go;
 //! - **sweep**: uploads that no entry names, left by pushes that crashed;
@@ -16,6 +17,7 @@ mod fold;
 mod prune;
 mod scrub;
 mod sweep;
+mod tabulate;
 mod truncate;
 
 use std::sync::Arc;
@@ -57,6 +59,8 @@ pub struct Policy {
     pub scrub_rate: u64,
     /// Packs are folded when so many of them lie inside entries.
     pub fold_packs: usize,
+    /// A pack gets a reachability table from so many objects on.
+    pub table_objects: u64,
     /// A checkpoint is written after so many entries.
     pub checkpoint_entries: u64,
     /// Fewer changed references are not worth a table of all of them.
@@ -73,6 +77,7 @@ impl Default for Policy {
             scrub_interval: 30 * day,
             scrub_rate: 32 << 20,
             fold_packs: 32,
+            table_objects: 4_096,
             checkpoint_entries: 64,
             base_changes: 4_096,
         }
@@ -86,7 +91,9 @@ pub struct Maintained {
     pub packs: u64,
     /// Packs that were rewritten without unreachable objects.
     pub pruned: u64,
-    /// Packs whose objects were deleted.
+    /// Packs that got a reachability table.
+    pub tables: u64,
+    /// Packs and tables whose objects were deleted.
     pub deleted: u64,
     /// Entries that became stubs.
     pub truncated: u64,
@@ -129,6 +136,7 @@ impl Repository {
                 truncated: self.truncate(&mut state).await?,
                 orphans: self.sweep(&mut state).await?,
                 damaged: self.scrub(&mut state).await?,
+                tables: self.tabulate(&mut state).await?,
             })
         };
         let done = round.await;

@@ -146,7 +146,7 @@ impl Repository {
         }
     }
 
-    fn arrival(&self, id: &PackId) -> Option<Arc<Arrival>> {
+    pub(super) fn arrival(&self, id: &PackId) -> Option<Arc<Arrival>> {
         self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 

@@ -97,7 +97,7 @@ impl Repository {
         Ok(())
     }
 
-    fn new_upload(&self) -> Upload {
+    pub(super) fn new_upload(&self) -> Upload {
         let mut nonce = [0; 8];
         self.shared.random.fill(&mut nonce);
         Upload { generation: self.known().generation, nonce }

@@ -2,6 +2,7 @@ mod arrivals;
 mod growth;
 mod maintenance;
 mod old_news;
+mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +48,11 @@ impl PackTools for Concatenate {
 
     fn covers(&self, _: &[LocalPack], _: bool, _: &[ObjectId]) -> Result<bool, String> {
         Ok(true)
+    }
+
+    fn tabulate(&self, packs: &[LocalPack], at: usize, out: &std::path::Path) -> Result<bool, String> {
+        let table = format!("the table of {}, {} before", packs[at].id, at);
+        std::fs::write(out, table).map(|()| true).map_err(|error| error.to_string())
     }
 
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {

@@ -45,9 +45,11 @@ impl Repository {
     pub(super) async fn delete_uploads(&self, uploads: &[Upload]) -> Result<(), Error> {
         let store = &self.shared.store;
         for some in uploads.chunks(CONCURRENCY) {
-            let keys =
-                some.iter().flat_map(|upload| [keys::pack(&self.id, upload), keys::pack_index(&self.id, upload)]);
-            let keys: Vec<String> = keys.collect();
+            // An upload is a pack with its index, or a table.
+            let keys: Vec<String> = some
+                .iter()
+                .flat_map(|upload| [keys::pack, keys::pack_index, keys::reach].map(|key| key(&self.id, upload)))
+                .collect();
             try_join_all(keys.iter().map(|key| store.delete(key))).await?;
             tokio::time::sleep(REST).await;
         }

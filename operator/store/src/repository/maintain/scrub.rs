@@ -45,7 +45,7 @@ impl Repository {
     async fn problems(&self, known: &Snapshot) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         for pack in known.packs.iter() {
-            let checked = self.scrub_pack(pack).await;
+            let checked = async { self.scrub_pack(pack).await.and(self.scrub_table(pack).await) }.await;
             if !matches!(checked, Err(Error::Missing { .. })) || self.still_has(pack).await? {
                 note(checked, &mut problems)?;
             }
@@ -122,6 +122,13 @@ impl Repository {
             std::io::ErrorKind::InvalidData => Error::Damaged { key: pack_key, reason: error.to_string() },
             _ => Error::Cache(error),
         })
+    }
+
+    async fn scrub_table(&self, pack: &StoredPack) -> Result<(), Error> {
+        match &pack.reach {
+            Some(table) => self.download_table(table).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Waits for as long as the bytes may take.

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Housekeeping, Repository, Say};
-use crate::entry::{Place, UpkeepRecord};
+use crate::entry::UpkeepRecord;
 use crate::error::Error;
 use crate::keys;
-use crate::state::{Snapshot, Upload};
+use crate::state::{Snapshot, StoredPack, Upload};
 
 /// Objects listed at once.
 const PAGE: usize = 1_000;
@@ -62,9 +62,6 @@ impl Repository {
 
 /// What is in use, or waits for deletion in its own time.
 fn named(snapshot: &Snapshot) -> HashSet<Upload> {
-    let in_use = snapshot.packs.iter().filter_map(|pack| match pack.record.place {
-        Place::Uploaded(upload) => Some(upload),
-        Place::Inlined { .. } => None,
-    });
+    let in_use = snapshot.packs.iter().flat_map(StoredPack::uploads).map(|(upload, _)| upload);
     in_use.chain(snapshot.upkeep.retired.iter().map(|retired| retired.upload)).collect()
 }

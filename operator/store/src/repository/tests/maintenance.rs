@@ -12,18 +12,18 @@ use super::{Server, id, push, with_pack};
 use crate::testing::{Fault, FaultyStore, MemoryStore};
 use crate::{CommitError, Error, Events, Maintained, ObjectStore, Policy, Repository};
 
-const DAY: i64 = 86_400;
+pub(super) const DAY: i64 = 86_400;
 
 /// A clock that stands where the test puts it.
 #[derive(Clone)]
-struct ManualClock(Arc<AtomicI64>);
+pub(super) struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
     fn new() -> Self {
         Self(Arc::new(AtomicI64::new(1_000 * DAY)))
     }
 
-    fn advance(&self, seconds: i64) {
+    pub(super) fn advance(&self, seconds: i64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 }
@@ -38,33 +38,38 @@ impl Clock for ManualClock {
     }
 }
 
-struct Bed {
-    store: MemoryStore,
-    clock: ManualClock,
-    server: Server,
+pub(super) struct Bed {
+    pub(super) store: MemoryStore,
+    pub(super) clock: ManualClock,
+    pub(super) server: Server,
+    policy: Policy,
 }
 
 impl Bed {
     fn new() -> Self {
-        let (store, clock) = (MemoryStore::default(), ManualClock::new());
-        let server = Self::server_on(store.clone(), &clock);
-        Self { store, clock, server }
+        Self::with(Policy::default())
     }
 
-    fn server_on(store: impl ObjectStore, clock: &ManualClock) -> Server {
-        Server::with(store, Arc::new(clock.clone()), Policy::default())
+    pub(super) fn with(policy: Policy) -> Self {
+        let (store, clock) = (MemoryStore::default(), ManualClock::new());
+        let server = Self::server_on(store.clone(), &clock, policy);
+        Self { store, clock, server, policy }
+    }
+
+    fn server_on(store: impl ObjectStore, clock: &ManualClock, policy: Policy) -> Server {
+        Server::with(store, Arc::new(clock.clone()), policy)
     }
 
     /// Another server of the same bucket.
-    fn another(&self) -> Server {
-        Self::server_on(self.store.clone(), &self.clock)
+    pub(super) fn another(&self) -> Server {
+        Self::server_on(self.store.clone(), &self.clock, self.policy)
     }
 
-    async fn maintain(&self) -> Maintained {
+    pub(super) async fn maintain(&self) -> Maintained {
         self.server.repositories.maintain(&"team-a/hello".parse().unwrap()).await.unwrap()
     }
 
-    fn count(&self, part: &str) -> usize {
+    pub(super) fn count(&self, part: &str) -> usize {
         self.store.keys().iter().filter(|key| key.contains(part)).count()
     }
 }
@@ -77,7 +82,7 @@ async fn push_steps(repository: &Arc<Repository>, steps: std::ops::Range<u32>) {
 }
 
 /// Waits until the checkpoint and hint that commits have due are written.
-async fn settle(repository: &Repository) {
+pub(super) async fn settle(repository: &Repository) {
     for _ in 0..200 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let generation = repository.known().generation;
@@ -153,7 +158,7 @@ async fn a_writer_that_slept_through_a_truncation_does_not_fork_the_log() {
     let repository = bed.server.open().await;
     push_steps(&repository, 0..1).await;
     // Its first answers are lost, so that it has to ask whose the number is.
-    let sleeper = Bed::server_on(FaultyStore::new(bed.store.clone(), [Fault::RequestLost]), &bed.clock);
+    let sleeper = Bed::server_on(FaultyStore::new(bed.store.clone(), [Fault::RequestLost]), &bed.clock, bed.policy);
     let asleep = sleeper.open().await;
     for round in 0..6 {
         push_steps(&repository, 1 + round * 40..1 + (round + 1) * 40).await;
