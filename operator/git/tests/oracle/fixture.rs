@@ -101,7 +101,7 @@ impl Fixture {
         Self::of(out.as_bytes(), 60, pushes, true)
     }
 
-    fn of(stream: &[u8], commits: usize, pushes: usize, thin: bool) -> Self {
+    pub(crate) fn of(stream: &[u8], commits: usize, pushes: usize, thin: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let origin = directory.path().join("origin");
         std::fs::create_dir(&origin).unwrap();

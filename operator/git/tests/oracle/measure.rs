@@ -1,4 +1,4 @@
-//! What reachability tables save, on a bare repository with one pack that `CODEKEEP_MEASURE` names; not a test of anything.
+//! What reachability tables save, on the packs, in the order of their names, of a bare repository that `CODEKEEP_MEASURE` names; not a test of anything.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ impl io::Write for Clock {
 }
 
 struct Measured {
-    parts: PackParts,
+    parts: Vec<PackParts>,
     refs: BTreeMap<RefName, RefValue>,
     head: RefName,
 }
@@ -57,10 +57,14 @@ impl Measured {
         });
         let refs = refs.collect();
         let packs = path.join("objects/pack");
-        let mut packs = std::fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().path());
-        let pack = packs.find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap();
-        let [pack, index] = ["pack", "idx"].map(|end| Content::File(pack.with_extension(end)));
-        let parts = PackParts { pack, index, exact: true, arriving: None };
+        let packs = std::fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().path());
+        let mut packs: Vec<_> = packs.filter(|path| path.extension().is_some_and(|end| end == "pack")).collect();
+        packs.sort();
+        let parts = packs.iter().map(|pack| {
+            let [pack, index] = ["pack", "idx"].map(|end| Content::File(pack.with_extension(end)));
+            PackParts { pack, index, exact: true, arriving: None }
+        });
+        let parts = parts.collect();
         Self { parts, refs, head: RefName::try_from("refs/heads/main").unwrap() }
     }
 
@@ -89,22 +93,27 @@ impl Measured {
 fn what_tables_save() {
     let Some(path) = std::env::var_os("CODEKEEP_MEASURE").map(PathBuf::from) else { return };
     let mut measured = Measured::of(&path);
-    let plain = Packs::open(std::slice::from_ref(&measured.parts)).unwrap();
-    let with_table = Packs::open(std::slice::from_ref(&measured.parts)).unwrap();
+    let [none, big, all_packs] = [(); 3].map(|()| Packs::open(&measured.parts).unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("table.reach");
-    let started = Instant::now();
-    let built = reach::build(&with_table, 0, &out, &AtomicBool::new(false)).unwrap().unwrap();
-    println!(
-        "built in {:?}: {built:?}; {} objects, pack of {}",
-        started.elapsed(),
-        plain.entries(),
-        plain.packs()[0].bytes()
-    );
-    let started = Instant::now();
-    let table = Table::open(&Content::File(out), &with_table.packs()[0]).unwrap();
-    println!("opened in {:?}: {} bytes of memory", started.elapsed(), table.memory());
-    with_table.packs()[0].attach(table);
+    for (at, pack) in all_packs.packs().iter().enumerate() {
+        let out = directory.path().join(format!("{at}.reach"));
+        let started = Instant::now();
+        let built = reach::build(&all_packs, at, &out, &AtomicBool::new(false)).unwrap().unwrap();
+        let (built_in, started) = (started.elapsed(), Instant::now());
+        let table = Table::open(&Content::File(out.clone()), pack).unwrap();
+        println!(
+            "{} objects, {} bytes: built {built:?} in {built_in:?}; opened in {:?}, {} bytes of memory",
+            pack.len(),
+            pack.bytes(),
+            started.elapsed(),
+            table.memory()
+        );
+        pack.attach(table);
+        if pack.bytes() > 4 << 20 {
+            let pack = &big.packs()[at];
+            pack.attach(Table::open(&Content::File(out), pack).unwrap());
+        }
+    }
     let main = measured.refs[&measured.head].id;
     let all: Vec<_> = measured.refs.values().map(|value| value.id).collect();
     let hidden = RefName::try_from("refs/codekeep/x").unwrap();
@@ -124,13 +133,13 @@ fn what_tables_save() {
         vec![revision("main~10000")],
     ));
     for (name, wants, haves) in asked {
-        for (kind, packs) in [("without", &plain), ("with", &with_table)] {
+        for (kind, packs) in [("none", &none), ("big", &big), ("all", &all_packs)] {
             // The first time warms what is warm in a server; others work on this machine as well.
             let (outcome, ..) = measured.ask(packs, wants.clone(), haves.clone());
             let times = (0..5).map(|_| measured.ask(packs, wants.clone(), haves.clone()));
             let (planned, whole) = times.map(|(_, planned, whole)| (planned, whole)).min().unwrap();
             println!(
-                "{name:32} {kind:8} {:9}: planned {:9.3} ms, all {:9.3} ms, {:7} objects, {:9} bytes",
+                "{name:32} {kind:4} {:9}: planned {:9.3} ms, all {:9.3} ms, {:7} objects, {:9} bytes",
                 outcome.route.name(),
                 planned.as_secs_f64() * 1e3,
                 whole.as_secs_f64() * 1e3,
