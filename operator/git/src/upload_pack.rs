@@ -13,12 +13,14 @@ use std::{
 
 use crate::{odb, pack_writer, pktline, view::RepositoryView};
 
+mod ancestors;
 mod commits;
 mod negotiate;
 mod objects;
 mod plan;
 mod request;
 mod response;
+mod tabled;
 mod wants;
 
 pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2};
@@ -61,6 +63,8 @@ pub enum Route {
     Whole,
     /// What a walk found, entry by entry.
     Walked,
+    /// What reachability tables say that the wanted commits bring, entry by entry.
+    Tabled,
 }
 
 impl Route {
@@ -73,6 +77,7 @@ impl Route {
             Self::Joined => "joined",
             Self::Whole => "whole",
             Self::Walked => "walked",
+            Self::Tabled => "tabled",
         }
     }
 }

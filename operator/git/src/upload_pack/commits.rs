@@ -168,21 +168,22 @@ struct Search<'a> {
     cache: &'a mut ReadCache,
 }
 
-/// A commit on the way: its parents, and how many of them were asked.
-type Step = (ObjectId, Box<[ObjectId]>, usize);
+/// A commit on the way, and how many of its parents were asked.
+type Step = (ObjectId, Commit, usize);
 
 impl Search<'_> {
     /// Whether `want` reaches something common. The way is kept in a list: histories are longer than stacks.
     fn reaches(&mut self, want: ObjectId) -> Result<bool, Error> {
         let mut path: Vec<Step> = Vec::new();
-        let mut answer = self.look(want, &mut path)?;
-        while let Some((id, parents, at)) = path.last_mut() {
+        let mut answer = self.look(want, None, &mut path)?;
+        while let Some((id, commit, at)) = path.last_mut() {
             if answer {
                 self.answers.insert(*id, true);
                 path.pop();
-            } else if let Some(parent) = parents.get(*at).copied() {
+            } else if let Some(parent) = commit.parents.get(*at).copied() {
                 *at += 1;
-                answer = self.look(parent, &mut path)?;
+                let near = commit.place.map(|place| place.pack);
+                answer = self.look(parent, near, &mut path)?;
             } else {
                 path.pop();
             }
@@ -191,7 +192,7 @@ impl Search<'_> {
     }
 
     /// What is known of a commit; if its parents must be asked, it is put on the path.
-    fn look(&mut self, id: ObjectId, path: &mut Vec<Step>) -> Result<bool, Error> {
+    fn look(&mut self, id: ObjectId, near: Option<usize>, path: &mut Vec<Step>) -> Result<bool, Error> {
         if self.common.contains(&id) {
             return Ok(true);
         }
@@ -201,9 +202,9 @@ impl Search<'_> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
         self.left = left;
         self.answers.insert(id, false);
-        let commit = self.packs.commit(&id, None, &mut self.buffer, self.cache)?;
+        let commit = self.packs.commit(&id, near, &mut self.buffer, self.cache)?;
         if commit.date >= self.oldest {
-            path.push((id, commit.parents, 0));
+            path.push((id, commit, 0));
         }
         Ok(false)
     }

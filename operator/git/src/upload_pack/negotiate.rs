@@ -59,7 +59,7 @@ pub(super) fn negotiate(
     let mut common = Common::default();
     let mut acknowledged = Vec::new();
     for id in &request.haves {
-        let Some((kind, _)) = view.packs.header(id, cache)? else { continue };
+        let Some(kind) = view.packs.kind(id, cache)? else { continue };
         acknowledged.push(*id);
         if kind == Kind::Commit {
             common.commits.insert(*id);

@@ -134,26 +134,37 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
+    /// What was found so far.
+    pub(crate) fn found(self) -> Found {
+        self.found
+    }
+
     /// Ends the walk. What is in the trees of the `edge`, which the client has, is taken out: it only moved.
     pub(crate) fn finish(mut self, edge: &[ObjectId]) -> Result<Found, Error> {
         if !self.found.appeared || edge.is_empty() || self.found.objects.is_empty() {
             return Ok(self.found);
         }
-        let mut held: HashSet<ObjectId> = edge.iter().copied().collect();
-        let mut todo = edge.to_vec();
-        let mut buffer = Vec::new();
-        let mut left = MAX_EDGE_TREES;
-        while let (Some(tree), Some(rest)) = (todo.pop(), left.checked_sub(1)) {
-            left = rest;
-            let object = self.packs.get(&tree, &mut buffer, self.cache)?;
-            for entry in TreeRefIter::from_bytes(object.data, gix::hash::Kind::Sha1).flatten() {
-                if !entry.mode.is_commit() && held.insert(entry.oid.to_owned()) && entry.mode.is_tree() {
-                    todo.push(entry.oid.to_owned());
-                }
-            }
-        }
+        let held = held(self.packs, edge, self.cache)?;
         self.found.objects.retain(|id| !held.contains(id));
         self.found.known.extend(held);
         Ok(self.found)
     }
+}
+
+/// What is in the trees of the `edge`, which the client has, as far as it is looked at.
+pub(crate) fn held(packs: &Packs, edge: &[ObjectId], cache: &mut ReadCache) -> Result<HashSet<ObjectId>, Error> {
+    let mut held: HashSet<ObjectId> = edge.iter().copied().collect();
+    let mut todo = edge.to_vec();
+    let mut buffer = Vec::new();
+    let mut left = MAX_EDGE_TREES;
+    while let (Some(tree), Some(rest)) = (todo.pop(), left.checked_sub(1)) {
+        left = rest;
+        let object = packs.get(&tree, &mut buffer, cache)?;
+        for entry in TreeRefIter::from_bytes(object.data, gix::hash::Kind::Sha1).flatten() {
+            if !entry.mode.is_commit() && held.insert(entry.oid.to_owned()) && entry.mode.is_tree() {
+                todo.push(entry.oid.to_owned());
+            }
+        }
+    }
+    Ok(held)
 }

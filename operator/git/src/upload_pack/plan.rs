@@ -5,7 +5,16 @@ use gix::{
     hashtable::{HashMap, HashSet},
 };
 
-use super::{commits::Walk, negotiate::Common, objects::TreeWalk, request::Request, wants::Wants};
+use super::{
+    Route,
+    ancestors::{Commits, ancestors},
+    commits::Walk,
+    negotiate::Common,
+    objects::TreeWalk,
+    request::Request,
+    tabled::{self, Held},
+    wants::Wants,
+};
 use crate::{
     odb::{Commit, Error, ReadCache},
     pack_writer::Selection,
@@ -13,8 +22,12 @@ use crate::{
     view::RepositoryView,
 };
 
+/// From how many commits on it pays to ask tables what they introduce instead of comparing their trees: asking costs next to
+/// nothing for each, but then the trees at the edge must be read to know what the client has.
+const MANY_COMMITS: usize = 200;
+
 /// How the pack is made.
-pub(super) enum Plan {
+pub(super) enum Plan<'a> {
     /// The only pack, as it lies.
     Verbatim,
     /// All packs, one after the other.
@@ -22,30 +35,36 @@ pub(super) enum Plan {
     /// All objects, entry by entry.
     Whole,
     /// These objects.
-    Walked(Chosen),
+    Walked(Chosen<'a>),
     /// The request was given up.
     Interrupted,
 }
 
 /// What a walk chose.
-pub(super) struct Chosen {
+pub(super) struct Chosen<'a> {
     /// What to send.
     pub(super) selection: Selection,
     /// What the client has, as far as deltas may need it.
-    pub(super) known: HashSet<ObjectId>,
+    pub(super) known: Held<'a>,
     /// For what is sent, what it replaces.
     pub(super) replaces: HashMap<ObjectId, ObjectId>,
+    /// How it was chosen.
+    pub(super) route: Route,
+}
+
+/// What a plan is made for.
+pub(super) struct Question<'a> {
+    pub(super) request: &'a Request,
+    pub(super) view: &'a RepositoryView<'a>,
+    pub(super) wants: &'a Wants,
+    pub(super) common: &'a Common,
+    /// Whether the answer is still waited for.
+    pub(super) alive: &'a dyn Fn() -> bool,
 }
 
 /// Makes the plan.
-pub(super) fn plan(
-    request: &Request,
-    view: &RepositoryView<'_>,
-    wants: &Wants,
-    common: &Common,
-    alive: &dyn Fn() -> bool,
-    cache: &mut ReadCache,
-) -> Result<Plan, Error> {
+pub(super) fn plan<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, common, .. } = *question;
     if common.is_empty() && everything_is_wanted(view, wants) {
         return Ok(match view.packs.packs() {
             _ if !request.ofs_delta => Plan::Whole,
@@ -54,7 +73,26 @@ pub(super) fn plan(
             _ => Plan::Whole,
         });
     }
-    walk(request, view, wants, common, alive, cache)
+    let has_tables = view.packs.packs().iter().any(|pack| pack.table().is_some());
+    if has_tables && common.is_empty() {
+        return everything_behind(question, cache);
+    }
+    walk(question, has_tables, cache)
+}
+
+/// Chooses all that the wants lead to, when the client has nothing of it.
+fn everything_behind<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, alive, .. } = *question;
+    let Some(commits) = ancestors(view.packs, &wants.commits, alive, cache)? else { return Ok(Plan::Interrupted) };
+    let mut tags: HashSet<ObjectId> = wants.tags.iter().copied().collect();
+    if request.include_tag {
+        // So many commits are sent that each tag is asked for its commit rather than each commit for its tags.
+        let all = view.refs.visible(b"refs/tags/");
+        let sent = |target: &ObjectId| commits.contains(view.packs, target);
+        let tips = all.filter(|tag| tag.peeled.as_ref().is_some_and(sent)).map(|tag| tag.id).collect();
+        follow_tags(question, tips, &mut tags, cache)?;
+    }
+    tabled::choose(question, &commits, &tags, &[], cache)
 }
 
 /// Whether all that is in the packs is visible, and all that is visible is wanted: then nothing need be looked at.
@@ -70,14 +108,8 @@ pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> 
 }
 
 /// Chooses by walking from the wants to what is common.
-fn walk(
-    request: &Request,
-    view: &RepositoryView<'_>,
-    wants: &Wants,
-    common: &Common,
-    alive: &dyn Fn() -> bool,
-    cache: &mut ReadCache,
-) -> Result<Plan, Error> {
+fn walk<'a>(question: &Question<'a>, has_tables: bool, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
+    let Question { request, view, wants, common, alive } = *question;
     let haves: Vec<ObjectId> = common.commits.iter().copied().collect();
     let Some(walked) = Walk::new(view.packs, cache).run(&wants.commits, &haves, alive)? else {
         return Ok(Plan::Interrupted);
@@ -85,7 +117,20 @@ fn walk(
     let mut tags: HashSet<ObjectId> = wants.tags.iter().copied().filter(|id| !common.others.contains(id)).collect();
     let sent: HashMap<ObjectId, &Commit> = walked.commits.iter().map(|(id, commit)| (*id, commit)).collect();
     if request.include_tag {
-        follow_tags(view, &sent, common, &mut tags, cache)?;
+        let mut tips = Vec::new();
+        view.refs.leading_to(&sent.keys().copied().collect(), &mut |reference| {
+            let target = reference.peeled.filter(|target| reference.is_tag() && sent.contains_key(target));
+            tips.extend(target.map(|_| reference.id));
+        });
+        follow_tags(question, tips, &mut tags, cache)?;
+    }
+    if has_tables && walked.commits.len() >= MANY_COMMITS {
+        drop(sent);
+        let mut commits = Commits::none(view.packs);
+        for (id, commit) in walked.commits {
+            commits.insert(view.packs, id, commit);
+        }
+        return tabled::choose(question, &commits, &tags, &walked.edge, cache);
     }
     let thin = request.thin_pack && !common.is_empty();
     let mut outside = HashMap::default();
@@ -99,7 +144,8 @@ fn walk(
         }
     }
     let mut trees = TreeWalk::new(view.packs, cache, thin);
-    for (at, commit) in parents_first(&walked.commits, &sent).into_iter().enumerate() {
+    let commits = walked.commits.iter().map(|(id, commit)| (id, commit));
+    for (at, commit) in parents_first(commits, &sent).into_iter().enumerate() {
         if at.is_multiple_of(256) && !alive() {
             return Ok(Plan::Interrupted);
         }
@@ -118,17 +164,21 @@ fn walk(
         // Commits and tags build deltas on one another as well.
         found.known.extend(common.commits.iter().chain(&common.others));
     }
-    Ok(Plan::Walked(Chosen { selection, known: found.known, replaces: found.replaces }))
+    let known = Held::these(found.known);
+    Ok(Plan::Walked(Chosen { selection, known, replaces: found.replaces, route: Route::Walked }))
 }
 
 /// The commits, each after all of its parents. The walk over trees relies on it: what a tree has in common with the tree of
 /// a parent was dealt with there. Dates would not do, and without an order a change and its revert vouch for each other.
-fn parents_first<'a>(commits: &'a [(ObjectId, Commit)], sent: &HashMap<ObjectId, &'a Commit>) -> Vec<&'a Commit> {
-    let mut order = Vec::with_capacity(commits.len());
+pub(super) fn parents_first<'a>(
+    commits: impl DoubleEndedIterator<Item = (&'a ObjectId, &'a Commit)>,
+    sent: &HashMap<ObjectId, &'a Commit>,
+) -> Vec<&'a Commit> {
+    let mut order = Vec::with_capacity(sent.len());
     let mut met = HashSet::default();
     let mut path: Vec<(&Commit, usize)> = Vec::new();
     // Oldest first: most parents are there already and the path stays short.
-    for (id, commit) in commits.iter().rev() {
+    for (id, commit) in commits.rev() {
         if met.insert(*id) {
             path.push((commit, 0));
         }
@@ -147,19 +197,14 @@ fn parents_first<'a>(commits: &'a [(ObjectId, Commit)], sent: &HashMap<ObjectId,
     order
 }
 
-/// Adds the tags of commits that are sent.
+/// Adds the tags `tips`, and those that they lead to.
 fn follow_tags(
-    view: &RepositoryView<'_>,
-    sent: &HashMap<ObjectId, &Commit>,
-    common: &Common,
+    question: &Question<'_>,
+    tips: Vec<ObjectId>,
     tags: &mut HashSet<ObjectId>,
     cache: &mut ReadCache,
 ) -> Result<(), Error> {
-    let mut tips = Vec::new();
-    view.refs.leading_to(&sent.keys().copied().collect(), &mut |reference| {
-        let target = reference.peeled.filter(|target| reference.is_tag() && sent.contains_key(target));
-        tips.extend(target.map(|_| reference.id));
-    });
+    let Question { view, common, .. } = question;
     for tip in tips {
         let peeled = peel(view.packs, &tip, cache)?;
         tags.extend(peeled.into_iter().flat_map(|peeled| peeled.tags).filter(|id| !common.others.contains(id)));

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Error, Outcome, Route,
     negotiate::Common,
-    plan::{Chosen, Plan, plan},
+    plan::{Chosen, Plan, Question, plan},
     request::Request,
     wants::Wants,
 };
@@ -39,7 +39,7 @@ pub(super) fn pack(
     let interrupt = channel.interrupt;
     let mut writer = sideband::Writer::new(channel.out, request.band, request.no_progress);
     let alive = || !interrupt.load(Ordering::Relaxed);
-    let planned = plan(request, view, wants, common, &alive, &mut cache).map_err(Error::from);
+    let planned = plan(&Question { request, view, wants, common, alive: &alive }, &mut cache).map_err(Error::from);
     // The walk is over: its memory is better used for what comes.
     drop(cache);
     let sent = planned.and_then(|planned| stream(request, view, planned, &mut writer, interrupt));
@@ -64,7 +64,7 @@ pub(super) fn pack(
 fn stream(
     request: &Request,
     view: &RepositoryView<'_>,
-    planned: Plan,
+    planned: Plan<'_>,
     writer: &mut sideband::Writer<'_>,
     interrupt: &AtomicBool,
 ) -> Result<(u64, Route), Error> {
@@ -73,7 +73,7 @@ fn stream(
         Plan::Verbatim => return verbatim(view.packs, writer, interrupt).map(|objects| (objects, Route::Verbatim)),
         Plan::Joined => return joined(view.packs, writer, interrupt).map(|objects| (objects, Route::Joined)),
         Plan::Whole => (Selection::all(view.packs), None, Route::Whole),
-        Plan::Walked(Chosen { selection, known, replaces }) => (selection, Some((known, replaces)), Route::Walked),
+        Plan::Walked(Chosen { selection, known, replaces, route }) => (selection, Some((known, replaces)), route),
     };
     announce(writer, selection.len() as u64)?;
     let (known, replaces) = held.unwrap_or_default();

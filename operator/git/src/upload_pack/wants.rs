@@ -58,7 +58,7 @@ pub(super) fn check(
     }
     let mut unproven = Vec::new();
     for id in wants.named.clone() {
-        let Some((kind, _)) = view.packs.header(&id, cache)? else {
+        let Some(kind) = view.packs.kind(&id, cache)? else {
             if tips.contains(&id) {
                 return Err(Error::Missing(id));
             }
@@ -101,7 +101,7 @@ fn visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCach
     let mut tips = HashSet::default();
     for reference in view.refs.visible(b"refs/") {
         let tip = reference.peeled.unwrap_or(reference.id);
-        if !tips.contains(&tip) && matches!(view.packs.header(&tip, cache)?, Some((Kind::Commit, _))) {
+        if !tips.contains(&tip) && view.packs.kind(&tip, cache)? == Some(Kind::Commit) {
             tips.insert(tip);
         }
     }

@@ -11,7 +11,13 @@ mod fetch;
 mod fold;
 
 #[cfg(test)]
+mod measure;
+
+#[cfg(test)]
 mod prune;
 
 #[cfg(test)]
 mod reach;
+
+#[cfg(test)]
+mod tabled;

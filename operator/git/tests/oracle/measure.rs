@@ -1,0 +1,142 @@
+//! What reachability tables save, on a bare repository with one pack that `CODEKEEP_MEASURE` names; not a test of anything.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use git::{
+    odb::{PackParts, Packs},
+    reach::{self, Table},
+    upload_pack::{self, Form, Outcome, Request},
+    view::{ReferencesView, RepositoryView},
+};
+use gix::ObjectId;
+use model::{Content, RefName, RefValue};
+
+use super::fixture::git_in;
+
+/// Notes when the pack begins, and counts.
+struct Clock {
+    started: Instant,
+    writes: usize,
+    planned: Option<Duration>,
+}
+
+impl io::Write for Clock {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.writes += 1;
+        if self.writes == 2 {
+            self.planned = Some(self.started.elapsed());
+        }
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Measured {
+    parts: PackParts,
+    refs: BTreeMap<RefName, RefValue>,
+    head: RefName,
+}
+
+impl Measured {
+    fn of(path: &Path) -> Self {
+        let lines = git_in(path, &["for-each-ref", "--format=%(refname) %(objectname) %(*objectname)"], b"");
+        let id = |word: &&str| ObjectId::from_hex(word.as_bytes()).unwrap();
+        let refs = String::from_utf8(lines).unwrap();
+        let refs = refs.lines().map(|line| {
+            let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
+            (RefName::try_from(words[0]).unwrap(), RefValue { id: id(&words[1]), peeled: words.get(2).map(id) })
+        });
+        let refs = refs.collect();
+        let packs = path.join("objects/pack");
+        let mut packs = std::fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().path());
+        let pack = packs.find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap();
+        let [pack, index] = ["pack", "idx"].map(|end| Content::File(pack.with_extension(end)));
+        let parts = PackParts { pack, index, exact: true, arriving: None };
+        Self { parts, refs, head: RefName::try_from("refs/heads/main").unwrap() }
+    }
+
+    fn ask(&self, packs: &Packs, wants: Vec<ObjectId>, haves: Vec<ObjectId>) -> (Outcome, Duration, Duration) {
+        let request = Request {
+            wants,
+            haves,
+            done: true,
+            thin_pack: true,
+            ofs_delta: true,
+            include_tag: true,
+            no_progress: true,
+            band: git::sideband::Band::Large,
+            form: Form::V2 { wait_for_done: false },
+        };
+        let refs = ReferencesView { all: &self.refs, head: Some(&self.head) };
+        let view = RepositoryView { packs, refs, dropped_tips: &[], complete_walk_needed: false };
+        let mut out = Clock { started: Instant::now(), writes: 0, planned: None };
+        let outcome = upload_pack::respond(&request, &view, &mut out, "", &AtomicBool::new(false)).unwrap();
+        (outcome, out.planned.unwrap_or_default(), out.started.elapsed())
+    }
+}
+
+#[test]
+#[ignore = "measures, and needs a big repository"]
+fn what_tables_save() {
+    let Some(path) = std::env::var_os("CODEKEEP_MEASURE").map(PathBuf::from) else { return };
+    let mut measured = Measured::of(&path);
+    let plain = Packs::open(std::slice::from_ref(&measured.parts)).unwrap();
+    let with_table = Packs::open(std::slice::from_ref(&measured.parts)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("table.reach");
+    let started = Instant::now();
+    let built = reach::build(&with_table, 0, &out, &AtomicBool::new(false)).unwrap().unwrap();
+    println!(
+        "built in {:?}: {built:?}; {} objects, pack of {}",
+        started.elapsed(),
+        plain.entries(),
+        plain.packs()[0].bytes()
+    );
+    let started = Instant::now();
+    let table = Table::open(&Content::File(out), &with_table.packs()[0]).unwrap();
+    println!("opened in {:?}: {} bytes of memory", started.elapsed(), table.memory());
+    with_table.packs()[0].attach(table);
+    let main = measured.refs[&measured.head].id;
+    let all: Vec<_> = measured.refs.values().map(|value| value.id).collect();
+    let hidden = RefName::try_from("refs/codekeep/x").unwrap();
+    let revision = |name: &str| {
+        let id = String::from_utf8(git_in(&path, &["rev-parse", name], b"")).unwrap();
+        ObjectId::from_hex(id.trim().as_bytes()).unwrap()
+    };
+    measured.refs.insert(hidden, RefValue { id: main, peeled: None });
+    let mut asked =
+        vec![("clone beside a hidden reference".to_owned(), all, vec![]), ("single branch".into(), vec![main], vec![])];
+    for behind in [1, 10, 30, 100, 300, 1_000, 3_000, 10_000] {
+        asked.push((format!("{behind} behind"), vec![main], vec![revision(&format!("main~{behind}"))]));
+    }
+    asked.push((
+        "old have, all wanted".into(),
+        measured.refs.values().map(|value| value.id).collect(),
+        vec![revision("main~10000")],
+    ));
+    for (name, wants, haves) in asked {
+        for (kind, packs) in [("without", &plain), ("with", &with_table)] {
+            // The first time warms what is warm in a server; others work on this machine as well.
+            let (outcome, ..) = measured.ask(packs, wants.clone(), haves.clone());
+            let times = (0..5).map(|_| measured.ask(packs, wants.clone(), haves.clone()));
+            let (planned, whole) = times.map(|(_, planned, whole)| (planned, whole)).min().unwrap();
+            println!(
+                "{name:32} {kind:8} {:9}: planned {:9.3} ms, all {:9.3} ms, {:7} objects, {:9} bytes",
+                outcome.route.name(),
+                planned.as_secs_f64() * 1e3,
+                whole.as_secs_f64() * 1e3,
+                outcome.objects,
+                outcome.bytes
+            );
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Fetches answered from reachability tables bring what git would bring, whichever packs have tables.
+
+use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+
+use git::{
+    odb::Packs,
+    sideband::Band,
+    upload_pack::{self, Form, Outcome, Request, Route},
+    view::RepositoryView,
+};
+use gix::ObjectId;
+use model::{RefName, RefValue};
+
+use super::{
+    fetch::{brings_what_git_would_bring, client, expected, fetch, objects_in, split, take},
+    fixture::{Fixture, git_in},
+    reach::attach,
+};
+
+/// Which packs have tables.
+type Chosen = (&'static str, fn(usize) -> bool);
+
+const ALL: Chosen = ("all", |_| true);
+const FIRST: Chosen = ("the first", |at| at == 0);
+const LATER: Chosen = ("all but the first", |at| at > 0);
+const SOME: Chosen = ("every other", |at| at % 2 == 0);
+
+/// The fixture with tables for those packs that are chosen and no others; how many got one.
+fn retabled(fixture: &mut Fixture, chosen: Chosen) -> usize {
+    fixture.packs = Packs::open(&fixture.parts).unwrap();
+    attach(fixture, &fixture.packs, &chosen.1)
+}
+
+#[test]
+fn random_fetches_with_tables_bring_what_git_would_bring() {
+    for (seed, pushes, thin) in [(201, 1, false), (202, 7, true), (203, 25, true)] {
+        let mut fixture = Fixture::new(seed, 150, pushes, thin);
+        for chosen in [ALL, FIRST, LATER, SOME] {
+            let attached = retabled(&mut fixture, chosen);
+            let tabled = brings_what_git_would_bring(&fixture, seed, 10, 150);
+            assert!(attached == 0 || tabled > 0, "{}", chosen.0);
+        }
+    }
+}
+
+#[test]
+fn long_fetches_with_tables_bring_what_git_would_bring() {
+    for (seed, pushes, thin) in [(211, 1, false), (212, 8, true)] {
+        let mut fixture = Fixture::new(seed, 900, pushes, thin);
+        for chosen in [ALL, FIRST, SOME] {
+            retabled(&mut fixture, chosen);
+            let tabled = brings_what_git_would_bring(&fixture, seed, 9, 120);
+            assert!(tabled > 4, "{}: {tabled}", chosen.0);
+        }
+    }
+}
+
+#[test]
+fn packs_with_the_same_objects_and_tables_are_sent_without_duplicates() {
+    let mut fixture = Fixture::new(221, 90, 4, true);
+    let pack = git_in(&fixture.origin(), &["pack-objects", "-q", "--all", "--delta-base-offset", "--stdout"], b"");
+    fixture.receive(&pack);
+    for (number, chosen) in [ALL, FIRST, LATER, SOME].into_iter().enumerate() {
+        retabled(&mut fixture, chosen);
+        let wants = [fixture.commits[80], fixture.commits[60]];
+        let (outcome, pack) = fetch(&fixture, &wants, &[], &["done", "ofs-delta", "include-tag"]);
+        assert_eq!(outcome.route, Route::Tabled, "{}", chosen.0);
+        let client = client(&fixture, &format!("client-{number}"), &[]);
+        let received = take(&client, &pack, &wants);
+        assert_eq!(received.len(), objects_in(&pack));
+        let tags: Vec<ObjectId> =
+            fixture.refs.values().filter(|value| value.peeled.is_some()).map(|tag| tag.id).collect();
+        let reached = expected(&fixture, &wants, &[]);
+        let followed = |tag: &&ObjectId| received.contains(*tag);
+        let mut all = reached.clone();
+        all.extend(tags.iter().filter(followed));
+        assert_eq!(received, all);
+        for (name, value) in &fixture.refs {
+            let behind = value.peeled.is_some_and(|target| reached.contains(&target));
+            assert!(!behind || received.contains(&value.id), "the tag {name} follows");
+        }
+    }
+}
+
+/// Wants and haves of a clone or a fetch from a repository in which things are hidden.
+fn ask(view: &RepositoryView<'_>, wants: &[ObjectId], haves: &[ObjectId]) -> (Outcome, Vec<u8>) {
+    let request = Request {
+        wants: wants.to_vec(),
+        haves: haves.to_vec(),
+        done: true,
+        thin_pack: true,
+        ofs_delta: true,
+        include_tag: true,
+        no_progress: true,
+        band: Band::Large,
+        form: Form::V2 { wait_for_done: false },
+    };
+    let mut out = Vec::new();
+    let outcome = upload_pack::respond(&request, view, &mut out, "", &AtomicBool::new(false)).unwrap();
+    (outcome, split(&out, false).1)
+}
+
+#[test]
+fn what_is_hidden_or_dropped_is_not_sent_from_tables() {
+    let mut fixture = Fixture::new(231, 900, 6, true);
+    let names = ["refs/heads/b2", "refs/heads/b3"].map(|name| RefName::try_from(name).unwrap());
+    let [hidden, dropped] = names.map(|name| fixture.refs.remove(&name).unwrap().id);
+    fixture.refs.retain(|name, _| name.is_branch());
+    fixture.refs.insert(RefName::try_from("refs/codekeep/x").unwrap(), RefValue { id: hidden, peeled: None });
+    let visible = fixture.refs.iter().filter(|(name, _)| !name.is_hidden());
+    let wants: Vec<_> = visible.map(|(_, value)| value.id).collect();
+    // What git shows behind `hidden ^visible` is not exact: older trees of what is visible have some of it.
+    let open = expected(&fixture, &wants, &[]);
+    let secret: BTreeSet<_> = expected(&fixture, &[hidden, dropped], &[]).difference(&open).copied().collect();
+    assert!(secret.len() > 20, "the fixture has something to hide");
+    for (number, chosen) in [ALL, FIRST, LATER, SOME].into_iter().enumerate() {
+        retabled(&mut fixture, chosen);
+        for haves in [vec![], vec![fixture.commits[60]]] {
+            let tips = [dropped];
+            let view = RepositoryView { dropped_tips: &tips, ..fixture.view() };
+            let (outcome, pack) = ask(&view, &wants, &haves);
+            assert_eq!(outcome.route, Route::Tabled, "{}", chosen.0);
+            let client = client(&fixture, &format!("client-{number}-{}", haves.len()), &haves);
+            let held = if haves.is_empty() { BTreeSet::new() } else { expected(&fixture, &haves, &[]) };
+            let received = take(&client, &pack, &wants);
+            assert!(received.is_superset(&open.difference(&held).copied().collect()), "all that the client lacks");
+            assert!(received.is_disjoint(&secret), "{}: nothing that is only hidden", chosen.0);
+            assert!(received.is_subset(&open.union(&held).copied().collect()));
+        }
+    }
+}
