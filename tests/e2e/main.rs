@@ -12,6 +12,7 @@ mod maintenance;
 mod memory;
 mod pair;
 mod stopped;
+mod tables;
 mod tls;
 mod two_servers;
 mod webhooks;
