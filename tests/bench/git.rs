@@ -73,22 +73,7 @@ struct Bed<'a> {
 /// Measures; gives whether all bars are met.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let (git, folder) = (Git::new()?, TempDir::new()?);
-    let history = match &options.history {
-        Some(given) => {
-            // A copy: parts add branches to it.
-            let given = given.canonicalize().context("the history is not there")?;
-            git.ok(&git.path(""), &["clone", "--quiet", "--mirror", given.to_str().context("path")?, "history.git"])?;
-            git.path("history.git")
-        }
-        None => {
-            let progress = bar(options.commits as u64, "making a history");
-            let made = fixture::import(&git, "history.git", |stream| {
-                history::write(Plan::of(options.commits), stream, &mut |written| progress.set_position(written as u64))
-            })?;
-            progress.finish_and_clear();
-            made
-        }
-    };
+    let history = history(options, &git)?;
     let branch = git.ok(&history, &["symbolic-ref", "HEAD"])?.trim().to_owned();
     let tips = tips(&git.refs(&history)?);
     let bed = Bed { options, git, folder, history, branch, tips };
@@ -108,6 +93,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         }
     }
     Ok(figures.print())
+}
+
+/// The history that is measured with. One that is given is copied: parts add branches to it.
+fn history(options: &Options, git: &Git) -> Result<PathBuf> {
+    if let Some(given) = &options.history {
+        let given = given.canonicalize().context("the history is not there")?;
+        git.ok(&git.path(""), &["clone", "--quiet", "--mirror", given.to_str().context("path")?, "history.git"])?;
+        return Ok(git.path("history.git"));
+    }
+    let progress = bar(options.commits as u64, "making a history");
+    let made = fixture::import(git, "history.git", |stream| {
+        history::write(Plan::of(options.commits), stream, &mut |written| progress.set_position(written as u64))
+    })?;
+    progress.finish_and_clear();
+    Ok(made)
 }
 
 impl Bed<'_> {

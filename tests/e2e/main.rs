@@ -11,6 +11,7 @@ mod kill;
 mod maintenance;
 mod memory;
 mod pair;
+mod partial;
 mod stopped;
 mod tables;
 mod tls;

@@ -4,26 +4,33 @@
 //! checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
 //! ever dropped sends the packs as they lie; everything else walks from the wants to what the client has and copies entries.
 //!
-//! Not here: HTTP, authorization, shallow and partial clones.
+//! Not here: HTTP, authorization.
 
 use std::{
     io::{self, Write},
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::{odb, pack_writer, pktline, view::RepositoryView};
 
 mod ancestors;
 mod commits;
+mod filter;
 mod negotiate;
+pub mod object_info;
 mod objects;
 mod plan;
 mod request;
 mod response;
+mod shallow;
 mod tabled;
+mod visible;
 mod wants;
 
+pub use filter::{Filter, FilterError, Only};
 pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2};
+
+pub use shallow::Deepen;
 
 /// Why a request could not be answered although the client did nothing wrong.
 #[derive(Debug, thiserror::Error)]
@@ -109,12 +116,9 @@ pub fn respond(
     interrupt: &AtomicBool,
 ) -> Result<Outcome, Error> {
     let mut cache = odb::ReadCache::default();
-    let result = wants::check(request, view, &mut cache).and_then(|checked| match checked {
-        Ok(wants) => negotiate::negotiate(request, view, &wants, &mut cache).map(|negotiated| Ok((wants, negotiated))),
-        Err(refusal) => Ok(Err(refusal)),
-    });
-    let (wants, negotiated) = match result {
-        Ok(Ok(both)) => both,
+    let alive = || !interrupt.load(Ordering::Relaxed);
+    let Prepared { wants, boundary, negotiated } = match prepare(request, view, &alive, &mut cache) {
+        Ok(Ok(prepared)) => prepared,
         Ok(Err(refusal)) => {
             out.write_all(&pktline::error_line(&refusal))?;
             return Ok(Outcome { refused: Some(refusal), ..Outcome::default() });
@@ -124,19 +128,41 @@ pub fn respond(
             return Err(error.into());
         }
     };
-    out.write_all(&negotiated.lines)?;
+    let lines = negotiate::sections(request, &wants, &boundary, &negotiated);
+    out.write_all(&lines)?;
     if !negotiated.pack_follows {
         out.flush()?;
-        return Ok(Outcome { bytes: negotiated.lines.len() as u64, ..Outcome::default() });
+        return Ok(Outcome { bytes: lines.len() as u64, ..Outcome::default() });
     }
-    let mut outcome = response::pack(
-        request,
-        view,
-        &wants,
-        &negotiated.common,
-        &mut response::Channel { out, note, interrupt },
-        cache,
-    )?;
-    outcome.bytes += negotiated.lines.len() as u64;
+    let common = &negotiated.common;
+    let question = plan::Question { request, view, wants: &wants, common, boundary: &boundary, alive: &alive };
+    let mut outcome = response::pack(&question, &mut response::Channel { out, note, interrupt }, cache)?;
+    outcome.bytes += lines.len() as u64;
     Ok(outcome)
+}
+
+/// All that is known before anything is said.
+struct Prepared {
+    wants: wants::Wants,
+    boundary: shallow::Boundary,
+    negotiated: negotiate::Negotiated,
+}
+
+/// Checks and negotiates; the inner error is the refusal that the client reads.
+fn prepare(
+    request: &Request,
+    view: &RepositoryView<'_>,
+    alive: &dyn Fn() -> bool,
+    cache: &mut odb::ReadCache,
+) -> Result<Result<Prepared, String>, odb::Error> {
+    let wants = match wants::check(request, view, cache)? {
+        Ok(wants) => wants,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let boundary = match shallow::boundary(request, view, &wants, alive, cache)? {
+        Ok(boundary) => boundary,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let negotiated = negotiate::negotiate(request, view, &wants, cache)?;
+    Ok(Ok(Prepared { wants, boundary, negotiated }))
 }

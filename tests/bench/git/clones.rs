@@ -72,8 +72,9 @@ fn one(bed: &Bed<'_>, sides: &Sides, figures: &mut Figures) -> Result<()> {
 fn static_rate(bed: &Bed<'_>, sides: &Sides) -> Result<f64> {
     let packs = sides.peer.repositories().join(HISTORY).join("objects/pack");
     let pack = std::fs::read_dir(packs)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .find(|name| name.ends_with(".pack"))
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "pack"))
+        .and_then(|path| path.file_name()?.to_str().map(ToOwned::to_owned))
         .context("the peer has no pack")?;
     let mut rates = Vec::new();
     for _ in 0..=bed.options.rounds {

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use axum::response::Response;
 use git::advertise::Version;
-use git::upload_pack::{self, Command, RequestError};
+use git::upload_pack::{self, Command, RequestError, object_info};
 use git::{ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -24,8 +24,9 @@ pub(crate) async fn fetch(work: Work, version: Version, input: Box<dyn BufRead +
     let answer = match parse(&work, version, input).await {
         Ok(Ok(Command::Nothing)) => Ok(whole(&work, RESULT, vec![])),
         Ok(Ok(Command::LsRefs(request))) => list(&work, turn, request).await,
-        Ok(Ok(Command::Fetch(_))) if work.caller.lists_only => Ok(deny(&work)),
+        Ok(Ok(Command::Fetch(_) | Command::ObjectInfo(_))) if work.caller.lists_only => Ok(deny(&work)),
         Ok(Ok(Command::Fetch(request))) => send(&work, turn, request).await,
+        Ok(Ok(Command::ObjectInfo(request))) => inform(&work, turn, request).await,
         Ok(Err(error)) => Ok(refuse(&error, &work)),
         Err(trouble) => Err(trouble),
     };
@@ -77,6 +78,20 @@ async fn send(work: &Work, turn: OwnedSemaphorePermit, request: upload_pack::Req
                 asked.measure.settle(outcome(&error));
                 tracing::info!(request.id = asked.caller.request_id, repo.name = %asked.config.path, error = %chain(&error), "fetch failed");
             }
+        }
+    }))
+}
+
+/// Tells of objects.
+async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::Request) -> Result<Response, Trouble> {
+    let (repository, snapshot) = work.open_within(work.config.max_staleness).await?;
+    let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
+    let asked = work.clone();
+    Ok(stream(work, RESULT, move |out, _| {
+        let _turn = turn;
+        let view = View::new(&snapshot, &asked.config);
+        if let Err(error) = object_info::respond(&request, &view.with_packs(&opened), out) {
+            asked.measure.settle(outcome(&error));
         }
     }))
 }

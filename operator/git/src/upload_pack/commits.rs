@@ -37,11 +37,34 @@ pub(crate) struct Walk<'a> {
     queue: BinaryHeap<(i64, ObjectId)>,
     /// Commits in the queue that are wanted.
     wanted: usize,
+    /// Commits that are treated as if they had no parents.
+    cut: Option<&'a HashSet<ObjectId>>,
+    /// Commits that are older are not wanted.
+    since: i64,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(packs: &'a Packs, cache: &'a mut ReadCache) -> Self {
-        Self { packs, cache, buffer: Vec::new(), seen: HashMap::default(), queue: BinaryHeap::new(), wanted: 0 }
+        Self {
+            packs,
+            cache,
+            buffer: Vec::new(),
+            seen: HashMap::default(),
+            queue: BinaryHeap::new(),
+            wanted: 0,
+            cut: None,
+            since: i64::MIN,
+        }
+    }
+
+    /// The walk does not look behind these commits.
+    pub(crate) fn cut(self, cut: &'a HashSet<ObjectId>) -> Self {
+        Self { cut: Some(cut), ..self }
+    }
+
+    /// Commits that are older than this, in seconds, are not wanted.
+    pub(crate) fn since(self, since: i64) -> Self {
+        Self { since, ..self }
     }
 
     pub(crate) fn run(
@@ -65,6 +88,10 @@ impl<'a> Walk<'a> {
             }
             let Some(seen) = self.seen.get_mut(&id) else { continue };
             seen.passed = true;
+            if date < self.since && !seen.unwanted {
+                self.wanted -= 1;
+                continue;
+            }
             let unwanted = seen.unwanted;
             let parents = seen.commit.parents.clone();
             let near = seen.commit.place.map(|place| place.pack);
@@ -88,7 +115,11 @@ impl<'a> Walk<'a> {
     /// Sees a commit, or learns that one seen before is unwanted.
     fn meet(&mut self, id: &ObjectId, unwanted: bool, near: Option<usize>) -> Result<(), Error> {
         let Some(seen) = self.seen.get_mut(id) else {
-            let commit = self.packs.commit(id, near, &mut self.buffer, self.cache)?;
+            let mut commit = self.packs.commit(id, near, &mut self.buffer, self.cache)?;
+            if self.cut.is_some_and(|cut| cut.contains(id)) {
+                // Nor does a table know what it brings then.
+                (commit.parents, commit.place) = (Box::default(), None);
+            }
             self.queue.push((commit.date, *id));
             self.wanted += usize::from(!unwanted);
             self.seen.insert(*id, Seen { commit, unwanted, passed: false });

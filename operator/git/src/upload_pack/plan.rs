@@ -3,6 +3,7 @@
 use gix::{
     ObjectId,
     hashtable::{HashMap, HashSet},
+    objs::Kind,
 };
 
 use super::{
@@ -12,7 +13,9 @@ use super::{
     negotiate::Common,
     objects::TreeWalk,
     request::Request,
+    shallow::Boundary,
     tabled::{self, Held},
+    visible,
     wants::Wants,
 };
 use crate::{
@@ -26,6 +29,9 @@ use crate::{
 /// nothing for each, but then it must be found out what the client has: in a repository of 700 directories that is as much
 /// work, some 25 ms, as comparing the trees of about 180 commits.
 const MANY_COMMITS: usize = 200;
+
+/// Commits at the end of a history that are looked at to find out what a client has.
+const MAX_EDGES: usize = 8;
 
 /// How the pack is made.
 pub(super) enum Plan<'a> {
@@ -59,14 +65,28 @@ pub(super) struct Question<'a> {
     pub(super) view: &'a RepositoryView<'a>,
     pub(super) wants: &'a Wants,
     pub(super) common: &'a Common,
+    /// Where the client's history ends.
+    pub(super) boundary: &'a Boundary,
     /// Whether the answer is still waited for.
     pub(super) alive: &'a dyn Fn() -> bool,
 }
 
+impl Question<'_> {
+    /// Whether deltas may build on what the client has. Who filters lacks some of what the commits that it has lead to.
+    pub(super) fn is_thin(&self) -> bool {
+        self.request.thin_pack && !self.common.is_empty() && self.request.filter.is_none()
+    }
+
+    /// Whether an object of this kind is sent, if it is there to be sent.
+    pub(super) fn sends(&self, id: &ObjectId, kind: Kind) -> bool {
+        self.request.filter.is_none_or(|filter| filter.sends(kind)) || self.wants.named.contains(id)
+    }
+}
+
 /// Makes the plan.
 pub(super) fn plan<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
-    let Question { request, view, wants, common, .. } = *question;
-    if common.is_empty() && everything_is_wanted(view, wants) {
+    let Question { request, view, wants, common, boundary, .. } = *question;
+    if request.is_plain() && common.is_empty() && everything_is_wanted(view, wants) {
         return Ok(match view.packs.packs() {
             _ if !request.ofs_delta => Plan::Whole,
             [_] => Plan::Verbatim,
@@ -75,7 +95,8 @@ pub(super) fn plan<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result
         });
     }
     let has_tables = view.packs.packs().iter().any(|pack| pack.table().is_some());
-    if has_tables && common.is_empty() {
+    let minds_depth = request.filter.is_some_and(|filter| filter.minds_depth());
+    if has_tables && common.is_empty() && boundary.cut.is_empty() && !minds_depth {
         return everything_behind(question, cache);
     }
     walk(question, cache)
@@ -98,10 +119,7 @@ fn everything_behind<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Resu
 
 /// Whether all that is in the packs is visible, and all that is visible is wanted: then nothing need be looked at.
 pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> bool {
-    if view.complete_walk_needed || !view.dropped_tips.is_empty() || view.refs.has_hidden() {
-        return false;
-    }
-    if view.packs.packs().iter().any(|pack| !pack.parts().exact) {
+    if !visible::is_everything(view) {
         return false;
     }
     let named: HashSet<ObjectId> = wants.named.iter().chain(&wants.commits).chain(&wants.tags).copied().collect();
@@ -110,11 +128,15 @@ pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> 
 
 /// Chooses by walking from the wants to what is common.
 fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
-    let Question { request, view, wants, common, alive } = *question;
-    let haves: Vec<ObjectId> = common.commits.iter().copied().collect();
-    let Some(walked) = Walk::new(view.packs, cache).run(&wants.commits, &haves, alive)? else {
+    let Question { request, view, wants, common, boundary, alive } = *question;
+    let haves: Vec<ObjectId> = common.commits.iter().chain(&boundary.haves).copied().collect();
+    let wanted: Vec<ObjectId> = wants.commits.iter().chain(&boundary.wants).copied().collect();
+    let Some(mut walked) = Walk::new(view.packs, cache).cut(&boundary.cut).run(&wanted, &haves, alive)? else {
         return Ok(Plan::Interrupted);
     };
+    if !boundary.cut.is_empty() {
+        walked.edge.extend(trees_of(view, &haves, cache)?);
+    }
     let mut tags: HashSet<ObjectId> = wants.tags.iter().copied().filter(|id| !common.others.contains(id)).collect();
     let sent: HashMap<ObjectId, &Commit> = walked.commits.iter().map(|(id, commit)| (*id, commit)).collect();
     if request.include_tag {
@@ -126,7 +148,8 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         follow_tags(question, tips, &mut tags, cache)?;
     }
     let in_tables = walked.commits.iter().filter(|(_, commit)| commit.place.is_some()).count();
-    if in_tables >= MANY_COMMITS {
+    let minds_depth = request.filter.is_some_and(|filter| filter.minds_depth());
+    if in_tables >= MANY_COMMITS && !minds_depth {
         drop(sent);
         let mut commits = Commits::none(view.packs);
         for (id, commit) in walked.commits {
@@ -134,7 +157,7 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         }
         return tabled::choose(question, &commits, &tags, &walked.edge, cache);
     }
-    let thin = request.thin_pack && !common.is_empty();
+    let thin = question.is_thin();
     let mut outside = HashMap::default();
     let mut buffer = Vec::new();
     for (_, commit) in &walked.commits {
@@ -145,7 +168,10 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
             }
         }
     }
-    let mut trees = TreeWalk::new(view.packs, cache, thin);
+    let mut trees = TreeWalk::new(view.packs, cache, thin).filtered(request.filter);
+    for (id, kind) in wants.others.iter().filter(|(id, _)| !common.others.contains(id)) {
+        trees.object(*id, *kind)?;
+    }
     let commits = walked.commits.iter().map(|(id, commit)| (id, commit));
     for (at, commit) in parents_first(commits, &sent).into_iter().enumerate() {
         if at.is_multiple_of(256) && !alive() {
@@ -154,12 +180,9 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         let tree_of = |id| sent.get(id).map(|commit| commit.tree).or_else(|| outside.get(id).copied());
         trees.commit(commit, commit.parents.iter().filter_map(tree_of).collect())?;
     }
-    for (id, kind) in wants.others.iter().filter(|(id, _)| !common.others.contains(id)) {
-        trees.object(*id, *kind)?;
-    }
     drop(outside);
     let mut found = trees.finish(&walked.edge)?;
-    let commits = walked.commits.iter().map(|(id, _)| *id);
+    let commits = walked.commits.iter().map(|(id, _)| *id).filter(|id| question.sends(id, Kind::Commit));
     let objects = std::mem::take(&mut found.objects);
     let selection = Selection::of(view.packs, commits.chain(tags).chain(objects))?;
     if thin {
@@ -168,6 +191,18 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
     }
     let known = Held::these(found.known);
     Ok(Plan::Walked(Chosen { selection, known, replaces: found.replaces, route: Route::Walked }))
+}
+
+/// The trees of some of these commits, the youngest: most of what a history that is cut off has, they have.
+fn trees_of(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCache) -> Result<Vec<ObjectId>, Error> {
+    let mut buffer = Vec::new();
+    let mut found = Vec::with_capacity(commits.len());
+    for id in commits {
+        let commit = view.packs.commit(id, None, &mut buffer, cache)?;
+        found.push((commit.date, commit.tree));
+    }
+    found.sort_unstable_by_key(|(date, _)| std::cmp::Reverse(*date));
+    Ok(found.into_iter().take(MAX_EDGES).map(|(_, tree)| tree).collect())
 }
 
 /// The commits, each after all of its parents. The walk over trees relies on it: what a tree has in common with the tree of

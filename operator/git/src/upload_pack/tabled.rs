@@ -3,18 +3,20 @@
 use gix::{
     ObjectId,
     hashtable::{HashMap, HashSet},
+    objs::Kind,
 };
 
 use super::{
     Route,
     ancestors::{Commits, ancestors},
+    filter::Filter,
     objects::{self, TreeWalk},
     plan::{Chosen, Plan, Question, parents_first},
 };
 use crate::{
-    odb::{Bits, Commit, Error, Marks, Packs, ReadCache},
+    odb::{Bits, Commit, Error, Location, Marks, Packs, ReadCache},
     pack_writer::Selection,
-    reach::{Code, Introduced},
+    reach::{Code, Introduced, Table},
 };
 
 /// What the client has is found out commit by commit, too, when no more commits than this are in the tables for each that is
@@ -49,20 +51,24 @@ pub(super) fn choose<'a>(
     edge: &[ObjectId],
     cache: &mut ReadCache,
 ) -> Result<Plan<'a>, Error> {
-    let Question { request, view, wants, common, alive } = *question;
-    let thin = request.thin_pack && !common.is_empty();
+    let Question { request, view, wants, common, alive, .. } = *question;
+    let thin = question.is_thin();
     let mut marks = Marks::new(view.packs);
-    let sent = introduced(view.packs, commits, &mut marks, alive)?;
+    let sent = introduced(view.packs, commits, request.filter.as_ref(), &mut marks, alive)?;
     let Some(mut held) = held(question, commits, edge, cache)?.filter(|_| sent) else { return Ok(Plan::Interrupted) };
-    let mut trees = TreeWalk::new(view.packs, cache, thin);
-    if !loose(view.packs, commits, &mut trees, alive)? {
-        return Ok(Plan::Interrupted);
-    }
+    let mut trees = TreeWalk::new(view.packs, cache, thin).filtered(request.filter);
     for (id, kind) in wants.others.iter().filter(|(id, _)| !common.others.contains(id)) {
         trees.object(*id, *kind)?;
     }
+    if !loose(view.packs, commits, &mut trees, alive)? {
+        return Ok(Plan::Interrupted);
+    }
     let found = trees.found();
-    for id in found.objects.iter().chain(commits.loose.keys()).chain(tags) {
+    let commits_sent = commits.loose.keys().filter(|id| question.sends(id, Kind::Commit));
+    for id in found.objects.iter().chain(commits_sent).chain(tags) {
+        marks.add(id)?;
+    }
+    for id in wants.commits.iter().filter(|id| wants.named.contains(id)) {
         marks.add(id)?;
     }
     marks.settle();
@@ -97,11 +103,12 @@ fn held<'a>(
     let in_tables: usize =
         view.packs.packs().iter().filter_map(|pack| pack.table()).map(|table| table.len() as usize).sum();
     let mut at_the_edge = true;
-    if in_tables / COMMITS_FOR_EACH_SENT <= commits.in_tables() {
+    // What is behind where a client's history ends it does not have.
+    if question.boundary.cut.is_empty() && in_tables / COMMITS_FOR_EACH_SENT <= commits.in_tables() {
         let haves: Vec<ObjectId> = common.commits.iter().copied().collect();
         let Some(behind) = ancestors(view.packs, &haves, alive, cache)? else { return Ok(None) };
         let mut marks = Marks::new(view.packs);
-        if !introduced(view.packs, &behind, &mut marks, alive)? {
+        if !introduced(view.packs, &behind, None, &mut marks, alive)? {
             return Ok(None);
         }
         marks.settle();
@@ -114,14 +121,16 @@ fn held<'a>(
     Ok(Some(held))
 }
 
-/// Adds what the commits in tables introduce, and these commits. `false`: it was given up.
-fn introduced(
+/// Adds what the commits in tables introduce, and these commits, as far as a filter leaves them. `false`: it was given up.
+pub(super) fn introduced(
     packs: &Packs,
     commits: &Commits,
+    filter: Option<&Filter>,
     marks: &mut Marks<'_>,
     alive: &dyn Fn() -> bool,
 ) -> Result<bool, Error> {
     let mut found = Introduced::default();
+    let mut sieve = Sieve::new(packs, filter.copied().unwrap_or_default());
     for ((at, pack), numbers) in packs.packs().iter().enumerate().zip(&commits.tabled) {
         let Some(table) = pack.table().filter(|_| numbers.len() > 0) else { continue };
         let mut lists = table.lists();
@@ -130,8 +139,14 @@ fn introduced(
             if step.is_multiple_of(1_024) && !alive() {
                 return Ok(false);
             }
-            marks.add_at(at, table.position(number));
+            if sieve.filter.sends(Kind::Commit) {
+                marks.add_at(at, table.position(number));
+            }
+            if !sieve.filter.looks_into_trees() {
+                continue;
+            }
             lists.read(number, &mut found)?;
+            sieve.sift(at, table, &mut found)?;
             for code in found.codes() {
                 match code.checked_sub(pack.len()) {
                     None => marks.add_at(at, code),
@@ -148,8 +163,52 @@ fn introduced(
     Ok(true)
 }
 
+/// Leaves out of lists what a filter leaves out.
+struct Sieve<'a> {
+    packs: &'a Packs,
+    filter: Filter,
+    cache: ReadCache,
+}
+
+impl<'a> Sieve<'a> {
+    fn new(packs: &'a Packs, filter: Filter) -> Self {
+        Self { packs, filter, cache: ReadCache::default() }
+    }
+
+    fn sift(&mut self, at: usize, table: &Table, found: &mut Introduced) -> Result<(), Error> {
+        if !self.filter.sends(Kind::Tree) {
+            found.trees.clear();
+        }
+        if !self.filter.sends(Kind::Blob) {
+            found.blobs.clear();
+        }
+        let Some(limit) = self.filter.size_limit() else { return Ok(()) };
+        let pack = self.packs.pack(at)?;
+        let mut kept = Vec::with_capacity(found.blobs.len());
+        for code in &found.blobs {
+            let size = match table.code(*code) {
+                Code::Own(position) => {
+                    let location = Location { pack: at, offset: pack.offset_at(position) };
+                    Some(self.packs.header_at(location, &mut self.cache)?.1)
+                }
+                Code::Foreign(id) => self.packs.header(&id, &mut self.cache)?.map(|(_, size)| size),
+            };
+            if size.is_none_or(|size| size < limit) {
+                kept.push(*code);
+            }
+        }
+        found.blobs = kept;
+        Ok(())
+    }
+}
+
 /// Walks the trees of the commits that are in no table. `false`: it was given up.
-fn loose(packs: &Packs, commits: &Commits, trees: &mut TreeWalk<'_>, alive: &dyn Fn() -> bool) -> Result<bool, Error> {
+pub(super) fn loose(
+    packs: &Packs,
+    commits: &Commits,
+    trees: &mut TreeWalk<'_>,
+    alive: &dyn Fn() -> bool,
+) -> Result<bool, Error> {
     let sent: HashMap<ObjectId, &Commit> = commits.loose.iter().map(|(id, commit)| (*id, commit)).collect();
     let mut outside: HashMap<ObjectId, ObjectId> = HashMap::default();
     let (mut buffer, mut cache) = (Vec::new(), ReadCache::default());

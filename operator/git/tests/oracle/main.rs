@@ -14,6 +14,9 @@ mod fold;
 mod measure;
 
 #[cfg(test)]
+mod partial;
+
+#[cfg(test)]
 mod prune;
 
 #[cfg(test)]

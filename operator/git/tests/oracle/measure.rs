@@ -77,8 +77,7 @@ impl Measured {
             ofs_delta: true,
             include_tag: true,
             no_progress: true,
-            band: git::sideband::Band::Large,
-            form: Form::V2 { wait_for_done: false },
+            ..Request::new(Form::V2 { wait_for_done: false }, git::sideband::Band::Large)
         };
         let refs = ReferencesView { all: &self.refs, head: Some(&self.head) };
         let view = RepositoryView { packs, refs, dropped_tips: &[], complete_walk_needed: false };

@@ -21,15 +21,15 @@ use super::{
 };
 
 /// Which packs have tables.
-type Chosen = (&'static str, fn(usize) -> bool);
+pub(crate) type Chosen = (&'static str, fn(usize) -> bool);
 
-const ALL: Chosen = ("all", |_| true);
+pub(crate) const ALL: Chosen = ("all", |_| true);
 const FIRST: Chosen = ("the first", |at| at == 0);
 const LATER: Chosen = ("all but the first", |at| at > 0);
 const SOME: Chosen = ("every other", |at| at % 2 == 0);
 
 /// The fixture with tables for those packs that are chosen and no others; how many got one.
-fn retabled(fixture: &mut Fixture, chosen: Chosen) -> usize {
+pub(crate) fn retabled(fixture: &mut Fixture, chosen: Chosen) -> usize {
     fixture.packs = Packs::open(&fixture.parts).unwrap();
     attach(fixture, &fixture.packs, &chosen.1)
 }
@@ -96,8 +96,7 @@ fn ask(view: &RepositoryView<'_>, wants: &[ObjectId], haves: &[ObjectId]) -> (Ou
         ofs_delta: true,
         include_tag: true,
         no_progress: true,
-        band: Band::Large,
-        form: Form::V2 { wait_for_done: false },
+        ..Request::new(Form::V2 { wait_for_done: false }, Band::Large)
     };
     let mut out = Vec::new();
     let outcome = upload_pack::respond(&request, view, &mut out, "", &AtomicBool::new(false)).unwrap();
