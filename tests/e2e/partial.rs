@@ -57,6 +57,24 @@ fn shallow_count(git: &Git, source: &Path, home: &Path, name: &str) -> Result<us
 }
 
 #[test]
+fn shallow_clones_push_what_hangs_on_the_repository_and_nothing_else() -> Result<()> {
+    let (bed, source) = filled()?;
+    let (git, home) = (&bed.git, bed.git.path(""));
+    git.ok(&home, &["clone", "--quiet", "--depth", "1", "--branch", "main", &bed.url(), "shallow"])?;
+    let folder = git.path("shallow");
+    git.commit(&folder, "new", "from a shallow clone\n")?;
+    git.ok(&folder, &["push", "--quiet", "origin", "HEAD:refs/heads/from-shallow"])?;
+    bed.clone_is_sound("whole")?;
+    let whole = count(git, &source, &["rev-list", "main"])? + 1;
+    ensure!(count(git, &git.path("whole"), &["rev-list", "from-shallow"])? == whole, "the history is not whole");
+    let other = bed.server.url("alice", "team-a/other");
+    let refused = git.run(&folder, &["push", &other, "HEAD:refs/heads/main"])?;
+    ensure!(!refused.ok && refused.stderr.contains("git fetch --unshallow"), "{}", refused.stderr);
+    ensure!(git.remote_refs(&other)?.is_empty(), "something was pushed");
+    Ok(())
+}
+
+#[test]
 fn histories_end_where_a_date_or_a_branch_says() -> Result<()> {
     let (bed, source) = filled()?;
     let (git, home) = (&bed.git, bed.git.path(""));
