@@ -1,38 +1,38 @@
-//! Codekeep beside its peers, turn by turn in one run: `bench` measures the git service, `bench store` the storage.
+//! Codekeep beside its peers, turn by turn in one run: `bench git` measures the git service, `bench store` the storage.
 
-mod git_service;
+mod figures;
+mod git;
 mod jgit;
-mod operations;
 mod peer;
+mod pushes;
+mod side;
 mod store;
-mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tests::report::say;
 
-/// Measures Codekeep against its peers in one interleaved run; without a subcommand, the git service
+/// Measures Codekeep against its peers in one interleaved run
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+#[command(name = "cargo xtask bench")]
 struct Arguments {
     #[command(subcommand)]
-    task: Option<Task>,
-    #[command(flatten)]
-    git_service: git_service::Options,
+    task: Task,
 }
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measure the git service: clones, fetches, listings, large pushes
+    Git(git::Options),
     /// Measure the storage: pushes, group commit, cold servers, kills, growth
     Store(store::Options),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = match arguments.task {
-        Some(Task::Store(options)) => store::run(&options),
-        None => git_service::run(&arguments.git_service),
+    let outcome = match Arguments::parse().task {
+        Task::Git(options) => git::run(&options),
+        Task::Store(options) => store::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -96,7 +96,7 @@ fn configuration(folder: &Path, address: SocketAddr, socket: &Path, repositories
          http {{\n  access_log off;\n  client_max_body_size 0;\n  client_body_temp_path {folder}/body;\n  \
          proxy_temp_path {folder}/proxy;\n  fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n  \
          scgi_temp_path {folder}/scgi;\n  \
-         server {{\n    listen {address};\n    location / {{\n      fastcgi_pass unix:{socket};\n      \
+         server {{\n    listen {address};\n    location /static/ {{\n      alias {repositories}/;\n      sendfile on;\n      sendfile_max_chunk 2m;\n    }}\n    location / {{\n      fastcgi_pass unix:{socket};\n      \
          fastcgi_buffering off;\n      fastcgi_request_buffering off;\n      \
          fastcgi_param SCRIPT_FILENAME /usr/lib/git-core/git-http-backend;\n      \
          fastcgi_param GIT_PROJECT_ROOT {repositories};\n      fastcgi_param GIT_HTTP_EXPORT_ALL 1;\n      \

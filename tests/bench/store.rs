@@ -4,14 +4,13 @@
 
 mod cold;
 mod curve;
-mod figures;
+
 mod growth;
 mod idle;
 mod kills;
 mod many_repositories;
 mod one_repository;
-mod pushes;
-mod side;
+
 mod small_push;
 mod writers;
 
@@ -30,10 +29,10 @@ use tests::report::{bar, say, spinner};
 use tests::session::{Pushed, Session, push_body};
 use tests::{Git, Manifests, Server, ServerOptions, fixture};
 
+use crate::figures::Figures;
 use crate::jgit::JGit;
 use crate::peer::Peer;
-use figures::Figures;
-use side::Side;
+use crate::side::Side;
 
 /// Repositories of the part that spreads pushes over many.
 const REPOSITORIES: usize = 1_000;

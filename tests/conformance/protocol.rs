@@ -20,7 +20,7 @@ fn version_two_announces_what_it_does_and_nothing_else() -> Result<()> {
     assert!(lines.iter().any(|line| line.starts_with("ls-refs")), "{lines:?}");
     assert!(lines.contains(&"object-format=sha1".to_owned()), "{lines:?}");
     let fetch = lines.iter().find(|line| *line == "fetch" || line.starts_with("fetch=")).cloned().unwrap_or_default();
-    assert!(!fetch.is_empty() && !fetch.contains("shallow") && !fetch.contains("filter"), "{fetch}");
+    assert_eq!(fetch, "fetch=shallow wait-for-done filter ref-in-want sideband-all");
     Ok(())
 }
 
@@ -75,30 +75,39 @@ fn a_raw_fetch_of_all_tips_brings_a_pack_and_a_second_one_brings_little() -> Res
 }
 
 #[test]
-fn shallow_and_partial_fetches_are_refused_in_words() -> Result<()> {
+fn limits_that_make_no_sense_are_refused_in_words() -> Result<()> {
     let bed = Bed::filled(3)?;
     let tip = bed.raw("alice").ls_refs(&["refs/heads/main"])?.remove(0).0;
-    for option in
-        ["deepen 1", "filter blob:none", "deepen-since 1700000000", "shallow 0000000000000000000000000000000000000001"]
-    {
+    for options in [
+        &["deepen 0"][..],
+        &["deepen 2", "deepen-since 1700000000"],
+        &["deepen-since 4000000000"],
+        &["deepen-not refs/heads/none"],
+        &["filter bogus"],
+        &["filter sparse:oid=main"],
+        &["want-ref refs/heads/none"],
+    ] {
         let head = [line("command=fetch"), DELIMITER.to_vec(), line(format!("want {tip}\n"))].concat();
-        let body = [head, line(format!("{option}\n")), line("done\n"), FLUSH.to_vec()].concat();
+        let options_sent = options.iter().flat_map(|option| line(format!("{option}\n"))).collect();
+        let body = [head, options_sent, line("done\n"), FLUSH.to_vec()].concat();
         let response = bed.raw("alice").post("git-upload-pack", 2, &[], &body)?;
         let text = response.text();
-        assert!(response.status < 500 && text.contains("ERR "), "{option}: {} {text}", response.status);
+        assert!(response.status < 500 && text.contains("ERR "), "{options:?}: {} {text}", response.status);
     }
     Ok(())
 }
 
 #[test]
-fn stock_git_reads_why_shallow_and_partial_clones_are_refused_or_gets_a_whole_one() -> Result<()> {
+fn sizes_of_objects_are_told() -> Result<()> {
     let bed = Bed::filled(3)?;
-    let url = bed.server.url("alice", "team-a/hello");
-    // Not advertised: git itself falls back to a whole clone with a warning, or refuses.
-    for option in ["--depth=1", "--filter=blob:none"] {
-        let answer = bed.git.run(&bed.git.path(""), &["clone", option, &url, &format!("clone{option}")])?;
-        assert!(answer.ok || answer.stderr.contains("not support"), "{option}: {}", answer.stderr);
-    }
+    let tip = bed.raw("alice").ls_refs(&["refs/heads/main"])?.remove(0).0;
+    let nobody = "0123456789012345678901234567890123456789";
+    let lines = [line("size\n"), line(format!("oid {tip}\n")), line(format!("oid {nobody}\n"))].concat();
+    let body = [line("command=object-info"), DELIMITER.to_vec(), lines, FLUSH.to_vec()].concat();
+    let answer = texts(&bed.raw("alice").post("git-upload-pack", 2, &[], &body)?.body)?;
+    assert_eq!((answer[0].as_str(), answer[2].as_str()), ("size", nobody), "{answer:?}");
+    let size = answer[1].strip_prefix(&format!("{tip} ")).and_then(|size| size.parse::<u64>().ok());
+    assert!(size.is_some_and(|size| size > 100), "{answer:?}");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::bed::{Bed, REPOSITORY};
 const STUB_BYTES: u64 = 88;
 
 /// All files below a folder with their sizes.
-fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -110,7 +110,7 @@ impl Universe {
     pub(crate) fn table(&self, pack: &Objects) -> Option<Bytes> {
         let mut table = b"FAKEREACH".to_vec();
         let links = self.all();
-        for (id, _) in pack {
+        for id in pack.keys() {
             table.extend_from_slice(id.as_slice());
             table.extend(links.get(id).into_iter().flatten().flat_map(|link| link.as_slice().iter().copied()));
         }

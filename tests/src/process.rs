@@ -18,10 +18,21 @@ pub fn memory(pid: u32, field: &str) -> Result<u64> {
 
 /// CPU time, user and system, of a process and of its children that ended.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
+    cpu_time_of(pid, 11..15)
+}
+
+/// CPU time, user and system, of this process's children that ended, and theirs.
+pub fn cpu_time_of_children() -> Result<Duration> {
+    cpu_time_of(std::process::id(), 13..15)
+}
+
+/// The sum of some fields of `/proc/<pid>/stat`, counted from the one after the name.
+fn cpu_time_of(pid: u32, fields: std::ops::Range<usize>) -> Result<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("failed to read the process's stat")?;
     // The second field is a name in parentheses, which may hold spaces.
-    let (_, fields) = text.rsplit_once(')').context("the process's stat has no name")?;
-    let ticks: u64 = fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let (_, rest) = text.rsplit_once(')').context("the process's stat has no name")?;
+    let words = rest.split_whitespace().skip(fields.start).take(fields.len());
+    let ticks: u64 = words.filter_map(|word| word.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 

@@ -38,6 +38,15 @@ pub fn get(address: SocketAddr, target: &str) -> Result<Response> {
     send(address, "GET", target, &[], b"")
 }
 
+/// Reads what is at a path and drops it; gives its length.
+pub fn drain(address: SocketAddr, target: &str) -> Result<u64> {
+    let mut connection = Connection::open(address)?;
+    connection.send("GET", target, &[], b"")?;
+    let mut response = connection.response()?;
+    anyhow::ensure!(response.status == 200, "{target} was answered with {}", response.status);
+    Ok(std::io::copy(&mut response.body, &mut std::io::sink())?)
+}
+
 /// Sends a request with exactly this target and these headers, and reads the answer.
 pub fn send(
     address: SocketAddr,

@@ -90,8 +90,10 @@ pub fn capabilities_v2() -> Vec<u8> {
     pktline::push(&mut out, &[b"version 2\n"]);
     pktline::push(&mut out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
     pktline::push(&mut out, &[b"ls-refs=unborn\n"]);
-    pktline::push(&mut out, &[b"fetch=wait-for-done\n"]);
+    pktline::push(&mut out, &[b"fetch=shallow wait-for-done filter ref-in-want sideband-all\n"]);
+    pktline::push(&mut out, &[b"server-option\n"]);
     pktline::push(&mut out, &[b"object-format=sha1\n"]);
+    pktline::push(&mut out, &[b"object-info\n"]);
     out.extend_from_slice(pktline::FLUSH);
     out
 }
@@ -134,8 +136,8 @@ fn capabilities_v0(service: Service, refs: &ReferencesView<'_>) -> String {
         );
     }
     let mut text = String::from(
-        "multi_ack_detailed thin-pack side-band side-band-64k ofs-delta no-progress include-tag no-done \
-         allow-tip-sha1-in-want allow-reachable-sha1-in-want ",
+        "multi_ack_detailed thin-pack side-band side-band-64k ofs-delta shallow deepen-since deepen-not \
+         deepen-relative no-progress include-tag no-done allow-tip-sha1-in-want allow-reachable-sha1-in-want filter ",
     );
     if let (Some(head), Some(_)) = (refs.head, refs.head_id()) {
         // Capabilities are text without spaces; a name that is not UTF-8 is left out rather than garbled.

@@ -29,6 +29,22 @@ pub trait Existing: Sync {
     /// # Errors
     /// When it is there and cannot be read.
     fn read(&self, id: &gix::oid, buffer: &mut Vec<u8>) -> Result<Option<Kind>, ReadError>;
+
+    /// A commit, when it is known without reading the object.
+    fn known_commit(&self, _id: &gix::oid) -> Option<Commit> {
+        None
+    }
+}
+
+/// A commit and what walks need of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its tree.
+    pub tree: ObjectId,
+    /// Its parents.
+    pub parents: Vec<ObjectId>,
+    /// When it was committed.
+    pub seconds: i64,
 }
 
 /// A repository without objects.
@@ -71,5 +87,11 @@ impl Existing for Stored<'_> {
         let failed = |source| ReadError { id: id.to_owned(), source: Box::new(source) };
         let found = self.packs.find(id, buffer, &mut cache).map_err(failed)?;
         Ok(found.map(|object| object.kind))
+    }
+
+    fn known_commit(&self, id: &gix::oid) -> Option<Commit> {
+        // Reading the object says what is wrong, if something is.
+        let commit = self.packs.tabled(self.packs.place(id)?).ok()?;
+        Some(Commit { tree: commit.tree, parents: commit.parents.into(), seconds: commit.date })
     }
 }

@@ -33,6 +33,7 @@ mod commit;
 mod delta;
 mod diff;
 mod index;
+mod marks;
 mod pack;
 mod read;
 mod side;
@@ -40,8 +41,9 @@ mod side;
 pub use pack::{Entry, EntryKind, Pack};
 pub use read::ReadCache;
 
-pub(crate) use commit::Commit;
+pub(crate) use commit::{Commit, Place};
 pub(crate) use diff::encode as encode_delta;
+pub(crate) use marks::{Bits, Marks};
 pub(crate) use pack::{Facts, HEADER, MAX_ENTRY_HEAD};
 pub(crate) use side::{Side, same};
 
@@ -277,6 +279,11 @@ impl Packs {
             };
             packs.iter().enumerate().all(apart)
         })
+    }
+
+    /// Whether it was found out before that no object is in two packs.
+    pub(crate) fn known_disjoint(&self) -> bool {
+        self.packs.len() < 2 || self.joint.disjoint.get() == Some(&true)
     }
 
     /// The trailer of all packs joined, if it was computed before.

@@ -23,7 +23,7 @@ pub struct Peeled {
 /// # Errors
 /// When an object on the way is missing or cannot be read.
 pub fn peel(packs: &Packs, id: &gix::oid, cache: &mut ReadCache) -> Result<Option<Peeled>, Error> {
-    let Some((Kind::Tag, _)) = packs.header(id, cache)? else { return Ok(None) };
+    let Some(Kind::Tag) = packs.kind(id, cache)? else { return Ok(None) };
     let mut tags = Vec::new();
     let mut target = id.to_owned();
     let mut buffer = Vec::new();

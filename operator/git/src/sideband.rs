@@ -20,6 +20,25 @@ pub enum Band {
     Large,
 }
 
+/// Packets with each that has a payload put into channel 1, for clients that want everything in channels.
+#[must_use]
+pub fn multiplexed(packets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(packets.len() + packets.len() / 16);
+    let mut rest = packets;
+    while let Some((digits, after)) = rest.split_at_checked(4) {
+        let length = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let payload = length.and_then(|length| length.checked_sub(4)).and_then(|length| after.split_at_checked(length));
+        if let Some((payload, after)) = payload {
+            pktline::push(&mut out, &[&[1], payload]);
+            rest = after;
+        } else {
+            out.extend_from_slice(digits);
+            rest = after;
+        }
+    }
+    out
+}
+
 /// Writes into channels.
 pub struct Writer<'a> {
     out: &'a mut dyn Write,

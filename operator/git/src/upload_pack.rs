@@ -4,26 +4,35 @@
 //! such as SSH, versions 0 and 1 are a conversation ([`parse_wants_v0`], [`converse`]). Either way wants are checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
 //! ever dropped sends the packs as they lie; everything else walks from the wants to what the client has and copies entries.
 //!
-//! Not here: HTTP, SSH, authorization, shallow and partial clones.
+//! Not here: HTTP, SSH, authorization.
 
 use std::{
     io::{self, Write},
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::{odb, pack_writer, pktline, view::RepositoryView};
 
+mod ancestors;
 mod commits;
 mod conversation;
+mod filter;
 mod negotiate;
+pub mod object_info;
 mod objects;
 mod plan;
 mod request;
 mod response;
+mod shallow;
+mod tabled;
+mod visible;
 mod wants;
 
 pub use conversation::converse;
+pub use filter::{Filter, FilterError, Only};
 pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2, parse_wants_v0};
+
+pub use shallow::Deepen;
 
 /// Why a request could not be answered although the client did nothing wrong.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +75,8 @@ pub enum Route {
     Whole,
     /// What a walk found, entry by entry.
     Walked,
+    /// What reachability tables say that the wanted commits bring, entry by entry.
+    Tabled,
 }
 
 impl Route {
@@ -78,6 +89,7 @@ impl Route {
             Self::Joined => "joined",
             Self::Whole => "whole",
             Self::Walked => "walked",
+            Self::Tabled => "tabled",
         }
     }
 }
@@ -110,32 +122,41 @@ pub fn respond(
 ) -> Result<Outcome, Error> {
     let mut cache = odb::ReadCache::default();
     let mut channel = response::Channel { out, note, interrupt };
-    let wants = match check(request, request.haves.is_empty(), view, &mut channel, &mut cache)? {
-        Ok(wants) => wants,
-        Err(refused) => return Ok(refused),
+    let alive = || !interrupt.load(Ordering::Relaxed);
+    let (wants, boundary) = match check(request, request.haves.is_empty(), view, &alive, &mut cache) {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(refusal)) => return channel.refuse(refusal),
+        Err(error) => return Err(channel.failed(error)),
     };
     let negotiated = negotiate::negotiate(request, view, &wants, &mut cache).map_err(|error| channel.failed(error))?;
-    channel.out.write_all(&negotiated.lines)?;
+    let lines = negotiate::sections(request, &wants, &boundary, &negotiated);
+    channel.out.write_all(&lines)?;
     if !negotiated.pack_follows {
         channel.out.flush()?;
-        return Ok(Outcome { bytes: negotiated.lines.len() as u64, ..Outcome::default() });
+        return Ok(Outcome { bytes: lines.len() as u64, ..Outcome::default() });
     }
-    let mut outcome = response::pack(request, view, &wants, &negotiated.common, &mut channel, cache)?;
-    outcome.bytes += negotiated.lines.len() as u64;
+    let common = &negotiated.common;
+    let question = plan::Question { request, view, wants: &wants, common, boundary: &boundary, alive: &alive };
+    let mut outcome = response::pack(&question, &mut channel, cache)?;
+    outcome.bytes += lines.len() as u64;
     Ok(outcome)
 }
 
-/// What is wanted, if the client may have it; else it was told, and that is the outcome.
+/// What is wanted, and where the client's history is to end; the inner error is the refusal that the client reads.
+type Checked = Result<(wants::Wants, shallow::Boundary), String>;
+
+/// Checks what a client wants before anything is said about it.
 fn check(
     request: &Request,
     has_nothing: bool,
     view: &RepositoryView<'_>,
-    channel: &mut response::Channel<'_>,
+    alive: &dyn Fn() -> bool,
     cache: &mut odb::ReadCache,
-) -> Result<Result<wants::Wants, Outcome>, Error> {
-    match wants::check(request, has_nothing, view, cache) {
-        Ok(Ok(wants)) => Ok(Ok(wants)),
-        Ok(Err(refusal)) => channel.refuse(refusal).map(Err),
-        Err(error) => Err(channel.failed(error)),
-    }
+) -> Result<Checked, odb::Error> {
+    let wants = match wants::check(request, has_nothing, view, cache)? {
+        Ok(wants) => wants,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let boundary = shallow::boundary(request, view, &wants, alive, cache)?;
+    Ok(boundary.map(|boundary| (wants, boundary)))
 }

@@ -11,10 +11,10 @@ use tests::protocol::{self, RawClient};
 use tests::raw_http::{Connection, basic};
 use tests::{Manifests, Server, ServerOptions};
 
-use super::figures::{Figures, ms};
-use super::pushes;
 use super::small_push::{names, sequential};
 use super::{Bed, begin};
+use crate::figures::{Figures, ms};
+use crate::pushes;
 
 const DELAYS: Delays = Delays { read: Duration::from_millis(15), write: Duration::from_millis(60) };
 /// Pushes that the repository has seen.

@@ -100,7 +100,7 @@ fn panel(svg: &mut String, curve: &Curve, left: f64, (low, high): (f64, f64)) {
             at += 1.0;
         }
         taken.push(at);
-        let time = super::figures::ms(time(last));
+        let time = crate::figures::ms(time(last));
         let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{at:.1}\" fill=\"{colour}\">{name} {time}</text>", x + 10.0);
     }
 }

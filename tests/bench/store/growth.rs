@@ -11,9 +11,9 @@ use tests::session::{Pushed, Session, push_body};
 use tests::{Manifests, Server, ServerOptions, process};
 
 use super::curve::{self, Curve};
-use super::figures::{Figures, ms, quantile};
-use super::pushes::{self, Chain};
 use super::{Bed, begin};
+use crate::figures::{Figures, ms, quantile};
+use crate::pushes::{self, Chain};
 
 const REFERENCES: [u64; 4] = [10, 1_000, 50_000, 500_000];
 const ENTRIES: [u64; 4] = [10, 1_000, 100_000, 1_000_000];

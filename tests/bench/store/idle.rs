@@ -9,8 +9,8 @@ use tests::report::{bar, megabytes, spinner};
 use tests::session::Session;
 use tests::{Manifests, Server, ServerOptions, process};
 
-use super::figures::Figures;
 use super::{Bed, begin, small};
+use crate::figures::Figures;
 
 /// Repositories that are used once each.
 const REPOSITORIES: usize = 10_000;

@@ -12,11 +12,11 @@ use tests::random::Sequence;
 use tests::session::{Pushed, Session};
 use tests::{Manifests, Server, ServerOptions, wait};
 
-use super::figures::{Figures, ms, quantile, spread};
 use super::one_repository::branches;
-use super::pushes;
 use super::writers::{Branch, positions};
 use super::{Bed, begin};
+use crate::figures::{Figures, ms, quantile, spread};
+use crate::pushes;
 
 const DELAYS: Delays = Delays { read: Duration::from_millis(15), write: Duration::from_millis(60) };
 const WRITERS: usize = 8;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use tests::report::say;
 
-use super::figures::{Figures, each, middle, ms, spread};
-use super::pushes::{self, Chain};
-use super::side::Side;
 use super::writers::{Branch, Load, Window, push_for};
 use super::{Bed, REPOSITORIES, Servers, small};
+use crate::figures::{Figures, each, middle, ms, spread};
+use crate::pushes::{self, Chain};
+use crate::side::Side;
 
 /// Clients.
 const CLIENTS: usize = 16;

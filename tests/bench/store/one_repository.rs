@@ -9,11 +9,11 @@ use tests::cpu::Meter;
 use tests::report::say;
 use tests::{Manifests, Server, ServerOptions};
 
-use super::figures::{Figures, each, middle, ms, quantile, spread};
-use super::pushes::{self, Chain};
-use super::side::Side;
 use super::writers::{Branch, Load, Window, push_watched};
 use super::{Bed, Servers, begin};
+use crate::figures::{Figures, each, middle, ms, quantile, spread};
+use crate::pushes::{self, Chain};
+use crate::side::Side;
 
 /// Writers when the store has no delay.
 const WRITERS: usize = 8;

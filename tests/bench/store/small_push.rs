@@ -9,11 +9,11 @@ use tests::cpu::Meter;
 use tests::session::Pushed;
 use tests::{Manifests, Server, ServerOptions};
 
-use super::figures::{Figures, each, quantile, spread};
-use super::pushes::{self, Chain};
-use super::side::Side;
 use super::writers::Branch;
 use super::{Bed, Servers, begin};
+use crate::figures::{Figures, each, quantile, spread};
+use crate::pushes::{self, Chain};
+use crate::side::Side;
 
 /// Pushes of a round.
 const PUSHES: usize = 40;
@@ -50,9 +50,9 @@ pub(crate) fn compared(bed: &Bed<'_>, servers: &Servers, figures: &mut Figures) 
             spread(&with[at].advertisement),
             spread(&alone[at].post),
             spread(&with[at].both),
-            super::figures::ms(each(alone[at].cpu, count)),
-            super::figures::ms(each(with[at].cpu, count)),
-            super::figures::ms(quantile(&stock[at], 0.5)),
+            crate::figures::ms(each(alone[at].cpu, count)),
+            crate::figures::ms(each(with[at].cpu, count)),
+            crate::figures::ms(quantile(&stock[at], 0.5)),
         ]
     });
     let header = [

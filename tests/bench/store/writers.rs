@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tests::session::{Pushed, Session, push_body};
 
-use super::pushes::Chain;
-use super::side::{Side, client_cpu};
+use crate::pushes::Chain;
+use crate::side::{Side, client_cpu};
 
 /// The watcher's pause between two readings.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -112,6 +112,33 @@ fn atomic_pushes_options_and_empty_repositories_work() -> Result<()> {
 }
 
 #[test]
+fn shallow_and_partial_clones_work_in_every_version() -> Result<()> {
+    let bed = SshBed::new()?;
+    bed.started()?;
+    let git = &bed.bed.git;
+    for version in ["0", "1", "2"] {
+        let (setting, name) = (format!("protocol.version={version}"), format!("shallow-{version}"));
+        bed.ok(&bed.home(), &["-c", &setting, "clone", "--quiet", "--depth", "2", &bed.url(), &name])?;
+        let clone = git.path(&name);
+        let count = || git.ok(&clone, &["rev-list", "--count", "--first-parent", "HEAD"]);
+        assert_eq!(count()?.trim(), "2", "version {version}");
+        bed.ok(&clone, &["-c", &setting, "fetch", "--quiet", "--deepen", "3"])?;
+        assert_eq!(count()?.trim(), "5", "version {version}");
+        git.commit(&clone, "shallow", &format!("version {version}\n"))?;
+        bed.ok(&clone, &["-c", &setting, "push", "--quiet", "origin", &format!("HEAD:refs/heads/{name}")])?;
+        bed.ok(&clone, &["-c", &setting, "fetch", "--quiet", "--unshallow"])?;
+        git.fsck(&clone)?;
+        let name = format!("partial-{version}");
+        bed.ok(
+            &bed.home(),
+            &["-c", &setting, "clone", "--quiet", "--filter=blob:none", "--no-checkout", &bed.url(), &name],
+        )?;
+        bed.ok(&git.path(&name), &["-c", &setting, "checkout", "--quiet", "HEAD"])?;
+    }
+    bed.bed.clone_is_sound("clone")
+}
+
+#[test]
 fn a_large_repository_moves_both_ways() -> Result<()> {
     let bed = SshBed::new()?;
     let source = crate::memory::large(&bed.bed, 40)?;

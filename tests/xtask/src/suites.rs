@@ -20,10 +20,10 @@ pub(crate) fn program(name: &str, arguments: &[String]) -> Result<bool> {
     Ok(command.status()?.success())
 }
 
-/// Builds and runs the benchmarks; those of the storage need `JGit`, and a program that writes long logs.
+/// Builds and runs the benchmarks; those of the storage need a program that writes long logs.
 pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
+    tools::jgit()?;
     if arguments.first().is_some_and(|task| task == "store") {
-        tools::jgit()?;
         // With the optimization that tests have: its dependencies would take a second release build.
         let arguments = ["build", "--locked", "--workspace", "--example", "write-log"];
         if built("build-write-log", &arguments)?.failed > 0 {

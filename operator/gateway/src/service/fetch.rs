@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::BufRead;
 
 use git::advertise::Version;
-use git::upload_pack::{self, Command, Outcome, Request, RequestError};
+use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::{ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -41,8 +41,9 @@ pub(crate) async fn answer(
     match command {
         Ok(Command::Nothing) => Ok(Answer::Whole(vec![])),
         Ok(Command::LsRefs(request)) => list(work, turn, request).await,
-        Ok(Command::Fetch(_)) if work.caller.lists_only => Ok(deny(work)),
+        Ok(Command::Fetch(_) | Command::ObjectInfo(_)) if work.caller.lists_only => Ok(deny(work)),
         Ok(Command::Fetch(request)) => send(work, turn, request).await,
+        Ok(Command::ObjectInfo(request)) => inform(work, turn, request).await,
         Err(error) => Ok(refuse(&error, work)),
     }
 }
@@ -71,6 +72,20 @@ async fn send(work: &Work, turn: OwnedSemaphorePermit, request: Request) -> Resu
         let view = View::new(&snapshot, &asked.config);
         let note = format!("(request {})", asked.caller.request_id);
         conclude(upload_pack::respond(&request, &view.with_packs(&opened), out, &note, interrupt), &asked);
+    }))
+}
+
+/// Tells of objects.
+async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::Request) -> Result<Answer, Trouble> {
+    let (repository, snapshot) = work.open_within(work.config.max_staleness).await?;
+    let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
+    let asked = work.clone();
+    Ok(written(move |out, _| {
+        let _turn = turn;
+        let view = View::new(&snapshot, &asked.config);
+        if let Err(error) = object_info::respond(&request, &view.with_packs(&opened), out) {
+            asked.measure.settle(outcome(&error));
+        }
     }))
 }
 

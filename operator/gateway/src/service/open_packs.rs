@@ -133,5 +133,9 @@ async fn give_table(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let Some(file) = repository.table(stored).await? else { return Ok(()) };
     let pack = Arc::clone(pack);
-    tokio::task::spawn_blocking(move || Ok(pack.attach(Table::open(&Content::File(file), &pack)?))).await?
+    let attach = move || {
+        pack.attach(Table::open(&Content::File(file), &pack)?);
+        Ok(())
+    };
+    tokio::task::spawn_blocking(attach).await?
 }

@@ -120,7 +120,10 @@ impl Push {
         let mut received = self.receive(&plan, request.pack_follows, input, channels, interrupt)?;
         let mut checks = 1;
         loop {
-            if let Err(line) = received.unpack {
+            if let Err(mut line) = received.unpack {
+                if request.is_shallow && line.starts_with("missing object") {
+                    line.push_str("; this is a shallow clone: `git fetch --unshallow` brings what may be missing");
+                }
                 return Ok(Report::all(request, Err(line.clone()), "unpacker error"));
             }
             let Some(push) = plan.push(&received, &self.work, request) else {

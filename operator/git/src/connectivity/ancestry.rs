@@ -7,17 +7,10 @@ use gix::{
     objs::{CommitRefIter, Kind},
 };
 
-use crate::existing::{Existing, ReadError};
+use crate::existing::{Commit, Existing, ReadError};
 
 /// Clocks of committers differ; a commit is looked for this far below its own date.
 const SKEW_SECONDS: i64 = 86_400;
-
-/// A commit and what a walk needs of it.
-pub(super) struct Commit {
-    pub(super) tree: ObjectId,
-    pub(super) parents: Vec<ObjectId>,
-    pub(super) seconds: i64,
-}
 
 /// Reads a commit; `None` when it is no commit or not there.
 pub(super) fn read_commit(
@@ -25,6 +18,9 @@ pub(super) fn read_commit(
     id: &gix::oid,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<Commit>, ReadError> {
+    if let Some(known) = objects.known_commit(id) {
+        return Ok(Some(known));
+    }
     if objects.read(id, buffer)? != Some(Kind::Commit) {
         return Ok(None);
     }

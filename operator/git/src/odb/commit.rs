@@ -1,5 +1,7 @@
 //! What walks need of commits, from a reachability table when there is one, else inflated and parsed.
 
+use std::collections::HashMap;
+
 use gix::{ObjectId, objs::Kind};
 
 use super::{Error, Location, Packs, ReadCache};
@@ -77,6 +79,23 @@ impl Packs {
         let kind = self.read(location, buffer, cache)?;
         let commit = if kind == Kind::Commit { Commit::parse(buffer) } else { None };
         commit.ok_or_else(|| Error::damaged("packs".as_ref(), format!("{id} is not a commit that can be read")))
+    }
+
+    /// Where a table has the commit `id`.
+    pub(crate) fn place(&self, id: &gix::oid) -> Option<Place> {
+        match self.find_commit(id, None)? {
+            Found::Tabled(place) => Some(place),
+            Found::Stored(_) => None,
+        }
+    }
+
+    /// Kind of an object, without inflating anything; `None` when it is not there.
+    pub(crate) fn kind(&self, id: &gix::oid, cache: &mut ReadCache) -> Result<Option<Kind>, Error> {
+        match self.find_commit(id, None) {
+            Some(Found::Tabled(_)) => Ok(Some(Kind::Commit)),
+            Some(Found::Stored(location)) => self.kind_at(location, &mut HashMap::new(), cache).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Looks through the packs, youngest first; any table will do, because they all say the same of a commit.

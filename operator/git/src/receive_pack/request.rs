@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::BufRead};
 
-use gix::bstr::BString;
+use gix::{ObjectId, bstr::BString};
 use model::limits::Limits;
 
 use super::{
@@ -17,6 +17,9 @@ use crate::{
 /// Push options are short words; these bounds are far above any use.
 const OPTIONS: usize = 128;
 const OPTION_BYTES: usize = 4_096;
+
+/// Places where the history of a client ends.
+const SHALLOW: usize = 100_000;
 
 /// Longest line besides the name: two object names and the capabilities.
 const LINE_BYTES: u64 = 2_048;
@@ -34,6 +37,8 @@ pub struct Request {
     pub push_options: Vec<BString>,
     /// Whether a pack follows: not after deletions only.
     pub pack_follows: bool,
+    /// The client's history ends somewhere. The repository's does not: what is pushed must hang on what it has.
+    pub is_shallow: bool,
 }
 
 impl Request {
@@ -64,8 +69,8 @@ pub enum RequestError {
     /// More commands than allowed.
     #[error("the push changes more than {0} references: push them in parts, or have limits.references raised")]
     TooManyRefs(u32),
-    /// From a shallow clone.
-    #[error("pushing from a shallow clone is not supported yet: run `git fetch --unshallow` first")]
+    /// Too many places where the client's history ends.
+    #[error("the push names more than {SHALLOW} shallow commits")]
     Shallow,
     /// A signed push.
     #[error("signed pushes are not supported: push without --signed")]
@@ -105,14 +110,17 @@ fn read(
     capabilities: &mut Capabilities,
 ) -> Result<Option<Request>, RequestError> {
     let refs = u64::from(limits.refs_per_push);
-    let packets = refs + OPTIONS as u64 + 16;
-    let bytes = refs * LINE_BYTES + (1 << 20);
+    let packets = refs + (OPTIONS + SHALLOW) as u64 + 16;
+    let bytes = refs * LINE_BYTES + (8 << 20);
     let mut reader = Reader::new(input, ReadLimits { packets, bytes });
-    let Some(found) = commands(&mut reader, limits, capabilities)? else { return Ok(None) };
+    let (found, is_shallow) = commands(&mut reader, limits, capabilities)?;
+    if found.is_empty() {
+        return Ok(None);
+    }
     let push_options = if capabilities.push_options { options(&mut reader)? } else { Vec::new() };
     let pack_follows = found.iter().any(|wish| wish.pack);
     let (commands, refused) = sort_out(found);
-    Ok(Some(Request { commands, refused, capabilities: capabilities.clone(), push_options, pack_follows }))
+    Ok(Some(Request { commands, refused, capabilities: capabilities.clone(), push_options, pack_follows, is_shallow }))
 }
 
 /// A command line.
@@ -122,22 +130,28 @@ struct Wish {
     pack: bool,
 }
 
+/// The commands, and whether the client's history ends somewhere.
 fn commands(
     reader: &mut Reader<'_>,
     limits: &Limits,
     capabilities: &mut Capabilities,
-) -> Result<Option<Vec<Wish>>, RequestError> {
-    let mut found = Vec::new();
+) -> Result<(Vec<Wish>, bool), RequestError> {
+    let (mut found, mut ends) = (Vec::new(), 0);
     loop {
         let line = match reader.read()? {
-            None if found.is_empty() => return Ok(None),
+            None if found.is_empty() && ends == 0 => return Ok((found, false)),
             None => return Err(RequestError::Truncated),
-            Some(Packet::Flush) => return Ok((!found.is_empty()).then_some(found)),
+            Some(Packet::Flush) => return Ok((found, ends > 0)),
             Some(Packet::Data(line)) => line,
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::Line),
         };
-        if line.starts_with(b"shallow ") {
-            return Err(RequestError::Shallow);
+        if let Some(id) = text(line).strip_prefix(b"shallow ") {
+            ends += 1;
+            if ends > SHALLOW {
+                return Err(RequestError::Shallow);
+            }
+            ObjectId::from_hex(id).map_err(|_| RequestError::Line)?;
+            continue;
         }
         let mut parts = line.splitn(2, |byte| *byte == 0);
         let command = parts.next().unwrap_or_default();

@@ -123,7 +123,7 @@ fn what_is_not_offered_is_refused_in_words() {
     let line = format!("{ZERO} {ONE} refs/heads/a\0report-status side-band-64k");
     let sha256 = format!("{line} object-format=sha256");
     for (bytes, words) in [
-        (lines(&[&format!("shallow {ONE}"), &line]), "shallow"),
+        (lines(&["shallow 12", &line]), "not a command"),
         (lines(&["push-cert\0report-status side-band-64k"]), "signed"),
         (lines(&[&sha256]), "SHA-1"),
         (lines(&["nonsense"]), "not a command"),

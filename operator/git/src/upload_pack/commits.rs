@@ -37,11 +37,34 @@ pub(crate) struct Walk<'a> {
     queue: BinaryHeap<(i64, ObjectId)>,
     /// Commits in the queue that are wanted.
     wanted: usize,
+    /// Commits that are treated as if they had no parents.
+    cut: Option<&'a HashSet<ObjectId>>,
+    /// Commits that are older are not wanted.
+    since: i64,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(packs: &'a Packs, cache: &'a mut ReadCache) -> Self {
-        Self { packs, cache, buffer: Vec::new(), seen: HashMap::default(), queue: BinaryHeap::new(), wanted: 0 }
+        Self {
+            packs,
+            cache,
+            buffer: Vec::new(),
+            seen: HashMap::default(),
+            queue: BinaryHeap::new(),
+            wanted: 0,
+            cut: None,
+            since: i64::MIN,
+        }
+    }
+
+    /// The walk does not look behind these commits.
+    pub(crate) fn cut(self, cut: &'a HashSet<ObjectId>) -> Self {
+        Self { cut: Some(cut), ..self }
+    }
+
+    /// Commits that are older than this, in seconds, are not wanted.
+    pub(crate) fn since(self, since: i64) -> Self {
+        Self { since, ..self }
     }
 
     pub(crate) fn run(
@@ -65,6 +88,10 @@ impl<'a> Walk<'a> {
             }
             let Some(seen) = self.seen.get_mut(&id) else { continue };
             seen.passed = true;
+            if date < self.since && !seen.unwanted {
+                self.wanted -= 1;
+                continue;
+            }
             let unwanted = seen.unwanted;
             let parents = seen.commit.parents.clone();
             let near = seen.commit.place.map(|place| place.pack);
@@ -88,7 +115,11 @@ impl<'a> Walk<'a> {
     /// Sees a commit, or learns that one seen before is unwanted.
     fn meet(&mut self, id: &ObjectId, unwanted: bool, near: Option<usize>) -> Result<(), Error> {
         let Some(seen) = self.seen.get_mut(id) else {
-            let commit = self.packs.commit(id, near, &mut self.buffer, self.cache)?;
+            let mut commit = self.packs.commit(id, near, &mut self.buffer, self.cache)?;
+            if self.cut.is_some_and(|cut| cut.contains(id)) {
+                // Nor does a table know what it brings then.
+                (commit.parents, commit.place) = (Box::default(), None);
+            }
             self.queue.push((commit.date, *id));
             self.wanted += usize::from(!unwanted);
             self.seen.insert(*id, Seen { commit, unwanted, passed: false });
@@ -168,21 +199,22 @@ struct Search<'a> {
     cache: &'a mut ReadCache,
 }
 
-/// A commit on the way: its parents, and how many of them were asked.
-type Step = (ObjectId, Box<[ObjectId]>, usize);
+/// A commit on the way, and how many of its parents were asked.
+type Step = (ObjectId, Commit, usize);
 
 impl Search<'_> {
     /// Whether `want` reaches something common. The way is kept in a list: histories are longer than stacks.
     fn reaches(&mut self, want: ObjectId) -> Result<bool, Error> {
         let mut path: Vec<Step> = Vec::new();
-        let mut answer = self.look(want, &mut path)?;
-        while let Some((id, parents, at)) = path.last_mut() {
+        let mut answer = self.look(want, None, &mut path)?;
+        while let Some((id, commit, at)) = path.last_mut() {
             if answer {
                 self.answers.insert(*id, true);
                 path.pop();
-            } else if let Some(parent) = parents.get(*at).copied() {
+            } else if let Some(parent) = commit.parents.get(*at).copied() {
                 *at += 1;
-                answer = self.look(parent, &mut path)?;
+                let near = commit.place.map(|place| place.pack);
+                answer = self.look(parent, near, &mut path)?;
             } else {
                 path.pop();
             }
@@ -191,7 +223,7 @@ impl Search<'_> {
     }
 
     /// What is known of a commit; if its parents must be asked, it is put on the path.
-    fn look(&mut self, id: ObjectId, path: &mut Vec<Step>) -> Result<bool, Error> {
+    fn look(&mut self, id: ObjectId, near: Option<usize>, path: &mut Vec<Step>) -> Result<bool, Error> {
         if self.common.contains(&id) {
             return Ok(true);
         }
@@ -201,9 +233,9 @@ impl Search<'_> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
         self.left = left;
         self.answers.insert(id, false);
-        let commit = self.packs.commit(&id, None, &mut self.buffer, self.cache)?;
+        let commit = self.packs.commit(&id, near, &mut self.buffer, self.cache)?;
         if commit.date >= self.oldest {
-            path.push((id, commit.parents, 0));
+            path.push((id, commit, 0));
         }
         Ok(false)
     }

@@ -7,7 +7,7 @@
 
 use std::{
     io::{BufRead, Write},
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use gix::ObjectId;
@@ -15,6 +15,7 @@ use gix::ObjectId;
 use super::{
     Error, Outcome, check,
     negotiate::{Common, ack, enough},
+    plan::Question,
     request::{Acknowledge, Form, Line, MAX_HAVES, Request, RequestError},
     response,
     wants::Wants,
@@ -47,16 +48,26 @@ pub fn converse(
 ) -> Result<Outcome, Error> {
     let mut cache = ReadCache::default();
     let mut channel = response::Channel { out, note, interrupt };
+    let alive = || !interrupt.load(Ordering::Relaxed);
     let mut reader = Reader::new(input, LIMITS);
-    let mut line = match read(&mut reader)? {
+    // A client that asks where its history ends waits for that. Any other goes on at once, and its first line tells a clone.
+    let first = if request.deepen.is_asked() { None } else { Some(read(&mut reader)?) };
+    let has_nothing = matches!(first, Some(Ok(Line::Done)));
+    let (wants, boundary) = match check(request, has_nothing, view, &alive, &mut cache) {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(refusal)) => return channel.refuse(refusal),
+        Err(error) => return Err(channel.failed(error)),
+    };
+    let first = if let Some(line) = first {
+        line
+    } else {
+        channel.out.write_all(&[&boundary.lines, pktline::FLUSH].concat())?;
+        channel.out.flush()?;
+        read(&mut reader)?
+    };
+    let mut line = match first {
         Ok(line) => line,
         Err(refusal) => return channel.refuse(refusal),
-    };
-    // It sends this line without waiting for an answer, and the line tells a clone.
-    let has_nothing = matches!(line, Line::Done);
-    let wants = match check(request, has_nothing, view, &mut channel, &mut cache)? {
-        Ok(wants) => wants,
-        Err(refused) => return Ok(refused),
     };
     let mut talk = Talk::new(request);
     loop {
@@ -82,7 +93,9 @@ pub fn converse(
             Err(refusal) => return channel.refuse(refusal),
         };
     }
-    let mut outcome = response::pack(request, view, &wants, &talk.common, &mut channel, cache)?;
+    let common = &talk.common;
+    let question = Question { request, view, wants: &wants, common, boundary: &boundary, alive: &alive };
+    let mut outcome = response::pack(&question, &mut channel, cache)?;
     outcome.bytes += talk.bytes;
     Ok(outcome)
 }
@@ -107,6 +120,8 @@ struct Talk {
     /// Whether what is common is enough, and how much of it there was when that was found out.
     ready: bool,
     examined: usize,
+    /// Whether something was acknowledged in this round.
+    fresh: bool,
     /// What the client reads at the end of its round.
     lines: Vec<u8>,
     bytes: u64,
@@ -125,6 +140,7 @@ impl Talk {
             last: None,
             ready: false,
             examined: 0,
+            fresh: false,
             lines: Vec::new(),
             bytes: 0,
         }
@@ -166,15 +182,16 @@ impl Talk {
             Acknowledge::First if self.last.is_none() => ack(&mut self.lines, &id, ""),
             Acknowledge::First => {}
         }
-        self.last = Some(id);
+        (self.last, self.fresh) = (Some(id), true);
     }
 
     /// The client ended a round; true if the pack follows.
     fn round(&mut self) -> bool {
         let last = self.last.filter(|_| self.ready);
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|_| self.fresh) {
             ack(&mut self.lines, &last, " ready");
         }
+        self.fresh = false;
         if self.acknowledge == Acknowledge::Detailed || self.last.is_none() {
             pktline::push(&mut self.lines, &[b"NAK\n"]);
         }

@@ -11,12 +11,13 @@ use gix::{ObjectId, hashtable::HashSet, objs::Kind};
 use super::{
     commits,
     request::{Acknowledge, Form, Request},
+    shallow::Boundary,
     wants::Wants,
 };
 use crate::{
     odb::{Error, ReadCache},
     peel::peel,
-    pktline,
+    pktline, sideband,
     view::RepositoryView,
 };
 
@@ -50,7 +51,7 @@ impl Common {
         view: &RepositoryView<'_>,
         cache: &mut ReadCache,
     ) -> Result<bool, Error> {
-        let Some((kind, _)) = view.packs.header(id, cache)? else { return Ok(false) };
+        let Some(kind) = view.packs.kind(id, cache)? else { return Ok(false) };
         if kind == Kind::Commit {
             self.commits.insert(*id);
             return Ok(true);
@@ -105,6 +106,40 @@ pub(super) fn negotiate(
     Ok(Negotiated { lines, pack_follows, common })
 }
 
+/// All that is said before the pack, or instead of it.
+pub(super) fn sections(request: &Request, wants: &Wants, boundary: &Boundary, negotiated: &Negotiated) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Form::V0 { .. } = request.form {
+        if request.deepen.is_asked() {
+            out.extend_from_slice(&boundary.lines);
+            out.extend_from_slice(pktline::FLUSH);
+            if request.haves.is_empty() && !request.done {
+                // It asks again when it has read where its history ends.
+                return out;
+            }
+        }
+        out.extend_from_slice(&negotiated.lines);
+        return out;
+    }
+    out.extend_from_slice(&negotiated.lines);
+    if negotiated.pack_follows {
+        if request.deepen.is_asked() || !request.shallow.is_empty() {
+            pktline::push(&mut out, &[b"shallow-info\n"]);
+            out.extend_from_slice(&boundary.lines);
+            out.extend_from_slice(pktline::DELIMITER);
+        }
+        if !wants.by_name.is_empty() {
+            pktline::push(&mut out, &[b"wanted-refs\n"]);
+            for (id, name) in &wants.by_name {
+                pktline::push(&mut out, &[id.to_string().as_bytes(), b" ", name, b"\n"]);
+            }
+            out.extend_from_slice(pktline::DELIMITER);
+        }
+        pktline::push(&mut out, &[b"packfile\n"]);
+    }
+    if request.sideband_all { sideband::multiplexed(&out) } else { out }
+}
+
 /// Whether every wanted commit reaches something common.
 pub(super) fn enough(
     view: &RepositoryView<'_>,
@@ -123,9 +158,9 @@ pub(super) fn ack(lines: &mut Vec<u8>, id: &ObjectId, suffix: &str) {
     pktline::push(lines, &[b"ACK ", id.to_string().as_bytes(), suffix.as_bytes(), b"\n"]);
 }
 
-/// Version 2: a section of acknowledgements, then the section of the pack; true if that follows.
+/// Version 2: a section of acknowledgements; true if the pack, and what is said before it, follows.
 fn v2(request: &Request, acknowledged: &[ObjectId], ready: bool, lines: &mut Vec<u8>) -> bool {
-    if request.wants.is_empty() {
+    if request.wants.is_empty() && request.want_refs.is_empty() {
         lines.extend_from_slice(pktline::FLUSH);
         return false;
     }
@@ -145,7 +180,6 @@ fn v2(request: &Request, acknowledged: &[ObjectId], ready: bool, lines: &mut Vec
         pktline::push(lines, &[b"ready\n"]);
         lines.extend_from_slice(pktline::DELIMITER);
     }
-    pktline::push(lines, &[b"packfile\n"]);
     true
 }
 

@@ -10,6 +10,7 @@ use gix::{
     objs::{Kind, TreeRefIter, tree::EntryRef},
 };
 
+use super::filter::Filter;
 use crate::odb::{self, Commit, Error, Packs, ReadCache, Side};
 
 /// Most trees of the edge that are read to find out whether something merely moved.
@@ -24,13 +25,14 @@ pub(crate) struct Found {
     pub(crate) known: HashSet<ObjectId>,
     /// For what is sent, what it replaces: the best guess at a base.
     pub(crate) replaces: HashMap<ObjectId, ObjectId>,
-    seen: HashSet<ObjectId>,
+    /// What was looked at, and how far below a root tree, if that matters.
+    seen: HashMap<ObjectId, u64>,
     /// Something appeared at a place where no parent has anything: it may have moved there.
     appeared: bool,
 }
 
-/// A tree and the trees that it replaces.
-type Work = (ObjectId, Vec<ObjectId>);
+/// A tree, the trees that it replaces, and how far below the root it is.
+type Work = (ObjectId, Vec<ObjectId>, u64);
 
 /// Walks the trees of commits.
 pub(crate) struct TreeWalk<'a> {
@@ -40,51 +42,84 @@ pub(crate) struct TreeWalk<'a> {
     /// Bases for thin deltas are asked for.
     thin: bool,
     buffers: Vec<Vec<u8>>,
+    filter: Filter,
 }
 
 impl<'a> TreeWalk<'a> {
     pub(crate) fn new(packs: &'a Packs, cache: &'a mut ReadCache, thin: bool) -> Self {
-        Self { packs, cache, found: Found::default(), thin, buffers: Vec::new() }
+        Self { packs, cache, found: Found::default(), thin, buffers: Vec::new(), filter: Filter::default() }
+    }
+
+    /// Leaves out what a filter leaves out.
+    pub(crate) fn filtered(self, filter: Option<Filter>) -> Self {
+        Self { filter: filter.unwrap_or_default(), ..self }
     }
 
     /// What `commit` brings; `parents` are the trees of its parents, which were dealt with before.
     pub(crate) fn commit(&mut self, commit: &Commit, parents: Vec<ObjectId>) -> Result<(), Error> {
+        if parents.contains(&commit.tree) || !self.filter.looks_into_trees() {
+            return Ok(());
+        }
         self.tree(commit.tree, parents)
     }
 
-    /// An object that is wanted for itself.
+    /// An object that is wanted for itself: no filter leaves it out, but perhaps what is below it.
     pub(crate) fn object(&mut self, id: ObjectId, kind: Kind) -> Result<(), Error> {
-        if kind == Kind::Tree {
+        if kind == Kind::Tree && self.filter.looks_into_trees() {
+            if !self.filter.sends(Kind::Tree) {
+                self.found.objects.push(id);
+            }
             return self.tree(id, Vec::new());
         }
-        if self.found.seen.insert(id) {
+        if self.found.seen.insert(id, 0).is_none() {
             self.found.objects.push(id);
         }
         Ok(())
     }
 
+    /// Looks at an object so far below a root tree; false if it was looked at before. What is new and is to be sent is noted.
+    fn meet(&mut self, id: ObjectId, kind: Kind, depth: u64) -> Result<bool, Error> {
+        let depth = if self.filter.minds_depth() { depth } else { 0 };
+        let before = self.found.seen.get(&id).copied();
+        if before.is_some_and(|before| before <= depth) {
+            return Ok(false);
+        }
+        // What was met before was sent, but what is below it may have been too far below.
+        if before.is_none() && self.filter.sends(kind) && !self.is_too_large(&id, kind)? {
+            self.found.objects.push(id);
+        }
+        self.found.seen.insert(id, depth);
+        Ok(true)
+    }
+
+    fn is_too_large(&mut self, id: &ObjectId, kind: Kind) -> Result<bool, Error> {
+        match self.filter.size_limit().filter(|_| kind == Kind::Blob) {
+            Some(limit) => Ok(self.packs.header(id, self.cache)?.is_some_and(|(_, size)| size >= limit)),
+            None => Ok(false),
+        }
+    }
+
     fn tree(&mut self, tree: ObjectId, parents: Vec<ObjectId>) -> Result<(), Error> {
-        if parents.contains(&tree) || !self.found.seen.insert(tree) {
+        if !self.meet(tree, Kind::Tree, 0)? {
             return Ok(());
         }
-        self.found.objects.push(tree);
         if let Some(parent) = parents.first().filter(|_| self.thin) {
             self.found.replaces.insert(tree, *parent);
         }
-        let mut todo = vec![(tree, parents)];
-        while let Some((tree, parents)) = todo.pop() {
-            self.compare(tree, &parents, &mut todo)?;
+        let mut todo = if self.filter.reaches(1) { vec![(tree, parents, 0)] } else { vec![] };
+        while let Some(work) = todo.pop() {
+            self.compare(&work, &mut todo)?;
         }
         Ok(())
     }
 
     /// Compares one tree with those that it replaces, and remembers the trees below to compare.
-    fn compare(&mut self, tree: ObjectId, parents: &[ObjectId], todo: &mut Vec<Work>) -> Result<(), Error> {
+    fn compare(&mut self, (tree, parents, depth): &Work, todo: &mut Vec<Work>) -> Result<(), Error> {
         while self.buffers.len() <= parents.len() {
             self.buffers.push(Vec::new());
         }
         let mut buffers = std::mem::take(&mut self.buffers);
-        for (id, buffer) in std::iter::once(&tree).chain(parents).zip(&mut buffers) {
+        for (id, buffer) in std::iter::once(tree).chain(parents).zip(&mut buffers) {
             if self.packs.get(id, buffer, self.cache)?.kind != Kind::Tree {
                 return Err(Error::damaged("packs".as_ref(), format!("{id} is not a tree")));
             }
@@ -93,7 +128,7 @@ impl<'a> TreeWalk<'a> {
         for entry in TreeRefIter::from_bytes(&buffers[0], gix::hash::Kind::Sha1) {
             let entry =
                 entry.map_err(|_| Error::damaged("packs".as_ref(), format!("the tree {tree} cannot be read")))?;
-            self.entry(&entry, &mut sides, todo);
+            self.entry(&entry, &mut sides, depth + 1, todo)?;
         }
         drop(sides);
         self.buffers = buffers;
@@ -104,9 +139,17 @@ impl<'a> TreeWalk<'a> {
     }
 
     /// One entry of a tree, against the entries of the same name in the trees that it replaces.
-    fn entry(&mut self, entry: &EntryRef<'_>, sides: &mut [Side<'_>], todo: &mut Vec<Work>) {
-        if entry.mode.is_commit() {
-            return;
+    fn entry(
+        &mut self,
+        entry: &EntryRef<'_>,
+        sides: &mut [Side<'_>],
+        depth: u64,
+        todo: &mut Vec<Work>,
+    ) -> Result<(), Error> {
+        let kind = if entry.mode.is_tree() { Kind::Tree } else { Kind::Blob };
+        let is_left_out = kind == Kind::Blob && !self.filter.sends(Kind::Blob) || !self.filter.reaches(depth);
+        if entry.mode.is_commit() || is_left_out {
+            return Ok(());
         }
         let mut replaced = Vec::new();
         let mut same = false;
@@ -117,21 +160,25 @@ impl<'a> TreeWalk<'a> {
                 replaced.push((other.oid.to_owned(), other.mode.is_tree()));
             }
         }
-        if same || self.found.seen.contains(entry.oid) {
-            return;
-        }
         let id = entry.oid.to_owned();
+        if same || !self.meet(id, kind, depth)? {
+            return Ok(());
+        }
         self.found.appeared |= replaced.is_empty();
-        self.found.seen.insert(id);
-        self.found.objects.push(id);
         if self.thin {
             self.found.known.extend(replaced.iter().map(|(id, _)| *id));
             let base = replaced.iter().find(|(_, is_tree)| *is_tree == entry.mode.is_tree());
             self.found.replaces.extend(base.map(|(base, _)| (id, *base)));
         }
-        if entry.mode.is_tree() {
-            todo.push((id, replaced.into_iter().filter(|(_, is_tree)| *is_tree).map(|(id, _)| id).collect()));
+        if kind == Kind::Tree && self.filter.reaches(depth + 1) {
+            todo.push((id, replaced.into_iter().filter(|(_, is_tree)| *is_tree).map(|(id, _)| id).collect(), depth));
         }
+        Ok(())
+    }
+
+    /// What was found so far.
+    pub(crate) fn found(self) -> Found {
+        self.found
     }
 
     /// Ends the walk. What is in the trees of the `edge`, which the client has, is taken out: it only moved.
@@ -139,21 +186,27 @@ impl<'a> TreeWalk<'a> {
         if !self.found.appeared || edge.is_empty() || self.found.objects.is_empty() {
             return Ok(self.found);
         }
-        let mut held: HashSet<ObjectId> = edge.iter().copied().collect();
-        let mut todo = edge.to_vec();
-        let mut buffer = Vec::new();
-        let mut left = MAX_EDGE_TREES;
-        while let (Some(tree), Some(rest)) = (todo.pop(), left.checked_sub(1)) {
-            left = rest;
-            let object = self.packs.get(&tree, &mut buffer, self.cache)?;
-            for entry in TreeRefIter::from_bytes(object.data, gix::hash::Kind::Sha1).flatten() {
-                if !entry.mode.is_commit() && held.insert(entry.oid.to_owned()) && entry.mode.is_tree() {
-                    todo.push(entry.oid.to_owned());
-                }
-            }
-        }
+        let held = held(self.packs, edge, self.cache)?;
         self.found.objects.retain(|id| !held.contains(id));
         self.found.known.extend(held);
         Ok(self.found)
     }
+}
+
+/// What is in the trees of the `edge`, which the client has, as far as it is looked at.
+pub(crate) fn held(packs: &Packs, edge: &[ObjectId], cache: &mut ReadCache) -> Result<HashSet<ObjectId>, Error> {
+    let mut held: HashSet<ObjectId> = edge.iter().copied().collect();
+    let mut todo = edge.to_vec();
+    let mut buffer = Vec::new();
+    let mut left = MAX_EDGE_TREES;
+    while let (Some(tree), Some(rest)) = (todo.pop(), left.checked_sub(1)) {
+        left = rest;
+        let object = packs.get(&tree, &mut buffer, cache)?;
+        for entry in TreeRefIter::from_bytes(object.data, gix::hash::Kind::Sha1).flatten() {
+            if !entry.mode.is_commit() && held.insert(entry.oid.to_owned()) && entry.mode.is_tree() {
+                todo.push(entry.oid.to_owned());
+            }
+        }
+    }
+    Ok(held)
 }

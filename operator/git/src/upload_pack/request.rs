@@ -2,8 +2,13 @@
 
 use std::io::BufRead;
 
-use gix::ObjectId;
+use gix::{ObjectId, bstr::BString};
 
+use super::{
+    filter::{Filter, FilterError},
+    object_info,
+    shallow::Deepen,
+};
 use crate::{
     ls_refs,
     pktline::{self, Packet, PacketError, ReadLimits, Reader},
@@ -15,6 +20,15 @@ const MAX_WANTS: usize = 500_000;
 
 /// Most `have` lines of one request; a stateless client repeats what was common and adds up to 16,384 in a round.
 pub(super) const MAX_HAVES: usize = 300_000;
+
+/// Most `shallow` lines of one request: a history has so many ends.
+const MAX_SHALLOW: usize = 100_000;
+
+/// Most `deepen-not` lines of one request.
+const MAX_NOT: usize = 1_000;
+
+/// Most `oid` lines of an `object-info`.
+const MAX_INFO: usize = 100_000;
 
 /// How much a request may be long.
 const LIMITS: ReadLimits = ReadLimits { packets: 1_000_000, bytes: 64 << 20 };
@@ -63,10 +77,48 @@ pub struct Request {
     pub include_tag: bool,
     /// No progress messages.
     pub no_progress: bool,
+    /// Commits whose parents the client does not have.
+    pub shallow: Vec<ObjectId>,
+    /// Where its history is to end.
+    pub deepen: Deepen,
+    /// What it leaves out.
+    pub filter: Option<Filter>,
+    /// References that are wanted by name.
+    pub want_refs: Vec<BString>,
+    /// `sideband-all`: everything comes in channels.
+    pub sideband_all: bool,
     /// Channels.
     pub band: Band,
     /// Form of the answer.
     pub form: Form,
+}
+
+impl Request {
+    /// One that wants nothing yet.
+    #[must_use]
+    pub fn new(form: Form, band: Band) -> Self {
+        Self {
+            wants: Vec::new(),
+            haves: Vec::new(),
+            done: false,
+            thin_pack: false,
+            ofs_delta: false,
+            include_tag: false,
+            no_progress: false,
+            shallow: Vec::new(),
+            deepen: Deepen::default(),
+            filter: None,
+            want_refs: Vec::new(),
+            sideband_all: false,
+            band,
+            form,
+        }
+    }
+
+    /// Whether all that wants lead to is wanted, as far as the client does not have it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.shallow.is_empty() && !self.deepen.is_asked() && self.filter.is_none()
+    }
 }
 
 /// A command of version 2.
@@ -78,6 +130,8 @@ pub enum Command {
     LsRefs(ls_refs::Request),
     /// Send objects.
     Fetch(Request),
+    /// Tell sizes of objects.
+    ObjectInfo(object_info::Request),
 }
 
 /// Why a request is refused. The text is for the client.
@@ -98,6 +152,9 @@ pub enum RequestError {
     /// Another hash function.
     #[error("upload-pack: this repository has object-format sha1, not {0:?}")]
     ObjectFormat(String),
+    /// A filter that is not one, or not offered.
+    #[error("upload-pack: {0}")]
+    Filter(#[from] FilterError),
     /// Too many lines of a kind.
     #[error("upload-pack: too many {0} lines in one request")]
     TooMany(&'static str),
@@ -144,20 +201,13 @@ pub fn parse_v2(input: &mut dyn BufRead) -> Result<Command, RequestError> {
             arguments(&mut reader, has_arguments, ls_refs::Request::default(), ls_refs_argument).map(Command::LsRefs)
         }
         Some(b"fetch") => {
-            let request = Request {
-                wants: Vec::new(),
-                haves: Vec::new(),
-                done: false,
-                thin_pack: false,
-                ofs_delta: false,
-                include_tag: false,
-                no_progress: false,
-                band: Band::Large,
-                form: Form::V2 { wait_for_done: false },
-            };
+            let request = Request::new(Form::V2 { wait_for_done: false }, Band::Large);
             arguments(&mut reader, has_arguments, request, fetch_argument).map(Command::Fetch)
         }
-        Some(b"object-info") => Err(RequestError::Unsupported("the command object-info")),
+        Some(b"object-info") => {
+            arguments(&mut reader, has_arguments, object_info::Request::default(), object_info_argument)
+                .map(Command::ObjectInfo)
+        }
         Some(b"bundle-uri") => Err(RequestError::Unsupported("the command bundle-uri")),
         Some(other) => Err(RequestError::unexpected(&[b"command=", other].concat())),
     }
@@ -187,9 +237,9 @@ fn arguments<R>(
 /// A capability of version 2.
 fn capability_v2(line: &[u8]) -> Result<(), RequestError> {
     match split(line) {
-        (b"agent" | b"session-id", _) | (b"object-format", Some(b"sha1")) => Ok(()),
+        // What the latter say is for servers that have options.
+        (b"agent" | b"session-id" | b"server-option", _) | (b"object-format", Some(b"sha1")) => Ok(()),
         (b"object-format", other) => Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
-        (b"server-option", _) => Err(RequestError::Unsupported("server-option")),
         _ => Err(RequestError::UnknownCapability(excerpt(line))),
     }
 }
@@ -217,6 +267,15 @@ fn ls_refs_argument(request: &mut ls_refs::Request, line: &[u8]) -> Result<(), R
     Ok(())
 }
 
+fn object_info_argument(request: &mut object_info::Request, line: &[u8]) -> Result<(), RequestError> {
+    match split_word(line) {
+        (b"size", None) => request.size = true,
+        (b"oid", Some(id)) => add(&mut request.ids, object_id(id, line)?, MAX_INFO, "oid")?,
+        _ => return Err(RequestError::unexpected(line)),
+    }
+    Ok(())
+}
+
 fn fetch_argument(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
     match line {
         b"done" => request.done = true,
@@ -225,40 +284,62 @@ fn fetch_argument(request: &mut Request, line: &[u8]) -> Result<(), RequestError
         b"include-tag" => request.include_tag = true,
         b"no-progress" => request.no_progress = true,
         b"wait-for-done" => request.form = Form::V2 { wait_for_done: true },
-        _ => {
-            if let Some(id) = line.strip_prefix(b"want ") {
-                add(&mut request.wants, object_id(id, line)?, MAX_WANTS, "want")?;
-            } else if let Some(id) = line.strip_prefix(b"have ") {
-                add(&mut request.haves, object_id(id, line)?, MAX_HAVES, "have")?;
-            } else {
-                return Err(unsupported(line));
-            }
-        }
+        b"sideband-all" => request.sideband_all = true,
+        b"deepen-relative" => request.deepen.relative = true,
+        _ => match split_word(line) {
+            (b"want", Some(id)) => add(&mut request.wants, object_id(id, line)?, MAX_WANTS, "want")?,
+            (b"have", Some(id)) => add(&mut request.haves, object_id(id, line)?, MAX_HAVES, "have")?,
+            (b"want-ref", Some(name)) => add(&mut request.want_refs, name.into(), MAX_WANTS, "want-ref")?,
+            _ if !limits(request, line)? => return Err(unsupported(line)),
+            _ => {}
+        },
     }
     Ok(())
+}
+
+/// A line about what is left out of a history, which is the same in all versions; false if it is none.
+fn limits(request: &mut Request, line: &[u8]) -> Result<bool, RequestError> {
+    let (word, Some(value)) = split_word(line) else { return Ok(false) };
+    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+    match word {
+        b"shallow" => add(&mut request.shallow, object_id(value, line)?, MAX_SHALLOW, "shallow")?,
+        b"deepen" => {
+            let depth = number(value).and_then(|depth| u32::try_from(depth).ok()).filter(|depth| *depth > 0);
+            request.deepen.depth = Some(depth.ok_or_else(|| RequestError::unexpected(line))?);
+        }
+        b"deepen-since" => {
+            request.deepen.since = Some(number(value).ok_or_else(|| RequestError::unexpected(line))?);
+        }
+        b"deepen-not" => add(&mut request.deepen.not, value.into(), MAX_NOT, "deepen-not")?,
+        b"filter" if request.filter.is_none() => request.filter = Some(Filter::parse(value)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// `word value` or `word`.
+fn split_word(line: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match line.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&line[..at], Some(&line[at + 1..])),
+        None => (line, None),
+    }
 }
 
 /// Names what a client asks for although it was not offered.
 fn unsupported(line: &[u8]) -> RequestError {
     let word = line.split(|byte| *byte == b' ').next().unwrap_or(line);
     match word {
-        b"shallow" | b"deepen" | b"deepen-since" | b"deepen-not" | b"deepen-relative" => {
-            RequestError::Unsupported("a shallow clone or fetch (--depth, --shallow-since, --unshallow)")
-        }
-        b"filter" => RequestError::Unsupported("a partial clone (--filter)"),
-        b"want-ref" => RequestError::Unsupported("want-ref"),
-        b"sideband-all" => RequestError::Unsupported("sideband-all"),
         b"packfile-uris" => RequestError::Unsupported("packfile-uris"),
         _ => RequestError::unexpected(line),
     }
 }
 
-/// Adds an id to a list that has a bound.
-fn add(ids: &mut Vec<ObjectId>, id: ObjectId, most: usize, what: &'static str) -> Result<(), RequestError> {
-    if ids.len() >= most {
+/// Adds to a list that has a bound.
+fn add<T>(list: &mut Vec<T>, item: T, most: usize, what: &'static str) -> Result<(), RequestError> {
+    if list.len() >= most {
         return Err(RequestError::TooMany(what));
     }
-    ids.push(id);
+    list.push(item);
     Ok(())
 }
 
@@ -276,7 +357,7 @@ fn object_id(hex: &[u8], line: &[u8]) -> Result<ObjectId, RequestError> {
 /// When it is not one, or asks for what was not offered.
 pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
     let mut reader = Reader::new(input, LIMITS);
-    let Some(mut request) = wants_v0(&mut reader)? else { return Ok(None) };
+    let Some(mut request) = needs_v0(&mut reader)? else { return Ok(None) };
     while !request.done {
         match Line::read(&mut reader)? {
             Line::End => break,
@@ -288,31 +369,21 @@ pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError
     Ok(Some(request))
 }
 
-/// Parses what a client of version 0 or 1 wants on a stream: all `want` lines; what it has comes behind them, in rounds
-/// ([`super::converse`]). `None`: the client wants nothing.
+/// Parses what a client of version 0 or 1 wants on a stream: all `want` lines and what is left out of it; what the client has comes
+/// behind them, in rounds ([`super::converse`]). `None`: the client wants nothing.
 ///
 /// # Errors
 /// When it is not one, or asks for what was not offered.
 pub fn parse_wants_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
-    wants_v0(&mut Reader::new(input, LIMITS))
+    needs_v0(&mut Reader::new(input, LIMITS))
 }
 
-fn wants_v0(reader: &mut Reader<'_>) -> Result<Option<Request>, RequestError> {
-    let mut request = Request {
-        wants: Vec::new(),
-        haves: Vec::new(),
-        done: false,
-        thin_pack: false,
-        ofs_delta: false,
-        include_tag: false,
-        no_progress: false,
-        band: Band::None,
-        form: Form::V0 { acknowledge: Acknowledge::First, no_done: false },
-    };
+fn needs_v0(reader: &mut Reader<'_>) -> Result<Option<Request>, RequestError> {
+    let mut request = Request::new(Form::V0 { acknowledge: Acknowledge::First, no_done: false }, Band::None);
     loop {
         match reader.read()? {
             None | Some(Packet::Flush) => break,
-            Some(Packet::Data(line)) => want_v0(&mut request, pktline::text(line))?,
+            Some(Packet::Data(line)) => need_v0(&mut request, pktline::text(line))?,
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
         }
     }
@@ -351,9 +422,11 @@ impl Line {
     }
 }
 
-/// `want <id>[ <capabilities>]`
-fn want_v0(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
-    let Some(rest) = line.strip_prefix(b"want ") else { return Err(unsupported(line)) };
+/// `want <id>[ <capabilities>]`, or what is left out of it.
+fn need_v0(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
+    let Some(rest) = line.strip_prefix(b"want ") else {
+        return if limits(request, line)? { Ok(()) } else { Err(unsupported(line)) };
+    };
     let mut words = rest.split(|byte| *byte == b' ');
     let id = object_id(words.next().unwrap_or(b""), line)?;
     let first = request.wants.is_empty();
@@ -377,7 +450,7 @@ const HARMLESS: &[&[u8]] = &[
     b"shallow",
     b"deepen-since",
     b"deepen-not",
-    b"deepen-relative",
+    b"filter",
     b"allow-tip-sha1-in-want",
     b"allow-reachable-sha1-in-want",
 ];
@@ -396,7 +469,7 @@ fn capability_v0(request: &mut Request, word: &[u8]) -> Result<(), RequestError>
         (b"object-format", format) if format != Some(b"sha1") => {
             return Err(RequestError::ObjectFormat(excerpt(format.unwrap_or(b""))));
         }
-        (b"filter", _) => return Err(RequestError::Unsupported("a partial clone (--filter)")),
+        (b"deepen-relative", None) => request.deepen.relative = true,
         // What a client would understand, or says of itself; lines that use the former are refused.
         (word, _) if HARMLESS.contains(&word) => {}
         _ => return Err(RequestError::UnknownCapability(excerpt(word))),

@@ -7,16 +7,12 @@ use std::{
 
 use super::{
     Error, Outcome, Route,
-    negotiate::Common,
-    plan::{Chosen, Plan, plan},
-    request::Request,
-    wants::Wants,
+    plan::{Chosen, Plan, Question, plan},
 };
 use crate::{
     odb::{self, Packs, ReadCache},
     pack_writer::{self, Receiver, Selection},
     pktline, sideband,
-    view::RepositoryView,
 };
 
 /// Where an answer goes.
@@ -43,21 +39,13 @@ impl Channel<'_> {
 }
 
 /// Plans and streams the pack.
-pub(super) fn pack(
-    request: &Request,
-    view: &RepositoryView<'_>,
-    wants: &Wants,
-    common: &Common,
-    channel: &mut Channel<'_>,
-    mut cache: ReadCache,
-) -> Result<Outcome, Error> {
-    let interrupt = channel.interrupt;
+pub(super) fn pack(question: &Question<'_>, channel: &mut Channel<'_>, mut cache: ReadCache) -> Result<Outcome, Error> {
+    let (interrupt, request) = (channel.interrupt, question.request);
     let mut writer = sideband::Writer::new(channel.out, request.band, request.no_progress);
-    let alive = || !interrupt.load(Ordering::Relaxed);
-    let planned = plan(request, view, wants, common, &alive, &mut cache).map_err(Error::from);
+    let planned = plan(question, &mut cache).map_err(Error::from);
     // The walk is over: its memory is better used for what comes.
     drop(cache);
-    let sent = planned.and_then(|planned| stream(request, view, planned, &mut writer, interrupt));
+    let sent = planned.and_then(|planned| stream(question, planned, &mut writer, interrupt));
     match sent {
         Ok((objects, route)) => {
             let bytes = writer.finish()?;
@@ -77,25 +65,25 @@ pub(super) fn pack(
 
 /// Streams what was planned; returns the number of objects.
 fn stream(
-    request: &Request,
-    view: &RepositoryView<'_>,
-    planned: Plan,
+    question: &Question<'_>,
+    planned: Plan<'_>,
     writer: &mut sideband::Writer<'_>,
     interrupt: &AtomicBool,
 ) -> Result<(u64, Route), Error> {
+    let Question { request, view, .. } = *question;
     let (selection, held, route) = match planned {
         Plan::Interrupted => return Err(Error::Interrupted),
         Plan::Verbatim => return verbatim(view.packs, writer, interrupt).map(|objects| (objects, Route::Verbatim)),
         Plan::Joined => return joined(view.packs, writer, interrupt).map(|objects| (objects, Route::Joined)),
         Plan::Whole => (Selection::all(view.packs), None, Route::Whole),
-        Plan::Walked(Chosen { selection, known, replaces }) => (selection, Some((known, replaces)), Route::Walked),
+        Plan::Walked(Chosen { selection, known, replaces, route }) => (selection, Some((known, replaces)), route),
     };
     announce(writer, selection.len() as u64)?;
     let (known, replaces) = held.unwrap_or_default();
     let has = |id: &gix::oid| known.contains(id);
     let base = |id: &gix::oid| replaces.get(id).copied();
     let receiver =
-        Receiver { ofs_delta: request.ofs_delta, has: request.thin_pack.then_some(&has), replaces: Some(&base) };
+        Receiver { ofs_delta: request.ofs_delta, has: question.is_thin().then_some(&has), replaces: Some(&base) };
     pack_writer::write(view.packs, &selection, &receiver, writer, None, interrupt)?;
     Ok((selection.len() as u64, route))
 }

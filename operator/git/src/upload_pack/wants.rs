@@ -1,8 +1,8 @@
 //! Checking what a client wants: it gets what is visible and nothing else.
 
-use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+use gix::{ObjectId, bstr::BString, hashtable::HashSet, objs::Kind};
 
-use super::{Request, commits};
+use super::{Request, commits, visible};
 use crate::{
     odb::{Error, ReadCache},
     peel::peel,
@@ -17,6 +17,8 @@ const MAX_WALK: usize = 2_000_000;
 pub(super) struct Wants {
     /// As the client named them, each once.
     pub(super) named: Vec<ObjectId>,
+    /// References that were wanted by name, with their values.
+    pub(super) by_name: Vec<(ObjectId, BString)>,
     /// Commits, those behind tags included.
     pub(super) commits: Vec<ObjectId>,
     /// Tag objects, those behind tags included.
@@ -43,8 +45,17 @@ pub(super) fn check(
     cache: &mut ReadCache,
 ) -> Result<Result<Wants, String>, Error> {
     let mut named = HashSet::default();
-    let mut wants =
-        Wants { named: request.wants.iter().copied().filter(|id| named.insert(*id)).collect(), ..Wants::default() };
+    let mut by_name = Vec::with_capacity(request.want_refs.len());
+    for name in &request.want_refs {
+        let found = view.refs.visible(name).next().filter(|reference| reference.name == name.as_slice());
+        let head = if name == "HEAD" { view.refs.head_id() } else { None };
+        match found.map(|reference| reference.id).or(head) {
+            Some(id) => by_name.push((id, name.clone())),
+            None => return Ok(Err(format!("upload-pack: unknown ref {name}"))),
+        }
+    }
+    let ids = request.wants.iter().copied().chain(by_name.iter().map(|(id, _)| *id));
+    let mut wants = Wants { named: ids.filter(|id| named.insert(*id)).collect(), by_name, ..Wants::default() };
     let not_ours = |id: &ObjectId| Ok(Err(format!("upload-pack: not our ref {id}")));
     let mut tips = HashSet::default();
     view.refs.leading_to(&named, &mut |reference| {
@@ -53,13 +64,13 @@ pub(super) fn check(
         }
     });
     let only_tips = wants.named.iter().all(|id| tips.contains(id));
-    if has_nothing && only_tips && super::plan::everything_is_wanted(view, &wants) {
+    if has_nothing && request.is_plain() && only_tips && super::plan::everything_is_wanted(view, &wants) {
         // Then nothing is walked and nobody asks what the wants are.
         return Ok(Ok(wants));
     }
-    let mut unproven = Vec::new();
+    let (mut unproven, mut strays) = (Vec::new(), HashSet::default());
     for id in wants.named.clone() {
-        let Some((kind, _)) = view.packs.header(&id, cache)? else {
+        let Some(kind) = view.packs.kind(&id, cache)? else {
             if tips.contains(&id) {
                 return Err(Error::Missing(id));
             }
@@ -68,7 +79,9 @@ pub(super) fn check(
         let is_tip = tips.contains(&id);
         match (is_tip, kind) {
             (false, Kind::Commit) => unproven.push(id),
-            (false, _) if !behind_a_tag(view, (&id, kind), cache)? => return not_ours(&id),
+            (false, _) if !behind_a_tag(view, (&id, kind), cache)? => {
+                strays.insert(id);
+            }
             _ => {}
         }
         match peel(view.packs, &id, cache)? {
@@ -79,8 +92,11 @@ pub(super) fn check(
             }
         }
     }
+    if let Some(first) = visible::hidden(view, &strays, cache)?.iter().next() {
+        return not_ours(first);
+    }
     if let Some(first) = unproven.first()
-        && !visible(view, &unproven, cache)?
+        && !are_visible(view, &unproven, cache)?
     {
         return not_ours(first);
     }
@@ -93,7 +109,7 @@ pub(super) fn check(
 
 /// Whether all of these commits are reachable from visible references: mostly the default branch tells, and the others, of which
 /// there may be very many, are not looked at.
-fn visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCache) -> Result<bool, Error> {
+fn are_visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCache) -> Result<bool, Error> {
     if let Some(head) = view.refs.head_id()
         && commits::reachable(view.packs, &[head], commits, MAX_WALK, cache)?
     {
@@ -102,7 +118,7 @@ fn visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCach
     let mut tips = HashSet::default();
     for reference in view.refs.visible(b"refs/") {
         let tip = reference.peeled.unwrap_or(reference.id);
-        if !tips.contains(&tip) && matches!(view.packs.header(&tip, cache)?, Some((Kind::Commit, _))) {
+        if !tips.contains(&tip) && view.packs.kind(&tip, cache)? == Some(Kind::Commit) {
             tips.insert(tip);
         }
     }

@@ -33,7 +33,20 @@ impl Dice {
 
 /// Runs git; its output.
 pub(crate) fn git_in(directory: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let (ok, output, said) = git_speaking(directory, 0, arguments, input);
+    assert!(ok, "git {arguments:?}: {}", String::from_utf8_lossy(&said));
+    output
+}
+
+/// Runs a git server of this version of the protocol, which may refuse; its output.
+pub(crate) fn git_speaking(
+    directory: &Path,
+    version: u8,
+    arguments: &[&str],
+    input: &[u8],
+) -> (bool, Vec<u8>, Vec<u8>) {
     let mut child = Command::new("git")
+        .env("GIT_PROTOCOL", format!("version={version}"))
         .arg("-C")
         .arg(directory)
         .args(arguments)
@@ -50,8 +63,7 @@ pub(crate) fn git_in(directory: &Path, arguments: &[&str], input: &[u8]) -> Vec<
     let output = child.wait_with_output().unwrap();
     feeder.join().unwrap();
     let said = [output.stdout.as_slice(), &output.stderr].concat();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&said));
-    output.stdout
+    (output.status.success(), output.stdout, said)
 }
 
 /// The ids at the beginnings of lines.
@@ -101,7 +113,7 @@ impl Fixture {
         Self::of(out.as_bytes(), 60, pushes, true)
     }
 
-    fn of(stream: &[u8], commits: usize, pushes: usize, thin: bool) -> Self {
+    pub(crate) fn of(stream: &[u8], commits: usize, pushes: usize, thin: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let origin = directory.path().join("origin");
         std::fs::create_dir(&origin).unwrap();

@@ -12,7 +12,16 @@ mod fetch;
 mod fold;
 
 #[cfg(test)]
+mod measure;
+
+#[cfg(test)]
+mod partial;
+
+#[cfg(test)]
 mod prune;
 
 #[cfg(test)]
 mod reach;
+
+#[cfg(test)]
+mod tabled;

@@ -26,7 +26,8 @@ prop_compose! {
     fn pack()(id in any::<[u8; 32]>(), generation in any::<u64>(), bytes in any::<u64>(), inlined in any::<bool>()) -> StoredPack {
         let place = if inlined { Place::Inlined { offset: 7 } } else { Place::Uploaded(Upload { generation, nonce: [1; 8] }) };
         let record = PackRecord { id: PackId(id), index_id: id, bytes, index_bytes: 3, objects: 4, exact: inlined, place, chunks: vec![] };
-        let reach = (!inlined).then(|| ReachRecord { id, bytes, upload: Upload { generation, nonce: [7; 8] } });
+        let table = ReachRecord { id, bytes, upload: Upload { generation, nonce: [7; 8] } };
+        let reach = if inlined { None } else { Some(table) };
         StoredPack { generation, record, reach }
     }
 }

@@ -112,7 +112,6 @@ fn tricks_name_no_repository() {
         "",
         "/team-a",
         "/team-a/-x",
-        "/v1/repos/",
         "/v1/repos/../x",
         "/team-a/x.lock",
     ] {

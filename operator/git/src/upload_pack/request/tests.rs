@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Acknowledge, Command, Form, RequestError, parse_v0, parse_v2};
+use crate::upload_pack::Filter;
 use crate::{pktline::push, sideband::Band};
 
 const ID: &str = "1234567890123456789012345678901234567890";
@@ -65,19 +66,38 @@ fn an_empty_request_is_nothing() {
 #[test]
 fn what_is_not_offered_is_refused_in_words() {
     let ask = |line: &str| refused(v2(&["command=fetch", "0001", line, "0000"]));
-    assert!(ask("deepen 1").contains("shallow"), "{}", ask("deepen 1"));
-    assert!(ask(&format!("shallow {ID}")).contains("shallow"));
-    assert!(ask("deepen-since 1").contains("shallow"));
-    assert!(ask("filter blob:none").contains("partial clone"));
-    assert!(ask("want-ref refs/heads/main").contains("want-ref"));
+    assert!(ask("filter sparse:oid=main").contains("sparse"));
+    assert!(ask("packfile-uris https").contains("packfile-uris"));
     assert!(ask("nonsense").contains("unexpected"));
-    assert!(refused(v2(&["command=fetch", "server-option=x", "0001", "0000"])).contains("server-option"));
+    assert!(refused(v2(&["command=bundle-uri", "0001", "0000"])).contains("bundle-uri"));
     assert!(refused(v2(&["command=fetch", "object-format=sha256", "0001", "0000"])).contains("object-format"));
-    assert!(refused(v2(&["command=object-info", "0001", "0000"])).contains("object-info"));
     assert!(refused(v2(&["command=fetch", "0001", "want 12", "0000"])).contains("unexpected"));
     assert!(refused(v2(&["command=fetch", "0001", "done"])).contains("ends in the middle"));
-    let shallow = wire(&[&format!("want {ID} shallow"), "deepen 1", "0000", "done"]);
-    assert!(parse_v0(&mut &*shallow).unwrap_err().to_string().contains("shallow"));
+}
+
+#[test]
+fn what_is_left_out_of_a_history_is_understood_in_all_versions() {
+    let lines = [&format!("shallow {ID}"), "deepen 3", "deepen-relative", "filter blob:none"];
+    let Ok(Command::Fetch(two)) = v2(&[&["command=fetch", "0001"], &lines[..], &["0000"]].concat()) else { panic!() };
+    let first = format!("want {ID} shallow filter deepen-relative");
+    let zero = wire(&[&first, lines[0], lines[1], lines[3], "0000", "done"]);
+    let zero = parse_v0(&mut &*zero).unwrap().unwrap();
+    for request in [two, zero] {
+        assert_eq!((request.shallow.len(), request.deepen.depth, request.deepen.relative), (1, Some(3), true));
+        assert_eq!(request.filter, Filter::parse(b"blob:none").ok());
+    }
+    let lines =
+        ["deepen-since 12", "deepen-not refs/heads/a", "deepen-not b", "want-ref refs/heads/main", "sideband-all"];
+    let Ok(Command::Fetch(request)) =
+        v2(&[&["command=fetch", "server-option=x", "0001"], &lines[..], &["0000"]].concat())
+    else {
+        panic!()
+    };
+    assert_eq!((request.deepen.since, request.deepen.not.len(), request.want_refs.len()), (Some(12), 2, 1));
+    assert!(request.sideband_all && request.deepen.is_asked());
+    let ask = format!("oid {ID}");
+    let Ok(Command::ObjectInfo(request)) = v2(&["command=object-info", "0001", "size", &ask, "0000"]) else { panic!() };
+    assert!(request.size && request.ids.len() == 1);
 }
 
 #[test]
@@ -95,7 +115,8 @@ proptest! {
         lines in prop::collection::vec(prop::sample::select(vec![
             "0000", "0001", "0002", "command=fetch", "command=ls-refs", "done", "thin-pack", "agent=x", "want ", "have \u{e9}",
             "want 1234567890123456789012345678901234567890", "have 1234567890123456789012345678901234567890",
-            "want 1234567890123456789012345678901234567890 side-band-64k ofs-delta", "deepen 1", "ref-prefix refs/", "peel", "",
+            "want 1234567890123456789012345678901234567890 side-band-64k ofs-delta", "deepen 1", "deepen-since -9", "filter combine:tree:1+", "shallow x", "want-ref ", "oid ", "command=object-info",
+            "ref-prefix refs/", "peel", "",
         ]), 0..12)
     ) {
         let _ = v2(&lines);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tests::cpu::Meter;
 use tests::manifests::PASSWORD;
+use tests::protocol::RawClient;
 use tests::session::Session;
 use tests::{Server, process};
 
@@ -38,6 +39,11 @@ impl<'a> Side<'a> {
     /// A client of it.
     pub(crate) fn session(&self) -> Session {
         Session::new(self.address, self.user)
+    }
+
+    /// A client that drops what it reads.
+    pub(crate) fn raw(&self, name: &str) -> RawClient {
+        RawClient::new(self.address, &self.repository(name), self.user)
     }
 
     /// The path of a repository.
