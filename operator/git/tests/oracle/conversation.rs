@@ -170,21 +170,24 @@ fn no_input_makes_it_panic() {
     }
 }
 
+/// Remembers the largest write.
+struct Largest(usize);
+
+impl std::io::Write for Largest {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.max(bytes.len());
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn acknowledgements_are_not_gathered_without_bound() {
     let fixture = Fixture::new(13, 60, 3, true);
     let (tip, old) = (fixture.refs[&fixture.head].id, fixture.commits[0]);
     let wire = wire(&[tip], DETAILED, &format!("{}done\n", format!("have {old}\n").repeat(20_000)));
-    struct Largest(usize);
-    impl std::io::Write for Largest {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 = self.0.max(bytes.len());
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let (mut input, mut out) = (&*wire, Largest(0));
     let request = upload_pack::parse_wants_v0(&mut input).unwrap().unwrap();
     let never = AtomicBool::new(false);
