@@ -43,6 +43,7 @@ fn a_repository_that_is_deleted_and_made_again_has_its_data() -> Result<()> {
         Ok(tenant.git("", &["ls-remote", &url])?.refused().ok())
     })?;
     tenant.repository("hello", &json!({}))?;
+    tenant.resolve("hello")?;
     assert_eq!(tenant.object("repository/hello")?["status"]["repositoryId"], id);
     assert_eq!(tenant.tip("hello")?, tip);
     Ok(())
@@ -65,6 +66,7 @@ fn data_goes_only_when_the_resource_says_so_twice() -> Result<()> {
     tenant.kubectl(&["delete", "repository", "kept", "gone", "--timeout=60s"])?.accepted()?;
     for name in ["kept", "gone"] {
         tenant.repository(name, &json!({}))?;
+        tenant.resolve(name)?;
     }
     assert!(!tenant.tip("kept")?.is_empty(), "it was not confirmed");
     assert_eq!(tenant.tip("gone")?, "");

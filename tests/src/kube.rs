@@ -220,11 +220,17 @@ impl Tenant {
         self.kubectl(&[&["exec", "client", "--", "git", "-C", &folder], arguments].concat())
     }
 
+    /// Waits until the pod can resolve a Service's name. The cluster's DNS follows the API server a moment later, and remembers for
+    /// some seconds that there was none.
+    pub fn resolve(&self, name: &str) -> Result<()> {
+        let host = format!("{name}.{}.svc.cluster.local", self.namespace);
+        let script = format!("for _ in $(seq 60); do getent hosts {host} && exit; sleep 0.5; done; exit 1");
+        self.sh(&script)?.accepted().map(drop)
+    }
+
     /// Clones a Repository into a folder of its name.
     pub fn clone(&self, name: &str) -> Result<()> {
-        // The cluster's DNS follows the API server a moment later.
-        let host = format!("{name}.{}.svc.cluster.local", self.namespace);
-        self.sh(&format!("for _ in $(seq 60); do getent hosts {host} && exit; sleep 0.5; done; exit 1"))?.accepted()?;
+        self.resolve(name)?;
         self.git("", &["clone", "--quiet", &self.url(name)?, name])?.accepted().map(drop)
     }
 
