@@ -33,6 +33,8 @@ pub struct GatewayConfig {
     pub operator_identity: Option<String>,
     /// The cluster's DNS domain, for host names that name a namespace.
     pub cluster_domain: String,
+    /// What clients type, where the platform team says so; requests under this host are answered with its addresses.
+    pub external_url: Option<String>,
     /// The Service of a pool: a host name that names no Repository's namespace.
     pub pool_service: Option<ServiceName>,
 }
@@ -46,6 +48,7 @@ impl Default for GatewayConfig {
             max_request_bytes: 32 << 20,
             operator_identity: None,
             cluster_domain: "cluster.local".to_owned(),
+            external_url: None,
             pool_service: None,
         }
     }

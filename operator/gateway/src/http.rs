@@ -1,6 +1,7 @@
 //! HTTP: connections, TLS, and from a request to a service and back.
 
 pub(crate) mod body;
+pub(crate) mod lfs;
 mod path;
 pub(crate) mod respond;
 mod tls;
@@ -9,10 +10,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
+use axum::{Extension, Router};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -71,6 +72,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let layers = ServiceBuilder::new()
+        .layer(Extension(lfs::Encrypted(tls.is_some())))
         .layer(RequestDecompressionLayer::new().gzip(true))
         .layer(MapRequestBodyLayer::new(Body::new));
     let router = Router::new().fallback(handle).with_state(gateway).layer(layers);
@@ -117,11 +119,15 @@ async fn handle(
 ) -> Response {
     let request_id = request_id(request.headers(), &gateway);
     let address = path::parse(request.uri().path(), request.uri().query());
-    let measure = gateway.metrics.begin(address.as_ref().map_or("other", |address| verb(address.endpoint)));
-    let mut response = match address {
-        Some(address) => route(&gateway, peer, &address, request, &request_id, &measure).await,
+    let measure =
+        gateway.metrics.begin(address.as_ref().map_or("other", |address| verb(address.endpoint, request.method())));
+    let mut response = match &address {
+        Some(address) => route(&gateway, peer, address, request, &request_id, &measure).await,
         None => respond::not_a_repository(request.uri().path()),
     };
+    if address.is_some_and(|address| matches!(address.endpoint, Endpoint::Lfs(_))) {
+        response = lfs::dress(response, &request_id).await;
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }
@@ -165,6 +171,15 @@ async fn route(
 ) -> Response {
     // A body may not be shared between threads, so it stays apart while others are waited for.
     let (parts, body) = request.into_parts();
+    if let Endpoint::Lfs(call) = address.endpoint {
+        let asked = match identify(gateway, peer, address, &parts, id).await {
+            Ok((path, caller)) => {
+                lfs::Asked { gateway: Arc::clone(gateway), path, caller, measure: Arc::clone(measure) }
+            }
+            Err(response) => return *response,
+        };
+        return lfs::answer(asked, call, &parts, body).await;
+    }
     match prepare(gateway, peer, address, &parts, id).await {
         Ok((config, caller, service)) => {
             let work = Work { gateway: Arc::clone(gateway), config, caller, measure: Arc::clone(measure) };
@@ -174,12 +189,13 @@ async fn route(
     }
 }
 
-fn verb(endpoint: Endpoint) -> &'static str {
+fn verb(endpoint: Endpoint, method: &Method) -> &'static str {
     match endpoint {
         Endpoint::Advertisement(Service::UploadPack) => "advertise-fetch",
         Endpoint::Advertisement(Service::ReceivePack) => "advertise-push",
         Endpoint::Rpc(Service::UploadPack) => "fetch",
         Endpoint::Rpc(Service::ReceivePack) => "push",
+        Endpoint::Lfs(call) => call.verb(method),
         Endpoint::Dumb | Endpoint::UnknownService => "other",
     }
 }
@@ -192,6 +208,27 @@ async fn prepare(
     request: &Parts,
     id: &str,
 ) -> Result<(Arc<RepositoryConfig>, Caller, Service), Box<Response>> {
+    let (path, caller) = identify(gateway, peer, address, request, id).await?;
+    let service = match address.endpoint {
+        Endpoint::Advertisement(service) | Endpoint::Rpc(service) => service,
+        Endpoint::Dumb | Endpoint::UnknownService | Endpoint::Lfs(_) => Service::UploadPack,
+    };
+    let action = match service {
+        Service::UploadPack => Action::GitPull,
+        Service::ReceivePack => Action::GitPush,
+    };
+    let config = admit(gateway, action, &path, &caller)?;
+    Ok((config, caller, service))
+}
+
+/// Authenticates: who asks, and about which repository.
+async fn identify(
+    gateway: &Arc<Gateway>,
+    peer: SocketAddr,
+    address: &Address,
+    request: &Parts,
+    id: &str,
+) -> Result<(RepositoryPath, Caller), Box<Response>> {
     let desired = gateway.desired();
     let headers = &request.headers;
     let host = headers
@@ -211,14 +248,6 @@ async fn prepare(
         }
     };
     let namespace = about.or_else(|| principal.namespace().cloned());
-    let service = match address.endpoint {
-        Endpoint::Advertisement(service) | Endpoint::Rpc(service) => service,
-        Endpoint::Dumb | Endpoint::UnknownService => Service::UploadPack,
-    };
-    let action = match service {
-        Service::UploadPack => Action::GitPull,
-        Service::ReceivePack => Action::GitPush,
-    };
     let anonymous = principal == Principal::Anonymous;
     let (Some(namespace), Some(name)) = (namespace, address.name.clone()) else {
         return Err(if anonymous { respond::unauthorized() } else { respond::no_such_name() }.into());
@@ -226,10 +255,22 @@ async fn prepare(
     let path = RepositoryPath { namespace, name };
     let lists_only = gateway.is_operator(&principal);
     let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
-    let decided = if lists_only {
-        authorize::operator(action, &path, &caller, &desired, &gateway.metrics)
+    Ok((path, caller))
+}
+
+/// Authorizes: gives the repository, if the caller may do this with it.
+fn admit(
+    gateway: &Gateway,
+    action: Action,
+    path: &RepositoryPath,
+    caller: &Caller,
+) -> Result<Arc<RepositoryConfig>, Box<Response>> {
+    let desired = gateway.desired();
+    let anonymous = caller.principal == Principal::Anonymous;
+    let decided = if caller.lists_only {
+        authorize::operator(action, path, caller, &desired, &gateway.metrics)
     } else {
-        authorize::repository(action, &path, &caller, &desired, &gateway.metrics)
+        authorize::repository(action, path, caller, &desired, &gateway.metrics)
     };
     let config = match decided {
         Ok(config) => config,
@@ -243,7 +284,7 @@ async fn prepare(
             format!("repository '{path}' is suspended; ask the people who manage namespace {}\n", path.namespace);
         return Err(respond::text(StatusCode::FORBIDDEN, text).into());
     }
-    Ok((config, caller, service))
+    Ok(config)
 }
 
 async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Parts, body: Body) -> Response {
@@ -251,7 +292,7 @@ async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Part
     let protocol = parts.headers.get("git-protocol").and_then(|value| value.to_str().ok());
     let version = Version::from_header(protocol);
     match endpoint {
-        Endpoint::Dumb => respond::text(
+        Endpoint::Dumb | Endpoint::Lfs(_) => respond::text(
             StatusCode::FORBIDDEN,
             "this server speaks git's smart protocol only; unset GIT_SMART_HTTP\n".to_owned(),
         ),

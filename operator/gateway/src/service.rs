@@ -1,6 +1,7 @@
 //! Fetch and push, joined from `git` and `store`. Transports hand over an authorized request and get bytes back.
 
 mod fetch;
+pub(crate) mod lfs;
 mod open_packs;
 mod push;
 mod refs;

@@ -46,7 +46,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let desired = source.desired();
     let tls = tls(&args, &source, &stop).await?;
     let tokens = tokens(&source, &registry)?;
-    let config = gateway_config(&args.cluster);
+    let external_url = args.external_url.as_ref().map(ToString::to_string);
+    let config = GatewayConfig { external_url, ..gateway_config(&args.cluster) };
     let random = Arc::new(SystemRandom);
     let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
     let cache_retention = args.maintenance.cache_retention;

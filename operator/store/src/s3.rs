@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::StoreMetrics;
-use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
+use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 use crate::url::S3Url;
 use failure::Failure;
 pub(crate) use inspect::{Contact, Description, Ranged, Signed};
@@ -226,6 +226,17 @@ impl ObjectStore for S3Store {
         let timer = self.metrics.start("download");
         let outcome = self.download_part(key, file, (range.start, range.end - range.start, size)).await;
         timer.finish(downloaded(&outcome));
+        outcome
+    }
+
+    async fn stream(&self, key: &str, range: Range<u64>, size: u64) -> Result<Option<ObjectBytes>, StoreError> {
+        let timer = self.metrics.start("stream");
+        let outcome = self.stream_range(key, range, size).await;
+        timer.finish(match &outcome {
+            Ok(Some(_)) => "ok",
+            Ok(None) => "missing",
+            Err(_) => "error",
+        });
         outcome
     }
 
