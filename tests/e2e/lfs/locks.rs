@@ -72,8 +72,10 @@ fn a_locked_file_stops_the_push_of_others_through_any_server_until_it_is_unlocke
     assert!(refusal.contains("locked by alice"), "{refusal}");
 
     bed.git.commit(&erin, "a.bin", "erin's\n")?;
-    let refusal = bed.git.run(&erin, &["push", "origin", "main"])?.refused()?;
-    assert!(refusal.contains("a.bin") && refusal.contains("alice"), "{refusal}");
+    let refused = bed.git.run(&erin, &["push", "origin", "main"])?;
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(!refused.ok && said.contains("Cannot update locked files"), "{said}");
+    assert!(said.contains("a.bin") && said.contains("alice"), "{said}");
     bed.git.ok(&alice, &["lfs", "unlock", "a.bin"])?;
     bed.git.ok(&erin, &["push", "--quiet", "origin", "main"])?;
 

@@ -6,9 +6,11 @@ mod call;
 mod origin;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use futures::StreamExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -29,6 +31,10 @@ pub(crate) use origin::Encrypted;
 const JSON: &str = "application/vnd.git-lfs+json";
 /// Bytes of a request in JSON: a batch of a thousand objects takes a tenth.
 const MAX_JSON: u64 = 1 << 20;
+/// How long an object is read that is not wanted, ...
+const LINGER: Duration = Duration::from_secs(1);
+/// ... and how many bytes of it.
+const MAX_LINGER: usize = 8 << 20;
 /// Bytes of an answer of ours that becomes JSON.
 const MAX_LINE: usize = 64 << 10;
 
@@ -79,7 +85,10 @@ pub(crate) async fn answer(asked: Asked, call: Call, parts: &Parts, body: Body) 
     };
     let work = match permit(asked, action) {
         Ok(work) => work,
-        Err(response) => return *response,
+        Err(response) => {
+            linger(body);
+            return *response;
+        }
     };
     if !expected.split(", ").any(|method| method == parts.method.as_str()) {
         return respond::method_not_allowed(expected);
@@ -104,6 +113,21 @@ pub(crate) async fn answer(asked: Asked, call: Call, parts: &Parts, body: Body) 
         (Call::Unlock(id), _) => lfs::unlock(&work, id, &json).await,
     };
     outcome.unwrap_or_else(Refusal::response)
+}
+
+/// Goes on reading a little of an object that is not wanted: the answer would be lost if the connection closed under a client that
+/// sends. git-lfs sends its first object without a credential and waits for the refusal.
+fn linger(body: Option<Body>) {
+    let Some(body) = body else { return };
+    tokio::spawn(tokio::time::timeout(LINGER, async move {
+        let (mut pieces, mut seen) = (body.into_data_stream(), 0);
+        while let Some(Ok(piece)) = pieces.next().await {
+            seen += piece.len();
+            if seen > MAX_LINGER {
+                return;
+            }
+        }
+    }));
 }
 
 /// Authorizes. The operator, which may list references and nothing else, is refused here.
