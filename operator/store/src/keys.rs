@@ -82,6 +82,15 @@ pub(crate) fn lfs(id: &RepositoryId, oid: &Oid) -> String {
     format!("{id}/lfs/{oid}")
 }
 
+pub(crate) fn lfs_all(id: &RepositoryId) -> String {
+    format!("{id}/lfs/")
+}
+
+/// The object whose sums have this key.
+pub(crate) fn lfs_oid(key: &str) -> Option<Oid> {
+    key.rsplit('/').next()?.strip_suffix(".sums")?.parse().ok()
+}
+
 /// Size and checksums of a Git LFS object; it is there when this is.
 pub(crate) fn lfs_sums(id: &RepositoryId, oid: &Oid) -> String {
     format!("{id}/lfs/{oid}.sums")

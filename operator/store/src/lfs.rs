@@ -4,6 +4,7 @@
 //! The content is uploaded first, after its hash was compared with its name; creating the sums is what makes it visible. So
 //! whoever finds sums finds the content, and any part of it can be verified without reading the rest.
 
+mod check;
 mod read;
 mod receive;
 mod sums;

@@ -102,3 +102,19 @@ async fn a_changed_byte_is_never_served() {
     store.tamper(&format!("{key}.sums"), |bytes| bytes[20] ^= 1);
     assert!(objects.find(&oid).await.unwrap_err().is_damage());
 }
+
+#[tokio::test]
+async fn a_check_finds_what_is_damaged_or_gone() {
+    let (store, _server, objects) = bed();
+    let (one, two) = (stored(&objects, &content(MIB + 9)).await, stored(&objects, &content(20)).await);
+    stored(&objects, &[]).await;
+    assert_eq!(objects.check().await.unwrap(), (3, vec![]));
+    let keys = store.keys();
+    let key = |oid: &Oid| keys.iter().find(|key| key.ends_with(&oid.to_string())).unwrap();
+    store.tamper(key(&one), |bytes| bytes[MIB] ^= 1);
+    crate::ObjectStore::delete(&store, key(&two)).await.unwrap();
+    let (seen, problems) = objects.check().await.unwrap();
+    assert_eq!((seen, problems.len()), (3, 2), "{problems:?}");
+    assert!(problems.iter().any(|line| line.contains(&one.to_string())));
+    assert!(problems.iter().any(|line| line.contains(&two.to_string())));
+}
