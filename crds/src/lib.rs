@@ -19,7 +19,7 @@ mod yaml;
 pub use access_policy::{
     AccessPolicy, AccessPolicySpec, AccessPolicyStatus, Conditions, Effect, Statement, Subject, SubjectKind,
 };
-pub use credential::GIT_CREDENTIAL;
+pub use credential::{GIT_CREDENTIAL, SSH_KEY};
 pub use definition::{Definition, definitions, manifests};
 pub use notification_rule::{
     EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, Scheme, SecretKeyRef, ServiceTarget,

@@ -351,6 +351,11 @@ pub struct RepositoryStatus {
     #[serde(default, rename = "externalCloneURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub external_clone_url: Option<String>,
+    /// What to give to `git clone` over SSH, where the platform team turned it on; the `ConfigMap` `codekeep-ca` of the namespace has
+    /// the host keys as `known_hosts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub clone_url_ssh: Option<String>,
     /// The name of the repository in `AccessPolicy` decisions and in the CodeCommit API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

@@ -121,6 +121,12 @@ pub(crate) struct ServeArgs {
     /// Address that git clients connect to
     #[arg(long, env = "CODEKEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Address that git clients connect to over SSH; without it there is no SSH
+    #[arg(long, env = "CODEKEEP_SSH_LISTEN", value_name = "ADDR")]
+    pub(crate) ssh_listen: Option<SocketAddr>,
+    /// Folder of SSH host keys: every private key in it; read again when it changes. With --manifests, one is made if there is none
+    #[arg(long, env = "CODEKEEP_SSH_HOST_KEYS", value_name = "DIR", default_value = "./ssh-host-keys")]
+    pub(crate) ssh_host_keys: PathBuf,
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "CODEKEEP_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(crate) metrics_listen: SocketAddr,

@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use tests::binary::workspace;
 
 /// Crates that bring a whole world along: each only where it belongs.
-const WATCHED: [&str; 4] = ["kube", "axum", "aws-sdk-s3", "cedar-policy"];
+const WATCHED: [&str; 5] = ["kube", "axum", "russh", "aws-sdk-s3", "cedar-policy"];
 
 #[test]
 fn the_crates_depend_on_each_other_as_the_golden_file_says() -> Result<()> {

@@ -21,7 +21,11 @@ impl Bed {
     }
 
     pub(crate) fn with(arguments: &[&str]) -> Result<Self> {
-        let (git, manifests, store) = (Git::new()?, Manifests::standard()?, TempDir::new()?);
+        Self::of(Manifests::standard()?, arguments)
+    }
+
+    pub(crate) fn of(manifests: Manifests, arguments: &[&str]) -> Result<Self> {
+        let (git, store) = (Git::new()?, TempDir::new()?);
         let server = Server::start(options(&manifests, &store).with(arguments))?;
         Ok(Self { git, manifests, store, server })
     }

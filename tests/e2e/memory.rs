@@ -9,7 +9,7 @@ use crate::bed::Bed;
 const MIB: u64 = 1 << 20;
 
 /// A repository whose pack has this many MB that do not compress.
-fn large(bed: &Bed, megabytes: usize) -> Result<std::path::PathBuf> {
+pub(crate) fn large(bed: &Bed, megabytes: usize) -> Result<std::path::PathBuf> {
     let mut random = Sequence::new(5);
     fixture::import(&bed.git, "large.git", |stream| {
         let mut parents = Vec::new();

@@ -21,6 +21,7 @@ pub mod report;
 pub mod s3;
 pub mod server;
 pub mod session;
+pub mod ssh;
 pub mod store_check;
 pub mod wait;
 

@@ -101,6 +101,15 @@ impl Manifests {
         self.write(&format!("user-{namespace}-{user}.yaml"), &text)
     }
 
+    /// Adds an SSH public key of a user.
+    pub fn ssh_key(&self, namespace: &str, user: &str, name: &str, public_key: &str) -> Result<()> {
+        let text = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\ntype: codekeep.dev/ssh-key\n\
+             stringData:\n  user: {user}\n  publicKey: {public_key}\n"
+        );
+        self.write(&format!("ssh-key-{namespace}-{name}.yaml"), &text)
+    }
+
     /// Writes a manifest file, whole: a reader sees the old one or the new one.
     pub fn write(&self, file: &str, text: &str) -> Result<()> {
         let temporary = self.folder.path().join(format!(".{file}.new"));

@@ -35,6 +35,14 @@ service:
   {{- with $pool.service.nodePort }}
   nodePort: {{ . }}
   {{- end }}
+{{- if .Values.ssh.enabled }}
+ssh:
+  enabled: true
+  port: {{ .Values.ssh.port }}
+  {{- with .Values.ssh.nodePort }}
+  nodePort: {{ . }}
+  {{- end }}
+{{- end }}
 {{- with include "codekeep.tlsSecret" . }}
 tlsSecret: {{ . }}
 {{- end }}

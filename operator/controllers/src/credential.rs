@@ -1,4 +1,7 @@
-//! Secrets of type `codekeep.dev/git-credential`: what a person types to be a `LocalUser`.
+//! Secrets of type `codekeep.dev/git-credential`: what a person types to be a `LocalUser`. And, in [`ssh_key`], those of
+//! `codekeep.dev/ssh-key`.
+
+mod ssh_key;
 
 use argon2::Params;
 use argon2::password_hash::phc::PasswordHash;
@@ -8,6 +11,7 @@ use model::secret::SecretString;
 use crate::manifest::Id;
 use crate::problem::{Finding, did_you_mean};
 use crate::secret::Secret;
+pub(crate) use ssh_key::ssh_key;
 
 const KEYS: [&str; 4] = ["user", "username", "password", "passwordHash"];
 /// Longest name and password, in bytes.
@@ -27,6 +31,9 @@ pub(crate) fn credential(secret: &Secret, id: &Id) -> (Option<Credential>, Vec<F
     }
     let user = user(secret, &mut findings);
     let username = username(secret, &mut findings);
+    if user.as_deref().is_some_and(names_an_account) && secret.get("username").is_none() {
+        findings.push(Finding::error(secret.field("user"), AT));
+    }
     let checked = password(secret, &mut findings);
     let credential = user.zip(checked).map(|(user, checked)| Credential {
         namespace: id.namespace.clone(),
@@ -51,8 +58,6 @@ fn user(secret: &Secret, findings: &mut Vec<Finding>) -> Option<String> {
     if !good {
         let message = "must have at most 128 letters, digits and . _ @ + = , - and begin with a letter or digit";
         findings.push(Finding::error(&field, format!("{message}{}", line_break(user))));
-    } else if names_an_account(user) && secret.get("username").is_none() {
-        findings.push(Finding::error(&field, AT));
     }
     good.then(|| user.to_owned())
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use model::desired::{Credential, DesiredState, RepositoryConfig};
+use model::desired::{Credential, DesiredState, RepositoryConfig, SshCredential};
 use model::policy::{Policy, PolicySet, Subject};
 
-use crate::manifest::{Id, Manifest, Resource};
+use crate::manifest::{Holds, Id, Manifest, Resource};
 use crate::notification_rule;
 use crate::problem::{Finding, Problem, did_you_mean};
 use crate::secret::Secret;
@@ -50,6 +50,7 @@ pub(crate) fn index(manifests: &[Arc<Manifest>], scope: &Scope) -> Indexed {
         manifests.iter().filter(|one| index.accepted.get(&one.id).is_some_and(|kept| Arc::ptr_eq(kept, one))).collect();
     index.add_repositories(&kept);
     index.add_credentials(&kept);
+    index.add_ssh_keys(&kept);
     index.add_policies(&kept);
     index.add_rules(&kept);
     Indexed { desired: index.desired, accepted: index.accepted, problems: index.problems }
@@ -99,7 +100,7 @@ impl Index<'_> {
     fn add_credentials(&mut self, manifests: &[&Arc<Manifest>]) {
         let mut owners: BTreeMap<_, (&Credential, &Manifest)> = BTreeMap::new();
         for manifest in manifests {
-            let Resource::Secret { credential: Some(credential), .. } = &manifest.resource else { continue };
+            let Resource::Secret { holds: Holds::Credential(credential), .. } = &manifest.resource else { continue };
             let key = (credential.namespace.clone(), credential.username.clone());
             // Two passwords for one user are how a password is changed without a pause; two users would be a riddle.
             match owners.get(&key) {
@@ -112,6 +113,21 @@ impl Index<'_> {
                 _ => drop(owners.insert(key, (credential, manifest))),
             }
             self.desired.credentials.entry(credential.namespace.clone()).or_default().push(Arc::clone(credential));
+        }
+    }
+
+    fn add_ssh_keys(&mut self, manifests: &[&Arc<Manifest>]) {
+        for manifest in manifests {
+            let Resource::Secret { holds: Holds::SshKeys(credential), .. } = &manifest.resource else { continue };
+            let SshCredential { namespace, user, keys, .. } = &**credential;
+            for key in keys {
+                if let Err(owner) = self.desired.ssh_keys.add(key, namespace, user) {
+                    // The others count: whose they are is no riddle.
+                    let key = key.fingerprint();
+                    let message = format!("the key {key} is user {owner}'s already; each user needs keys of their own");
+                    self.problems.push(manifest.origin.problem(Finding::error("metadata.name", message)));
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub mod controller;
 mod credential;
 mod deletion;
 mod folder;
+mod host_keys;
 mod index;
 mod manifest;
 mod notification_rule;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::Namespace;
-use model::desired::{Credential, RepositoryConfig};
+use model::desired::{Credential, RepositoryConfig, SshCredential};
 use model::policy::Policy;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -86,7 +86,18 @@ pub(crate) enum Resource {
     Repository(Arc<RepositoryConfig>),
     AccessPolicy(Policy),
     NotificationRule(Box<crds::NotificationRule>),
-    Secret { secret: Secret, credential: Option<Arc<Credential>> },
+    Secret { secret: Secret, holds: Holds },
+}
+
+/// What a Secret is for.
+#[derive(Debug)]
+pub(crate) enum Holds {
+    /// Nothing that we know: a rule may name it.
+    Anything,
+    /// A password.
+    Credential(Arc<Credential>),
+    /// SSH public keys.
+    SshKeys(Arc<SshCredential>),
 }
 
 /// Reads a document, or each item of a List; documents that are none of our business give nothing.
@@ -215,39 +226,45 @@ fn read_ours(schema: &'static Schema, value: &Value) -> (Option<Good>, Vec<Findi
 }
 
 fn read_secret(value: &Value) -> (Option<Good>, Vec<Finding>) {
-    let is_credential = value["type"] == crds::GIT_CREDENTIAL;
+    let kind = value["type"].as_str().unwrap_or_default();
+    let (is_ours, is_slip) = (CREDENTIALS.contains(&kind), is_a_slip(kind));
     let findings = check_metadata(value);
     if !findings.is_empty() {
         // Secrets of other programs are theirs to check.
-        return (None, if is_credential || looks_like_credential(value) { findings } else { vec![] });
+        return (None, if is_ours || is_slip { findings } else { vec![] });
     }
     let id = match id("Secret", value) {
         Ok(id) => id,
         Err(findings) => return (None, findings),
     };
-    if looks_like_credential(value) {
-        let message = format!(
-            "'{}' does not exist; write {}",
-            shown(value["type"].as_str().unwrap_or_default()),
-            crds::GIT_CREDENTIAL
-        );
+    if is_slip {
+        let message = format!("'{}' does not exist; write {}", shown(kind), CREDENTIALS.join(" or "));
         return (None, vec![Finding::error("type", message)]);
     }
-    let (secret, findings) = Secret::read(value);
-    if !is_credential {
-        return (Some((id, Value::Null, Resource::Secret { secret, credential: None })), vec![]);
-    }
-    let (credential, more) = credential::credential(&secret, &id);
-    let findings = [findings, more].concat();
-    let credential = credential.filter(|_| !findings.iter().any(Finding::is_error));
-    let good = credential
-        .map(|credential| (id, Value::Null, Resource::Secret { secret, credential: Some(Arc::new(credential)) }));
-    (good, findings)
+    let (secret, mut findings) = Secret::read(value);
+    let holds = match kind {
+        crds::GIT_CREDENTIAL => {
+            let (credential, more) = credential::credential(&secret, &id);
+            findings.extend(more);
+            credential.map(|credential| Holds::Credential(Arc::new(credential)))
+        }
+        crds::SSH_KEY => {
+            let (keys, more) = credential::ssh_key(&secret, &id);
+            findings.extend(more);
+            keys.map(|keys| Holds::SshKeys(Arc::new(keys)))
+        }
+        _ => return (Some((id, Value::Null, Resource::Secret { secret, holds: Holds::Anything })), vec![]),
+    };
+    let holds = holds.filter(|_| !findings.iter().any(Finding::is_error));
+    (holds.map(|holds| (id, Value::Null, Resource::Secret { secret, holds })), findings)
 }
 
-/// Whether the type of a Secret is a slip for ours.
-fn looks_like_credential(secret: &Value) -> bool {
-    secret["type"].as_str().is_some_and(|kind| kind != crds::GIT_CREDENTIAL && kind.starts_with(crds::GROUP))
+/// The types of Secrets that say who somebody is.
+const CREDENTIALS: [&str; 2] = [crds::GIT_CREDENTIAL, crds::SSH_KEY];
+
+/// Whether the type of a Secret is a slip for one of ours.
+fn is_a_slip(kind: &str) -> bool {
+    kind.starts_with(crds::GROUP) && !CREDENTIALS.contains(&kind)
 }
 
 fn id(kind: &str, document: &Value) -> Result<Id, Vec<Finding>> {

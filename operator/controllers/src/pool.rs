@@ -41,6 +41,9 @@ pub struct PoolConfig {
     /// How the pool's Service looks.
     #[serde(default)]
     pub service: ServiceConfig,
+    /// Git over SSH.
+    #[serde(default)]
+    pub ssh: SshConfig,
     /// A TLS Secret of the pool's namespace for names outside the cluster.
     #[serde(default)]
     pub tls_secret: Option<String>,
@@ -123,6 +126,24 @@ pub struct ServiceConfig {
     /// The port of every node, for the type `NodePort`.
     #[serde(default)]
     pub node_port: Option<i32>,
+}
+
+/// Git over SSH.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SshConfig {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// The port of the pool's Service.
+    pub port: u16,
+    /// The port of every node, for the type `NodePort`.
+    pub node_port: Option<i32>,
+}
+
+impl Default for SshConfig {
+    fn default() -> Self {
+        Self { enabled: false, port: 22, node_port: None }
+    }
 }
 
 /// Why the pool is not known.

@@ -8,12 +8,16 @@ use crate::pool::PoolConfig;
 
 /// The port of git over HTTPS in a pod.
 pub(crate) const GIT_PORT: u16 = 8443;
+/// The port of git over SSH in a pod.
+pub(crate) const SSH_PORT: u16 = 2_222;
 /// The port of the controller and of dedicated pods.
 pub(crate) const CONTROL_PORT: u16 = 9443;
 /// The port of health and metrics.
 pub(crate) const METRICS_PORT: u16 = 9090;
 /// The Secret with our own certificate authority, and the `ConfigMap` with its certificate.
 pub(crate) const AUTHORITY: &str = "codekeep-ca";
+/// The Secret with the pool's SSH host keys.
+pub(crate) const HOST_KEYS: &str = "codekeep-ssh-host-keys";
 /// Who applies our objects.
 pub(crate) const FIELD_MANAGER: &str = "codekeep-controller";
 /// The label of objects that the controller makes, and its value.
@@ -23,6 +27,8 @@ pub(crate) const REPOSITORY_LABEL: &str = "codekeep.dev/repository";
 
 /// Where the bucket's keys are mounted.
 const STORE_CREDENTIALS: &str = "/etc/codekeep/store";
+/// Where the SSH host keys are mounted.
+const SSH_HOST_KEYS: &str = "/etc/codekeep/ssh";
 /// Time for the removal of a stopping pod from every node's Service table, in seconds.
 const DRAIN_SECONDS: u32 = 5;
 /// Room beside the cache on the local disk, in MiB: packs that are being received, and maintenance.
@@ -67,6 +73,12 @@ pub(crate) enum WorkloadKind<'a> {
 }
 
 impl Workload<'_> {
+    /// Whether its pods serve SSH: those of the pool, when it is turned on. Pods of one Repository live in its namespace, whose people
+    /// must not get at host keys that stand for others.
+    fn serves_ssh(&self) -> bool {
+        self.pool.ssh.enabled && matches!(self.kind, WorkloadKind::Pool { .. })
+    }
+
     fn component_labels(&self) -> Map<String, Value> {
         let mut labels = Map::new();
         labels.insert("app.kubernetes.io/name".to_owned(), json!("codekeep"));
@@ -123,6 +135,16 @@ impl Workload<'_> {
             }
             if let Some(port) = service.node_port {
                 spec["ports"][0]["nodePort"] = json!(port);
+            }
+            if self.serves_ssh()
+                && let Some(ports) = spec["ports"].as_array_mut()
+            {
+                let mut port =
+                    json!({"name": "ssh", "port": self.pool.ssh.port, "targetPort": "ssh", "protocol": "TCP"});
+                if let Some(of_nodes) = self.pool.ssh.node_port {
+                    port["nodePort"] = json!(of_nodes);
+                }
+                ports.push(port);
             }
             if !service.load_balancer_source_ranges.is_empty() {
                 spec["loadBalancerSourceRanges"] = json!(service.load_balancer_source_ranges);
@@ -226,6 +248,11 @@ impl Workload<'_> {
                 "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}},
             "volumeMounts": self.mounts(),
         });
+        if self.serves_ssh()
+            && let Some(ports) = container["ports"].as_array_mut()
+        {
+            ports.push(json!({"name": "ssh", "containerPort": SSH_PORT, "protocol": "TCP"}));
+        }
         if !is_empty(&self.resources) {
             container["resources"] = self.resources.clone();
         }
@@ -242,6 +269,10 @@ impl Workload<'_> {
         env.set("CODEKEEP_LISTEN", format!("0.0.0.0:{GIT_PORT}"));
         env.set("CODEKEEP_CONTROL_LISTEN", format!("0.0.0.0:{CONTROL_PORT}"));
         env.set("CODEKEEP_METRICS_LISTEN", format!("0.0.0.0:{METRICS_PORT}"));
+        if self.serves_ssh() {
+            env.set("CODEKEEP_SSH_LISTEN", format!("0.0.0.0:{SSH_PORT}"));
+            env.set("CODEKEEP_SSH_HOST_KEYS", SSH_HOST_KEYS);
+        }
         env.set("CODEKEEP_CACHE", "/cache/packs");
         env.set("CODEKEEP_CACHE_SIZE", &self.cache_size);
         env.set("CODEKEEP_SNAPSHOT", "/run/codekeep/snapshot.json");
@@ -310,6 +341,9 @@ impl Workload<'_> {
         if self.tls_secret.is_some() {
             mounts.push(json!({"name": "tls", "mountPath": "/etc/codekeep/tls", "readOnly": true}));
         }
+        if self.serves_ssh() {
+            mounts.push(json!({"name": "ssh", "mountPath": SSH_HOST_KEYS, "readOnly": true}));
+        }
         if matches!(self.kind, WorkloadKind::Dedicated { .. }) {
             mounts.push(json!({"name": "token", "mountPath": "/var/run/secrets/codekeep", "readOnly": true}));
         }
@@ -341,6 +375,9 @@ impl Workload<'_> {
         if let Some(secret) = &self.tls_secret {
             volumes.push(json!({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}));
         }
+        if self.serves_ssh() {
+            volumes.push(json!({"name": "ssh", "secret": {"secretName": HOST_KEYS, "defaultMode": 0o440}}));
+        }
         Value::Array(volumes)
     }
 
@@ -357,13 +394,18 @@ impl Workload<'_> {
             control.push(json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {
                 "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/component": "git-server"}}}));
         }
+        let mut public =
+            vec![json!({"port": "https", "protocol": "TCP"}), json!({"port": "metrics", "protocol": "TCP"})];
+        if self.serves_ssh() {
+            public.push(json!({"port": "ssh", "protocol": "TCP"}));
+        }
         json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": self.metadata(&self.name),
             "spec": {
                 "podSelector": {"matchLabels": self.component_labels()},
                 "policyTypes": ["Ingress"],
                 "ingress": [
-                    {"ports": [{"port": "https", "protocol": "TCP"}, {"port": "metrics", "protocol": "TCP"}]},
+                    {"ports": public},
                     {"ports": [{"port": "control", "protocol": "TCP"}], "from": control},
                 ],
             },
@@ -387,13 +429,17 @@ pub(crate) fn alias_service(target: &str, namespace: &str, name: &str, owner: &V
     })
 }
 
-/// The certificate that proves git servers, for the clients of a namespace.
-pub(crate) fn authority_map(namespace: &str, certificates: &str) -> Value {
+/// What proves git servers, for the clients of a namespace: the certificate, and the host keys if there are any.
+pub(crate) fn authority_map(namespace: &str, certificates: &str, known_hosts: &str) -> Value {
+    let mut data = json!({"ca.crt": certificates});
+    if !known_hosts.is_empty() {
+        data["known_hosts"] = json!(known_hosts);
+    }
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": AUTHORITY, "namespace": namespace, "labels": {
             "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/part-of": "codekeep", MANAGED_BY.0: MANAGED_BY.1}},
-        "data": {"ca.crt": certificates},
+        "data": data,
     })
 }
 

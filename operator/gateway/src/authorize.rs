@@ -29,10 +29,37 @@ pub(crate) enum Denial {
     Hidden(String),
     /// The caller may read but not do this.
     Forbidden(String),
+    /// The caller may, but nobody is served now.
+    Suspended(String),
+}
+
+impl Denial {
+    /// What the client reads.
+    pub(crate) fn text(&self) -> &str {
+        let (Self::Hidden(text) | Self::Forbidden(text) | Self::Suspended(text)) = self;
+        text
+    }
+}
+
+/// Lets a caller in, or says why not: what every transport asks before anything else is done.
+pub(crate) fn admit(
+    action: Action,
+    path: &RepositoryPath,
+    caller: &Caller,
+    desired: &DesiredState,
+    metrics: &GatewayMetrics,
+) -> Result<Arc<RepositoryConfig>, Denial> {
+    let decide = if caller.lists_only { operator } else { repository };
+    let config = decide(action, path, caller, desired, metrics)?;
+    if config.suspended {
+        let whom = whom_to_ask(path);
+        return Err(Denial::Suspended(format!("repository '{path}' is suspended; {whom}\n")));
+    }
+    Ok(config)
 }
 
 /// Decides about a repository as a whole; grants only what exists.
-pub(crate) fn repository(
+fn repository(
     action: Action,
     path: &RepositoryPath,
     caller: &Caller,
@@ -62,7 +89,7 @@ pub(crate) fn repository(
 }
 
 /// Lets the operator list references, whatever the policies say: what it does not need it is not given.
-pub(crate) fn operator(
+fn operator(
     action: Action,
     path: &RepositoryPath,
     caller: &Caller,

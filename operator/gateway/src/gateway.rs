@@ -141,6 +141,13 @@ impl Gateway {
         }))
     }
 
+    /// A name for a request that its client gave none.
+    pub(crate) fn new_request_id(&self) -> String {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        hex::encode(bytes)
+    }
+
     /// Whether this is the operator.
     pub(crate) fn is_operator(&self, principal: &Principal) -> bool {
         let user = principal.kubernetes_user();

@@ -1,11 +1,12 @@
 //! HTTP: connections, TLS, and from a request to a service and back.
 
-pub(crate) mod body;
-pub(crate) mod lfs;
+mod answer;
+mod lfs;
 mod path;
-pub(crate) mod respond;
+mod respond;
 mod tls;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use axum::{Extension, Router};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use futures::TryStreamExt as _;
 use git::advertise::{Service, Version};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
@@ -33,6 +35,7 @@ use crate::authn::{Claim, Identity};
 use crate::authorize::{self, Caller, Denial};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
+use crate::pipe;
 use crate::service::{self, Work};
 use path::{Address, Endpoint};
 pub use tls::{ServiceName, Tls, TlsConfig, TlsFiles, TlsPair};
@@ -49,14 +52,14 @@ const MAX_HEADERS: u32 = 32 << 10;
 pub enum ServeError {
     /// The socket failed.
     #[error("failed to serve: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// The certificate or key cannot be used.
     #[error("failed to use the certificate {certificate}: {source}")]
     Tls {
         /// The certificate file.
         certificate: String,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -119,8 +122,8 @@ async fn handle(
 ) -> Response {
     let request_id = request_id(request.headers(), &gateway);
     let address = path::parse(request.uri().path(), request.uri().query());
-    let measure =
-        gateway.metrics.begin(address.as_ref().map_or("other", |address| verb(address.endpoint, request.method())));
+    let verb = address.as_ref().map_or("other", |address| verb(address.endpoint, request.method()));
+    let measure = gateway.metrics.begin("http", verb);
     let mut response = match &address {
         Some(address) => route(&gateway, peer, address, request, &request_id, &measure).await,
         None => respond::not_a_repository(request.uri().path()),
@@ -151,14 +154,7 @@ fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
     let harmless =
         |id: &&str| (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    given.filter(harmless).map_or_else(
-        || {
-            let mut bytes = [0; 8];
-            gateway.random.fill(&mut bytes);
-            hex::encode(bytes)
-        },
-        str::to_owned,
-    )
+    given.filter(harmless).map_or_else(|| gateway.new_request_id(), str::to_owned)
 }
 
 async fn route(
@@ -265,26 +261,17 @@ fn admit(
     path: &RepositoryPath,
     caller: &Caller,
 ) -> Result<Arc<RepositoryConfig>, Box<Response>> {
-    let desired = gateway.desired();
-    let anonymous = caller.principal == Principal::Anonymous;
-    let decided = if caller.lists_only {
-        authorize::operator(action, path, caller, &desired, &gateway.metrics)
-    } else {
-        authorize::repository(action, path, caller, &desired, &gateway.metrics)
-    };
-    let config = match decided {
-        Ok(config) => config,
-        // Nobody that we know: the answer is the same whether the repository exists or not.
-        Err(_) if anonymous => return Err(respond::unauthorized().into()),
-        Err(Denial::Hidden(text)) => return Err(respond::text(StatusCode::NOT_FOUND, text).into()),
-        Err(Denial::Forbidden(text)) => return Err(respond::text(StatusCode::FORBIDDEN, text).into()),
-    };
-    if config.suspended {
-        let text =
-            format!("repository '{path}' is suspended; ask the people who manage namespace {}\n", path.namespace);
-        return Err(respond::text(StatusCode::FORBIDDEN, text).into());
-    }
-    Ok(config)
+    let admitted = authorize::admit(action, path, caller, &gateway.desired(), &gateway.metrics);
+    admitted.map_err(|denial| {
+        Box::new(match denial {
+            // Nobody that we know: the answer is the same whether the repository exists or not.
+            Denial::Hidden(_) | Denial::Forbidden(_) if caller.principal == Principal::Anonymous => {
+                respond::unauthorized()
+            }
+            Denial::Hidden(text) => respond::text(StatusCode::NOT_FOUND, text),
+            Denial::Forbidden(text) | Denial::Suspended(text) => respond::text(StatusCode::FORBIDDEN, text),
+        })
+    })
 }
 
 async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Parts, body: Body) -> Response {
@@ -301,7 +288,10 @@ async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Part
             "unknown service: git-upload-pack and git-receive-pack are there\n".to_owned(),
         ),
         Endpoint::Advertisement(_) if parts.method != Method::GET => respond::method_not_allowed("GET"),
-        Endpoint::Advertisement(_) => service::advertise(work, service, version).await,
+        Endpoint::Advertisement(_) => {
+            let content_type = format!("application/x-{}-advertisement", service.name());
+            answer::response(service::advertise(&work, service, version).await, &content_type, &work)
+        }
         Endpoint::Rpc(_) if parts.method != Method::POST => respond::method_not_allowed("POST"),
         Endpoint::Rpc(_) => {
             let expected = format!("application/x-{}-request", service.name());
@@ -314,11 +304,14 @@ async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Part
                 // Commands and push options come before the pack.
                 Service::ReceivePack => work.config.limits.pack_bytes.saturating_add(gateway.config.max_request_bytes),
             };
-            let input = body::reader(body, gateway.config.idle_timeout, limit, gateway.metrics.received_bytes.clone());
-            match service {
-                Service::UploadPack => service::fetch(work, version, input).await,
-                Service::ReceivePack => service::push(work, input).await,
-            }
+            let stream = body.into_data_stream().map_err(io::Error::other);
+            let received = gateway.metrics.received_bytes.clone();
+            let input = pipe::reader(stream, gateway.config.idle_timeout, limit, received);
+            let answered = match service {
+                Service::UploadPack => service::fetch(&work, version, input).await,
+                Service::ReceivePack => service::push(&work, input).await,
+            };
+            answer::response(answered, &format!("application/x-{}-result", service.name()), &work)
         }
     }
 }

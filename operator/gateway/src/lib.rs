@@ -2,14 +2,18 @@
 //!
 //! Holds nothing that matters: every state is in the store or in the desired state that is passed in.
 
+mod address;
 mod authn;
 mod authorize;
 mod gateway;
 mod http;
 mod metrics;
 mod names;
+mod pipe;
 mod service;
+mod ssh;
 
 pub use authn::token::{ReviewUnavailable, TokenIdentity, TokenReviewer, Tokens, claims};
 pub use gateway::{Gateway, GatewayConfig, RecentPushes};
 pub use http::{ServeError, ServiceName, Tls, TlsConfig, TlsFiles, TlsPair, serve};
+pub use ssh::{HostKeyError, HostKeys, SshConfig, serve_ssh};

@@ -1,18 +1,17 @@
-//! Fetch and push, joined from `git` and `store`. Transports hand over an authorized request and get bytes back.
+//! Fetch and push, joined from `git` and `store`. Transports hand over an authorized request and get bytes back; how those travel
+//! is theirs.
 
-mod fetch;
-pub(crate) mod lfs;
+pub(crate) mod fetch;
 mod open_packs;
-mod push;
+pub(crate) mod push;
 mod refs;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use git::advertise::{Service, Version};
+use git::view::ReferencesView;
 use model::desired::RepositoryConfig;
 use model::error::Kind;
 use store::{Repositories, Repository, Snapshot};
@@ -20,12 +19,22 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::authorize::Caller;
 use crate::gateway::Gateway;
-use crate::http::body::{self, BodyWriter};
-use crate::http::respond;
 use crate::metrics::Measure;
+use crate::pipe;
 pub(crate) use fetch::fetch;
 pub(crate) use open_packs::OpenPacks;
 pub(crate) use push::push;
+
+/// What a service answers.
+pub(crate) enum Answer {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Written by blocking work. Errors go in-band, because the answer has begun by then.
+    Written(Writing),
+}
+
+/// Blocking work that writes an answer; the flag is set when nobody wants it any more.
+pub(crate) type Writing = Box<dyn FnOnce(&mut pipe::Writer, &Arc<AtomicBool>) + Send>;
 
 /// A request that may work on a repository.
 #[derive(Clone)]
@@ -70,17 +79,18 @@ impl Trouble {
         format!("{} (request {})", self.line, work.caller.request_id)
     }
 
-    /// The label of the trouble in metrics.
-    fn outcome(&self) -> &'static str {
-        if self.kind == Kind::Unavailable { "unavailable" } else { "error" }
+    /// The line without it.
+    pub(crate) fn text(&self) -> &str {
+        &self.line
     }
 
-    fn response(&self, work: &Work) -> Response {
-        let line = format!("{}\n", self.line(work));
-        match self.kind {
-            Kind::Unavailable => respond::unavailable(line),
-            _ => respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, line),
-        }
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The label of the trouble in metrics.
+    pub(crate) fn outcome(&self) -> &'static str {
+        if self.kind == Kind::Unavailable { "unavailable" } else { "error" }
     }
 }
 
@@ -97,7 +107,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Work {
-    fn store(&self) -> Result<&Arc<Repositories>, Trouble> {
+    pub(crate) fn store(&self) -> Result<&Arc<Repositories>, Trouble> {
         self.gateway.stores.get(&self.config.store).ok_or_else(|| {
             let line = format!("the store '{}' of this repository is not configured on this server", self.config.store);
             Trouble::new(Kind::Internal, line)
@@ -105,21 +115,21 @@ impl Work {
     }
 
     /// The repository; one that nobody used yet is created in the store.
-    async fn open(&self) -> Result<Arc<Repository>, Trouble> {
+    pub(crate) async fn open(&self) -> Result<Arc<Repository>, Trouble> {
         let store = self.store()?;
         let open = async { store.open(&store.find_or_create(&self.config.path).await?).await };
         open.await.map_err(|error| Trouble::of_store(&error, self))
     }
 
     /// The repository with its state as the log has it now, or had within this time.
-    async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
+    pub(crate) async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
         let store = self.store()?;
         let open = async { store.open_within(&store.find_or_create(&self.config.path).await?, staleness).await };
         open.await.map_err(|error| Trouble::of_store(&error, self))
     }
 
     /// A turn among the operations that work at the same time.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Trouble> {
         let waiting = Arc::clone(&self.gateway.operations).acquire_owned();
         match tokio::time::timeout(self.gateway.config.queue_timeout, waiting).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -129,58 +139,58 @@ impl Work {
 }
 
 /// The answer to `info/refs`.
-pub(crate) async fn advertise(work: Work, service: Service, version: Version) -> Response {
-    let content_type = format!("application/x-{}-advertisement", service.name());
+pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -> Result<Answer, Trouble> {
     if service == Service::UploadPack && version == Version::V2 {
         // It says what this server can do; the repository is asked for with the command that follows.
-        return whole(&work, &content_type, git::advertise::capabilities_v2());
+        return Ok(Answer::Whole(git::advertise::capabilities_v2()));
     }
-    match advertisement(&work, service, version).await {
-        Ok(bytes) => whole(&work, &content_type, bytes),
-        Err(trouble) => trouble.response(&work),
-    }
+    let (bytes, _) = references(work, service, move |view| git::advertise::advertise(service, version, view)).await?;
+    Ok(Answer::Whole(bytes))
 }
 
-async fn advertisement(work: &Work, service: Service, version: Version) -> Result<Vec<u8>, Trouble> {
+/// A repository as it is at one moment.
+pub(crate) type Moment = (Arc<Repository>, Arc<Snapshot>);
+
+/// What a server says first in versions 0 and 1 on a stream, and the moment that it shows.
+pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Vec<u8>, Moment), Trouble> {
+    references(work, service, move |view| git::advertise::greeting(service, version, view)).await
+}
+
+/// Writes down the references for a service.
+async fn references(
+    work: &Work,
+    service: Service,
+    encode: impl FnOnce(&ReferencesView<'_>) -> Vec<u8> + Send + 'static,
+) -> Result<(Vec<u8>, Moment), Trouble> {
     let turn = work.turn().await?;
     // A push is made against what it is shown, so that must be true.
     let staleness = if service == Service::UploadPack { work.config.max_staleness } else { Duration::ZERO };
-    let (_, snapshot) = work.open_within(staleness).await?;
+    let (repository, snapshot) = work.open_within(staleness).await?;
     let config = Arc::clone(&work.config);
     blocking(work, move || {
         let _turn = turn;
-        let view = refs::View::new(&snapshot, &config);
-        Ok(git::advertise::advertise(service, version, &view.references()))
+        let bytes = encode(&refs::View::new(&snapshot, &config).references());
+        Ok((bytes, (repository, snapshot)))
     })
     .await
 }
 
-/// An answer of git data that is there as a whole.
-fn whole(work: &Work, content_type: &str, bytes: Vec<u8>) -> Response {
-    work.gateway.metrics.sent_bytes.inc_by(bytes.len() as u64);
-    respond::git(content_type, Body::from(bytes))
-}
-
 /// Runs blocking work; a panic in it is one failed request.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: &Work,
     task: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
 ) -> Result<T, Trouble> {
     tokio::task::spawn_blocking(task).await.unwrap_or_else(|error| Err(Trouble::internal(&error, work)))
 }
 
-/// Runs blocking work that writes the body of an answer. Errors go in-band: the status line is gone by then.
-fn stream(
-    work: &Work,
-    content_type: &str,
-    task: impl FnOnce(&mut BodyWriter, &Arc<AtomicBool>) + Send + 'static,
-) -> Response {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    let (mut writer, body) = body::channel(Arc::clone(&interrupt), work.gateway.metrics.sent_bytes.clone());
-    tokio::task::spawn_blocking(move || {
-        task(&mut writer, &interrupt);
-        // Whatever the task left in the buffer; a client that has gone does not want it.
-        let _ = std::io::Write::flush(&mut writer);
-    });
-    respond::git(content_type, body)
+/// An answer that blocking work writes.
+fn written(task: impl FnOnce(&mut pipe::Writer, &Arc<AtomicBool>) + Send + 'static) -> Answer {
+    Answer::Written(Box::new(task))
+}
+
+/// Does that work, on a blocking thread.
+pub(crate) fn write(writing: Writing, mut writer: pipe::Writer, interrupt: &Arc<AtomicBool>) {
+    writing(&mut writer, interrupt);
+    // Whatever the task left in the buffer; a client that has gone does not want it.
+    let _ = std::io::Write::flush(&mut writer);
 }

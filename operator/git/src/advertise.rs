@@ -64,11 +64,23 @@ pub fn advertise(service: Service, version: Version, refs: &ReferencesView<'_>) 
     let mut out = Vec::with_capacity(1_024);
     pktline::push(&mut out, &[b"# service=", service.name().as_bytes(), b"\n"]);
     out.extend_from_slice(pktline::FLUSH);
-    if version == Version::V1 {
-        pktline::push(&mut out, &[b"version 1\n"]);
-    }
-    references(service, refs, &mut out);
+    greet(service, version, refs, &mut out);
     out
+}
+
+/// What a server says first on a stream of its own, such as SSH, in version 0 or 1: the same without the name of the service.
+#[must_use]
+pub fn greeting(service: Service, version: Version, refs: &ReferencesView<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1_024);
+    greet(service, version, refs, &mut out);
+    out
+}
+
+fn greet(service: Service, version: Version, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
+    if version == Version::V1 {
+        pktline::push(out, &[b"version 1\n"]);
+    }
+    references(service, refs, out);
 }
 
 /// The body of `info/refs` for fetching in version 2: what the server can do, whatever the repository.

@@ -1,10 +1,10 @@
-//! Serving fetches and clones: protocol versions 0, 1 and 2, over stateless transports.
+//! Serving fetches and clones: protocol versions 0, 1 and 2.
 //!
-//! A request is parsed ([`parse_v2`], [`parse_v0`]), then answered ([`respond`]) from a [`RepositoryView`]: wants are
-//! checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
+//! A request is parsed ([`parse_v2`], [`parse_v0`]), then answered ([`respond`]) from a [`RepositoryView`]. On a stream of its own,
+//! such as SSH, versions 0 and 1 are a conversation ([`parse_wants_v0`], [`converse`]). Either way wants are checked, common commits acknowledged, objects planned, a pack streamed. A full clone of a repository in which nothing was
 //! ever dropped sends the packs as they lie; everything else walks from the wants to what the client has and copies entries.
 //!
-//! Not here: HTTP, authorization.
+//! Not here: HTTP, SSH, authorization.
 
 use std::{
     io::{self, Write},
@@ -15,6 +15,7 @@ use crate::{odb, pack_writer, pktline, view::RepositoryView};
 
 mod ancestors;
 mod commits;
+mod conversation;
 mod filter;
 mod negotiate;
 pub mod object_info;
@@ -27,8 +28,9 @@ mod tabled;
 mod visible;
 mod wants;
 
+pub use conversation::converse;
 pub use filter::{Filter, FilterError, Only};
-pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2};
+pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2, parse_wants_v0};
 
 pub use shallow::Deepen;
 
@@ -41,6 +43,9 @@ pub enum Error {
     /// The client went away.
     #[error("failed to write the answer")]
     Write(#[from] io::Error),
+    /// The client went away in the middle of what it has to say.
+    #[error("failed to read what the client has")]
+    Read(#[source] pktline::PacketError),
     /// The server stops or the request was given up.
     #[error("interrupted")]
     Interrupted,
@@ -116,53 +121,42 @@ pub fn respond(
     interrupt: &AtomicBool,
 ) -> Result<Outcome, Error> {
     let mut cache = odb::ReadCache::default();
+    let mut channel = response::Channel { out, note, interrupt };
     let alive = || !interrupt.load(Ordering::Relaxed);
-    let Prepared { wants, boundary, negotiated } = match prepare(request, view, &alive, &mut cache) {
-        Ok(Ok(prepared)) => prepared,
-        Ok(Err(refusal)) => {
-            out.write_all(&pktline::error_line(&refusal))?;
-            return Ok(Outcome { refused: Some(refusal), ..Outcome::default() });
-        }
-        Err(error) => {
-            out.write_all(&pktline::error_line(&format!("upload-pack: the server failed {note}")))?;
-            return Err(error.into());
-        }
+    let (wants, boundary) = match check(request, request.haves.is_empty(), view, &alive, &mut cache) {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(refusal)) => return channel.refuse(refusal),
+        Err(error) => return Err(channel.failed(error)),
     };
+    let negotiated = negotiate::negotiate(request, view, &wants, &mut cache).map_err(|error| channel.failed(error))?;
     let lines = negotiate::sections(request, &wants, &boundary, &negotiated);
-    out.write_all(&lines)?;
+    channel.out.write_all(&lines)?;
     if !negotiated.pack_follows {
-        out.flush()?;
+        channel.out.flush()?;
         return Ok(Outcome { bytes: lines.len() as u64, ..Outcome::default() });
     }
     let common = &negotiated.common;
     let question = plan::Question { request, view, wants: &wants, common, boundary: &boundary, alive: &alive };
-    let mut outcome = response::pack(&question, &mut response::Channel { out, note, interrupt }, cache)?;
+    let mut outcome = response::pack(&question, &mut channel, cache)?;
     outcome.bytes += lines.len() as u64;
     Ok(outcome)
 }
 
-/// All that is known before anything is said.
-struct Prepared {
-    wants: wants::Wants,
-    boundary: shallow::Boundary,
-    negotiated: negotiate::Negotiated,
-}
+/// What is wanted, and where the client's history is to end; the inner error is the refusal that the client reads.
+type Checked = Result<(wants::Wants, shallow::Boundary), String>;
 
-/// Checks and negotiates; the inner error is the refusal that the client reads.
-fn prepare(
+/// Checks what a client wants before anything is said about it.
+fn check(
     request: &Request,
+    has_nothing: bool,
     view: &RepositoryView<'_>,
     alive: &dyn Fn() -> bool,
     cache: &mut odb::ReadCache,
-) -> Result<Result<Prepared, String>, odb::Error> {
-    let wants = match wants::check(request, view, cache)? {
+) -> Result<Checked, odb::Error> {
+    let wants = match wants::check(request, has_nothing, view, cache)? {
         Ok(wants) => wants,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let boundary = match shallow::boundary(request, view, &wants, alive, cache)? {
-        Ok(boundary) => boundary,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let negotiated = negotiate::negotiate(request, view, &wants, cache)?;
-    Ok(Ok(Prepared { wants, boundary, negotiated }))
+    let boundary = shallow::boundary(request, view, &wants, alive, cache)?;
+    Ok(boundary.map(|boundary| (wants, boundary)))
 }

@@ -10,6 +10,7 @@ use crate::notification::Rule;
 use crate::policy::{Labels, PolicySet};
 use crate::ref_name::RefName;
 use crate::secret::SecretString;
+use crate::ssh_key::{SshKeys, SshPublicKey};
 
 /// One snapshot; published whole, never changed in place.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct DesiredState {
     pub policies: PolicySet,
     /// Credentials by namespace.
     pub credentials: BTreeMap<Namespace, Vec<Arc<Credential>>>,
+    /// SSH public keys, and whose they are.
+    pub ssh_keys: SshKeys,
     /// Notification rules.
     pub rules: Vec<Arc<Rule>>,
 }
@@ -93,4 +96,17 @@ pub enum CredentialSecret {
     Password(SecretString),
     /// Against its `argon2id` hash in PHC form.
     Hash(SecretString),
+}
+
+/// A checked Secret of type `codekeep.dev/ssh-key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshCredential {
+    /// Namespace of the Secret.
+    pub namespace: Namespace,
+    /// Name of the Secret.
+    pub secret_name: String,
+    /// The name that policies use.
+    pub user: String,
+    /// The user's keys.
+    pub keys: Vec<SshPublicKey>,
 }

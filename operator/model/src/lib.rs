@@ -17,9 +17,11 @@ pub mod quantity;
 pub mod ref_name;
 pub mod reference;
 pub mod secret;
+pub mod ssh_key;
 
 pub use content::{Arriving, Content};
 pub use gix::ObjectId;
 pub use name::{AccountId, Namespace, RepositoryId, RepositoryName, RepositoryPath};
 pub use ref_name::RefName;
 pub use reference::{RefValue, Reference};
+pub use ssh_key::SshPublicKey;

@@ -1,6 +1,9 @@
-//! Our own certificate authority (ADR 0005): makes one, and certificates for names from it. No I/O; the time is passed in.
+//! Our own certificate authority (ADR 0005): makes one, and certificates for names from it. And SSH host keys (ADR 0012), in
+//! [`host_key`]. No I/O; the time is passed in.
 //!
 //! Keys are ECDSA P-256, which every git client of the last ten years verifies.
+
+pub mod host_key;
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{

@@ -3,6 +3,7 @@
 mod banner;
 mod maintenance;
 mod source;
+mod ssh;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let registry = admin::registry()?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let source = Source::open(&args, &tasks, &stop).await?;
+    let ssh = ssh::Ssh::open(&args, &stop).await?;
     let (listener, admin) = (super::bind(args.listen)?, Admin::new(registry.clone(), source.problems()));
     let metrics_listener = tokio::net::TcpListener::from_std(super::bind(args.metrics_listen)?)?;
     // Its own end: health is asked for until the last request has ended.
@@ -56,6 +58,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         let parts = (Arc::clone(&gateway), Arc::clone(&notifier), tokens, stores, facts);
         spawn_control(&args, followed, parts, tls, &tasks, &admin_stop)?;
     }
+    let ssh = ssh.map(|ssh| ssh.spawn(&gateway, args.grace_period, &stop));
     if args.manifests.is_some() {
         banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
     }
@@ -63,6 +66,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     admin.serves(Some(notifier));
     let outcome = gateway::serve(listener, tls, gateway, args.grace_period, stop.clone()).await;
     stop.cancel();
+    if let Some(ssh) = ssh {
+        ssh.await.context("failed to serve git clients over SSH")??;
+    }
     admin_stop.cancel();
     tasks.close();
     if tokio::time::timeout(args.grace_period, tasks.wait()).await.is_err() {

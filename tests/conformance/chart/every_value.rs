@@ -17,7 +17,7 @@ const TOLERATIONS: &str = r#"[{"key":"x","operator":"Exists"}]"#;
 const AFFINITY: &str = r#"{"nodeAffinity":{}}"#;
 const RESOURCES: &str = r#"{"requests":{"cpu":"1"}}"#;
 
-const GROUPS: [Group<'_>; 9] = [
+const GROUPS: [Group<'_>; 10] = [
     (
         &[],
         &[
@@ -41,6 +41,7 @@ const GROUPS: [Group<'_>; 9] = [
             ("auth.tokenAudiences", r#"["x"]"#),
             ("auth.acceptApiServerAudience", "false"),
             ("tls.secretName", r#""x""#),
+            ("ssh.enabled", "true"),
             ("crds.enabled", "false"),
             ("crds.keep", "false"),
             ("networkPolicy.enabled", "false"),
@@ -94,6 +95,7 @@ const GROUPS: [Group<'_>; 9] = [
         ],
     ),
     (&[r#"pool.service.type="NodePort""#], &[("pool.service.nodePort", "30443")]),
+    (&["ssh.enabled=true"], &[("ssh.port", "2222"), ("ssh.nodePort", "30022")]),
     (
         &[r#"storage={"url":"s3://b","credentialsSecret":"","credentials":{"accessKeyId":"a","secretAccessKey":"b"}}"#],
         &[("storage.credentials.accessKeyId", r#""x""#), ("storage.credentials.secretAccessKey", r#""x""#)],

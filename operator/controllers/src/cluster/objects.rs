@@ -177,7 +177,10 @@ impl Objects {
                 wanted.insert(FeedId { watch: Watch::Secrets, namespace: key.namespace.clone(), fields });
             };
             match entry.good.as_ref().map(|(_, manifest)| &manifest.resource) {
-                Some(Resource::Repository(_)) => want(format!("type={}", crds::GIT_CREDENTIAL)),
+                Some(Resource::Repository(_)) => {
+                    want(format!("type={}", crds::GIT_CREDENTIAL));
+                    want(format!("type={}", crds::SSH_KEY));
+                }
                 Some(Resource::NotificationRule(rule)) => {
                     let webhooks = rule.spec.targets.iter().filter_map(|target| target.webhook.as_ref());
                     let references = webhooks.filter_map(|webhook| webhook.signing_secret_ref.as_ref());

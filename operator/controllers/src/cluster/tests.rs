@@ -141,13 +141,14 @@ fn secrets_are_wanted_only_where_they_are_granted_and_used() {
     assert!(bed.0.wanted_secrets().is_empty(), "not granted");
     bed.say(Watch::RoleBindings, Change::Applied(grant()));
     let credentials = feed(Watch::Secrets, &format!("type={}", crds::GIT_CREDENTIAL));
-    assert_eq!(bed.0.wanted_secrets(), BTreeSet::from([credentials.clone()]));
+    let keys = feed(Watch::Secrets, &format!("type={}", crds::SSH_KEY));
+    assert_eq!(bed.0.wanted_secrets(), BTreeSet::from([credentials.clone(), keys.clone()]));
     let webhook = json!({"url": "https://ci.example.com/", "signingSecretRef": {"name": "hook-key", "key": "key"}});
     let rule = json!({"repositories": {"names": ["*"]}, "eventTypes": ["codecommit-repository-branches-and-tags-created"],
         "targets": [{"name": "ci", "webhook": webhook}]});
     bed.say(Watch::NotificationRules, Change::Applied(object("NotificationRule", "tell-ci", 1, &rule)));
     let signing = feed(Watch::Secrets, "metadata.name=hook-key");
-    assert_eq!(bed.0.wanted_secrets(), BTreeSet::from([credentials.clone(), signing]));
+    assert_eq!(bed.0.wanted_secrets(), BTreeSet::from([credentials.clone(), keys, signing]));
 
     bed.0.open(credentials.clone());
     bed.0.apply(FeedEvent { feed: credentials.clone(), change: Change::Applied(credential("alice-git")) });

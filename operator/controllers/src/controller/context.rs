@@ -10,6 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Resource as _, ResourceExt as _};
 use kube_runtime::events::{Event, EventType, Recorder};
+use model::SshPublicKey;
 use model::clock::Clock;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -56,6 +57,8 @@ pub(crate) struct PoolServers {
     pub(crate) starting: Vec<IpAddr>,
     /// Certificates (PEM) that prove git servers.
     pub(crate) authority: Arc<[u8]>,
+    /// SSH host keys of the pool; none when SSH is not served.
+    pub(crate) host_keys: Arc<[SshPublicKey]>,
 }
 
 /// Why a reconcile has to be tried again.

@@ -1,15 +1,18 @@
 //! Keeps the shared pool as the platform team wants it, and knows its address, its pods and the certificates that prove it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Resource as _, ResourceExt as _};
+use model::SshPublicKey;
+use model::clock::{Random as _, SystemRandom};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::context::{Context, PoolServers};
 use crate::authority::{self, AuthorityData};
 use crate::cluster::View;
-use crate::workload::{AUTHORITY, FIELD_MANAGER, MANAGED_BY, Workload, WorkloadKind, authority_map};
+use crate::host_keys;
+use crate::workload::{AUTHORITY, FIELD_MANAGER, HOST_KEYS, MANAGED_BY, Workload, WorkloadKind, authority_map};
 
 /// How often the pool is looked at without a reason.
 const EVERY: Duration = Duration::from_secs(30);
@@ -82,7 +86,9 @@ impl PoolKeeper {
             owner,
             kind: WorkloadKind::Pool { watch_namespaces: &self.watch_namespaces },
         };
-        context.children.apply(&authority_map(&context.namespace, &authority)).await?;
+        let host_keys = if pool.ssh.enabled { self.host_keys().await? } else { vec![] };
+        let known_hosts = host_keys::known_hosts(&host_keys, &context.namespace, pool, &context.namespace);
+        context.children.apply(&authority_map(&context.namespace, &authority, &known_hosts)).await?;
         let service = context.children.apply(&workload.service()).await?;
         for object in workload.objects() {
             context.children.apply(&object).await?;
@@ -93,6 +99,7 @@ impl PoolKeeper {
             pods,
             starting,
             authority: authority.into_bytes().into(),
+            host_keys: host_keys.into(),
         };
         let is_complete = i32::try_from(servers.pods.len()).is_ok_and(|pods| pods >= pool.replicas);
         self.remember(servers);
@@ -102,8 +109,8 @@ impl PoolKeeper {
 
     fn remember(&self, servers: PoolServers) {
         let mut known = self.context.servers.write().unwrap_or_else(PoisonError::into_inner);
-        let differs =
-            (known.service, &known.pods, &known.authority) != (servers.service, &servers.pods, &servers.authority);
+        let differs = (known.service, &known.pods) != (servers.service, &servers.pods)
+            || (&known.authority, &known.host_keys) != (&servers.authority, &servers.host_keys);
         *known = servers;
         drop(known);
         if differs {
@@ -148,36 +155,58 @@ impl PoolKeeper {
             }
         };
         if is_new {
-            let wanted = self.secret(&wanted);
-            if let Some(version) = secret.and_then(|secret| secret.resource_version()) {
-                // Only the version that was read: two controllers must not make two authorities.
-                let mut patch = json!(wanted);
-                patch["metadata"]["resourceVersion"] = json!(version);
-                secrets.patch(AUTHORITY, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-            } else {
-                secrets
-                    .create(
-                        &kube::api::PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() },
-                        &wanted,
-                    )
-                    .await?;
-            }
+            let version = secret.and_then(|secret| secret.resource_version());
+            self.write(&self.secret(AUTHORITY, "kubernetes.io/tls", wanted.entries().into()), version).await?;
             tracing::info!("made or renewed the certificate authority");
         }
         Ok(wanted.bundle())
     }
 
-    fn secret(&self, authority: &AuthorityData) -> Secret {
+    /// The host keys of the pool, made if there are none; gives what clients have to know. Keys that people put there are left alone.
+    async fn host_keys(&self) -> Result<Vec<SshPublicKey>, kube::Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), &self.context.namespace);
+        let secret = secrets.get_opt(HOST_KEYS).await?;
+        let found = secret.as_ref().and_then(|secret| secret.data.as_ref()).map(host_keys::public).unwrap_or_default();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let mut seed = [0; 32];
+        SystemRandom.fill(&mut seed);
+        let failed = |error| kube::Error::Service(format!("failed to make an SSH host key: {error}").into());
+        let text = pki::host_key::from_seed(&seed).map_err(failed)?;
+        let entries = BTreeMap::from([(host_keys::MADE.to_owned(), text)]);
+        let public = entries.iter().map(|(name, text)| (name.clone(), ByteString(text.clone().into_bytes()))).collect();
+        let version = secret.and_then(|secret| secret.resource_version());
+        self.write(&self.secret(HOST_KEYS, "Opaque", entries), version).await?;
+        tracing::info!("made the SSH host key of the pool");
+        Ok(host_keys::public(&public))
+    }
+
+    /// Writes a Secret: a new one, or over this version of it only, so that two controllers do not make two keys.
+    async fn write(&self, wanted: &Secret, version: Option<String>) -> Result<(), kube::Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), &self.context.namespace);
+        if let Some(version) = version {
+            let mut patch = json!(wanted);
+            patch["metadata"]["resourceVersion"] = json!(version);
+            secrets.patch(&wanted.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        } else {
+            let by = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            secrets.create(&by, wanted).await?;
+        }
+        Ok(())
+    }
+
+    fn secret(&self, name: &str, kind: &str, entries: BTreeMap<String, String>) -> Secret {
         let labels = [("app.kubernetes.io/name", "codekeep"), ("app.kubernetes.io/part-of", "codekeep"), MANAGED_BY];
         Secret {
             metadata: ObjectMeta {
-                name: Some(AUTHORITY.to_owned()),
+                name: Some(name.to_owned()),
                 namespace: Some(self.context.namespace.clone()),
                 labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
                 ..ObjectMeta::default()
             },
-            type_: Some("kubernetes.io/tls".to_owned()),
-            string_data: Some(authority.entries().into()),
+            type_: Some(kind.to_owned()),
+            string_data: Some(entries),
             ..Secret::default()
         }
     }
@@ -191,7 +220,7 @@ impl PoolKeeper {
             let is_needed =
                 namespace == self.context.namespace || view.of_namespace("Repository", &namespace).next().is_some();
             if !is_needed {
-                self.context.children.delete(&authority_map(&namespace, "")).await?;
+                self.context.children.delete(&authority_map(&namespace, "", "")).await?;
             }
         }
         Ok(())

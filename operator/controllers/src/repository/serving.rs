@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::ObjectKey;
 use crate::controller::{Context, Kind, Place, ReconcileError, owner};
+use crate::host_keys;
 use crate::workload::{REPOSITORY_LABEL, Workload, WorkloadKind, alias_service};
 
 /// Who serves a Repository now.
@@ -100,13 +101,15 @@ fn own_place(workload: &Workload<'_>, address: Option<String>, context: &Context
     Some(Place { host: context.host(&workload.service, workload.namespace), address })
 }
 
-/// Gives clients of a namespace the certificate that proves the servers.
+/// Gives clients of a namespace what proves the servers.
 async fn publish_authority(namespace: &str, context: &Context) -> Result<(), ReconcileError> {
-    let authority = context.servers().authority;
-    if authority.is_empty() {
+    let servers = context.servers();
+    if servers.authority.is_empty() {
         return Err(ReconcileError::NoPool);
     }
-    context.children.apply(&crate::workload::authority_map(namespace, &String::from_utf8_lossy(&authority))).await?;
+    let known_hosts = host_keys::known_hosts(&servers.host_keys, namespace, &context.pool, &context.namespace);
+    let certificates = String::from_utf8_lossy(&servers.authority);
+    context.children.apply(&crate::workload::authority_map(namespace, &certificates, &known_hosts)).await?;
     Ok(())
 }
 

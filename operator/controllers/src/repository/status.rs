@@ -10,6 +10,7 @@ use crate::access_policy;
 use crate::cluster::{Observed, View};
 use crate::control::RepositorySummary;
 use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
+use crate::host_keys;
 
 /// Fields of the status that a git server knows.
 const FACTS: [&str; 8] = [
@@ -93,6 +94,11 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
         conditions.set("PolicyAccepted", Status::False, "NoPolicy", message);
     }
     let mut status = addresses(object, context);
+    let is_shared =
+        found.served.as_ref().map_or_else(|| before_mode(object), |served| served.mode) == crds::ServingMode::Shared;
+    if context.pool.ssh.enabled && is_shared {
+        status["cloneUrlSsh"] = json!(ssh_address(object, context));
+    }
     status["observedGeneration"] = json!(generation);
     status["conditions"] = conditions.into_json();
     let before = &object.data["status"];
@@ -207,6 +213,22 @@ fn addresses(object: &DynamicObject, context: &Context) -> Value {
         status["accountId"] = json!(account);
     }
     status
+}
+
+/// How it was served when it was last looked at.
+fn before_mode(object: &DynamicObject) -> crds::ServingMode {
+    match object.data["status"]["servingMode"].as_str() {
+        Some("Dedicated") => crds::ServingMode::Dedicated,
+        _ => crds::ServingMode::Shared,
+    }
+}
+
+/// Its address over SSH, which the pool serves.
+fn ssh_address(object: &DynamicObject, context: &Context) -> String {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let repository_name = object.data["spec"]["repositoryName"].as_str().unwrap_or(&name);
+    let host = context.host(&name, &namespace);
+    host_keys::clone_url(&host, &format!("{namespace}/{repository_name}"), context.pool.ssh.port)
 }
 
 fn facts(status: &mut Value, summary: &RepositorySummary) {

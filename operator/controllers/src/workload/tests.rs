@@ -120,3 +120,21 @@ fn the_alias_is_a_good_service() {
     let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "y"});
     is_exactly::<Service>(&alias_service("codekeep-git.codekeep-system.svc.cluster.local", "team-a", "hello", &owner));
 }
+
+#[test]
+fn ssh_is_served_by_the_pool_alone_and_only_when_it_is_turned_on() {
+    let mut pool = pool();
+    let text = |workload: &Workload<'_>| json!([workload.service(), workload.objects()]).to_string();
+    let without = workload(&pool, WorkloadKind::Pool { watch_namespaces: &[] });
+    assert!(!text(&without).contains("ssh"), "{}", text(&without));
+    pool.ssh = crate::pool::SshConfig { enabled: true, port: 2022, node_port: Some(30_022) };
+    let with = workload(&pool, WorkloadKind::Pool { watch_namespaces: &[] });
+    is_restricted(&check(&with));
+    let service = with.service();
+    let port = service["spec"]["ports"].as_array().unwrap().iter().find(|port| port["name"] == "ssh").unwrap();
+    assert_eq!(*port, json!({"name": "ssh", "port": 2022, "targetPort": "ssh", "protocol": "TCP", "nodePort": 30_022}));
+    for wanted in [r#""containerPort":2222"#, HOST_KEYS, "CODEKEEP_SSH_LISTEN", r#"{"port":"ssh","protocol":"TCP"}"#] {
+        assert!(text(&with).contains(wanted), "{wanted}");
+    }
+    assert!(!text(&workload(&pool, dedicated())).contains("ssh"), "a tenant's namespace gets no host key of the pool");
+}

@@ -1,9 +1,18 @@
-//! Git LFS over HTTP: from a request to a call, and back. What the calls do is in `service/lfs`.
+//! Git LFS, which is a protocol of HTTP: batches, transfers through this server, locks.
+//!
+//! A batch answers with addresses of this server. Addresses that lead to the bucket itself could take their place one by one: only
+//! `batch.rs` makes them, and a client follows whatever it finds there.
 //!
 //! A batch says in its body what it wants to do, so bodies, bounded, are read before the decision; nothing is done before it.
 
+mod batch;
 mod call;
+mod download;
+mod locks;
+mod message;
 mod origin;
+mod range;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +24,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::RepositoryPath;
+use model::error::Kind;
 use model::policy::Action;
 use serde::Serialize;
+use store::LfsObjects;
 
 use super::{admit, respond};
 use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
-use crate::service::Work;
-use crate::service::lfs::{self, message};
+use crate::service::{Trouble, Work};
 pub(crate) use call::Call;
 pub(crate) use origin::Encrypted;
 
@@ -63,6 +73,29 @@ impl Refusal {
     }
 }
 
+type Outcome = Result<Response, Refusal>;
+
+impl Work {
+    /// The LFS objects of the repository; nothing is read for it but its name.
+    async fn lfs(&self) -> Result<LfsObjects, Refusal> {
+        let store = self.store().map_err(|trouble| self.refusal(&trouble))?;
+        let id = store.find_or_create(&self.config.path).await.map_err(|error| self.store_refusal(&error))?;
+        Ok(store.lfs(&id))
+    }
+
+    fn refusal(&self, trouble: &Trouble) -> Refusal {
+        let status = match trouble.kind() {
+            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Refusal::new(status, trouble.line(self))
+    }
+
+    fn store_refusal(&self, error: &store::Error) -> Refusal {
+        self.refusal(&Trouble::of_store(error, self))
+    }
+}
+
 /// Answers a call. Errors are lines of text, which [`dress`] turns into what LFS clients expect.
 pub(crate) async fn answer(asked: Asked, call: Call, parts: &Parts, body: Body) -> Response {
     let Some(expected) = call.methods() else {
@@ -99,18 +132,18 @@ pub(crate) async fn answer(asked: Asked, call: Call, parts: &Parts, body: Body) 
     };
     let origin = || origin::of(parts, &work.gateway.config);
     let outcome = match (call, batch) {
-        (Call::Batch, Some(Ok(batch))) => lfs::batch(&work, batch, &origin()).await,
+        (Call::Batch, Some(Ok(batch))) => batch::batch(&work, batch, &origin()).await,
         (Call::Batch, Some(Err(refusal))) => Err(refusal),
         (Call::Batch | Call::Unknown, _) => Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such LFS address")),
         (Call::Object(oid), _) if parts.method == Method::PUT => {
-            lfs::upload(&work, oid, parts, body.unwrap_or_default()).await
+            upload::upload(&work, oid, parts, body.unwrap_or_default()).await
         }
-        (Call::Object(oid), _) => lfs::download(&work, oid, parts).await,
-        (Call::Verify, _) => lfs::verify(&work, &json).await,
-        (Call::Locks, _) if parts.method == Method::POST => lfs::lock(&work, &json).await,
-        (Call::Locks, _) => lfs::locks(&work, &parts.uri).await,
-        (Call::VerifyLocks, _) => lfs::verify_locks(&work, &json).await,
-        (Call::Unlock(id), _) => lfs::unlock(&work, id, &json).await,
+        (Call::Object(oid), _) => download::download(&work, oid, parts).await,
+        (Call::Verify, _) => batch::verify(&work, &json).await,
+        (Call::Locks, _) if parts.method == Method::POST => locks::lock(&work, &json).await,
+        (Call::Locks, _) => locks::locks(&work, &parts.uri).await,
+        (Call::VerifyLocks, _) => locks::verify_locks(&work, &json).await,
+        (Call::Unlock(id), _) => locks::unlock(&work, id, &json).await,
     };
     outcome.unwrap_or_else(Refusal::response)
 }

@@ -5,6 +5,7 @@ use model::{Namespace, RepositoryName};
 
 use super::ServiceName;
 use super::lfs::Call;
+use crate::address::{Named, named};
 use crate::gateway::GatewayConfig;
 
 /// What is asked of a repository.
@@ -36,18 +37,7 @@ pub(crate) struct Address {
 /// Parses path and query; `None` when the path does not have the shape of a repository's address.
 pub(crate) fn parse(path: &str, query: Option<&str>) -> Option<Address> {
     let (repository, endpoint) = split(path, query)?;
-    let repository = repository.strip_prefix('/')?;
-    let (namespace, name) = if let Some(name) = repository.strip_prefix("v1/repos/") {
-        (None, name)
-    } else {
-        let (namespace, name) = repository.split_once('/')?;
-        match namespace.parse() {
-            Ok(namespace) => (Some(namespace), name),
-            // The shape is right, so the answer must be that of a repository that does not exist.
-            Err(_) => return Some(Address { namespace: None, name: None, endpoint }),
-        }
-    };
-    let name = name.strip_suffix(".git").unwrap_or(name).parse().ok();
+    let Named { namespace, name } = named(repository.strip_prefix('/')?)?;
     Some(Address { namespace, name, endpoint })
 }
 

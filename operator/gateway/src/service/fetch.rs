@@ -3,57 +3,56 @@
 use std::error::Error;
 use std::io::BufRead;
 
-use axum::response::Response;
 use git::advertise::Version;
-use git::upload_pack::{self, Command, RequestError, object_info};
+use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::{ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::refs::View;
-use super::{Trouble, Work, blocking, chain, stream, whole};
+use super::{Answer, Moment, Trouble, Work, blocking, chain, written};
 use crate::authorize;
 
-const RESULT: &str = "application/x-git-upload-pack-result";
-
-/// Answers a fetch, or a listing of references in version 2.
-pub(crate) async fn fetch(work: Work, version: Version, input: Box<dyn BufRead + Send>) -> Response {
-    let turn = match work.turn().await {
-        Ok(turn) => turn,
-        Err(trouble) => return trouble.response(&work),
-    };
-    let answer = match parse(&work, version, input).await {
-        Ok(Ok(Command::Nothing)) => Ok(whole(&work, RESULT, vec![])),
-        Ok(Ok(Command::LsRefs(request))) => list(&work, turn, request).await,
-        Ok(Ok(Command::Fetch(_) | Command::ObjectInfo(_))) if work.caller.lists_only => Ok(deny(&work)),
-        Ok(Ok(Command::Fetch(request))) => send(&work, turn, request).await,
-        Ok(Ok(Command::ObjectInfo(request))) => inform(&work, turn, request).await,
-        Ok(Err(error)) => Ok(refuse(&error, &work)),
-        Err(trouble) => Err(trouble),
-    };
-    answer.unwrap_or_else(|trouble| trouble.response(&work))
-}
-
-/// Reads the request. What is wrong with it, the client reads in an `ERR` line.
-async fn parse(
+/// Answers a fetch, or a listing of references in version 2, that comes with all that the client has to say.
+pub(crate) async fn fetch(
     work: &Work,
     version: Version,
     mut input: Box<dyn BufRead + Send>,
-) -> Result<Result<Command, RequestError>, Trouble> {
-    blocking(work, move || {
-        if version == Version::V2 {
-            return Ok(upload_pack::parse_v2(&mut *input));
-        }
-        let request = upload_pack::parse_v0(&mut *input);
-        Ok(request.map(|request| request.map_or(Command::Nothing, Command::Fetch)))
-    })
-    .await
+) -> Result<Answer, Trouble> {
+    let turn = work.turn().await?;
+    let command = blocking(work, move || Ok(parse(version, &mut *input))).await?;
+    answer(work, turn, command).await
+}
+
+/// Reads the request. What is wrong with it, the client reads in an `ERR` line.
+fn parse(version: Version, input: &mut dyn BufRead) -> Result<Command, RequestError> {
+    if version == Version::V2 {
+        return upload_pack::parse_v2(input);
+    }
+    let request = upload_pack::parse_v0(input);
+    request.map(|request| request.map_or(Command::Nothing, Command::Fetch))
+}
+
+/// Answers one command.
+pub(crate) async fn answer(
+    work: &Work,
+    turn: OwnedSemaphorePermit,
+    command: Result<Command, RequestError>,
+) -> Result<Answer, Trouble> {
+    match command {
+        Ok(Command::Nothing) => Ok(Answer::Whole(vec![])),
+        Ok(Command::LsRefs(request)) => list(work, turn, request).await,
+        Ok(Command::Fetch(_) | Command::ObjectInfo(_)) if work.caller.lists_only => Ok(deny(work)),
+        Ok(Command::Fetch(request)) => send(work, turn, request).await,
+        Ok(Command::ObjectInfo(request)) => inform(work, turn, request).await,
+        Err(error) => Ok(refuse(&error, work)),
+    }
 }
 
 /// Lists references: from memory, without any pack.
-async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request) -> Result<Response, Trouble> {
+async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request) -> Result<Answer, Trouble> {
     let (_, snapshot) = work.open_within(work.config.max_staleness).await?;
     let asked = work.clone();
-    Ok(stream(work, RESULT, move |out, _| {
+    Ok(written(move |out, _| {
         let _turn = turn;
         let view = View::new(&snapshot, &asked.config);
         if let Err(error) = ls_refs::respond(&request, &view.references(), out) {
@@ -63,36 +62,49 @@ async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request
 }
 
 /// Sends a pack, or negotiates about it.
-async fn send(work: &Work, turn: OwnedSemaphorePermit, request: upload_pack::Request) -> Result<Response, Trouble> {
+async fn send(work: &Work, turn: OwnedSemaphorePermit, request: Request) -> Result<Answer, Trouble> {
     // The packs that are known come in while the log is asked for news.
     let ((repository, snapshot), ()) = tokio::try_join!(work.open_within(work.config.max_staleness), warm(work))?;
     let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
     let asked = work.clone();
-    Ok(stream(work, RESULT, move |out, interrupt| {
+    Ok(written(move |out, interrupt| {
         let _turn = turn;
         let view = View::new(&snapshot, &asked.config);
         let note = format!("(request {})", asked.caller.request_id);
-        match upload_pack::respond(&request, &view.with_packs(&opened), out, &note, interrupt) {
-            Ok(sent) => conclude(&sent, &asked),
-            Err(error) => {
-                asked.measure.settle(outcome(&error));
-                tracing::info!(request.id = asked.caller.request_id, repo.name = %asked.config.path, error = %chain(&error), "fetch failed");
-            }
-        }
+        conclude(upload_pack::respond(&request, &view.with_packs(&opened), out, &note, interrupt), &asked);
     }))
 }
 
 /// Tells of objects.
-async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::Request) -> Result<Response, Trouble> {
+async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::Request) -> Result<Answer, Trouble> {
     let (repository, snapshot) = work.open_within(work.config.max_staleness).await?;
     let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
     let asked = work.clone();
-    Ok(stream(work, RESULT, move |out, _| {
+    Ok(written(move |out, _| {
         let _turn = turn;
         let view = View::new(&snapshot, &asked.config);
         if let Err(error) = object_info::respond(&request, &view.with_packs(&opened), out) {
             asked.measure.settle(outcome(&error));
         }
+    }))
+}
+
+/// Negotiates on a stream, in versions 0 and 1, about what was advertised at that moment, and sends the pack.
+pub(crate) async fn converse(
+    work: &Work,
+    turn: OwnedSemaphorePermit,
+    (repository, snapshot): Moment,
+    request: Request,
+    mut input: Box<dyn BufRead + Send>,
+) -> Result<Answer, Trouble> {
+    let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
+    let asked = work.clone();
+    Ok(written(move |out, interrupt| {
+        let _turn = turn;
+        let view = View::new(&snapshot, &asked.config);
+        let note = format!("(request {})", asked.caller.request_id);
+        let view = view.with_packs(&opened);
+        conclude(upload_pack::converse(&request, &mut *input, &view, out, &note, interrupt), &asked);
     }))
 }
 
@@ -107,7 +119,15 @@ async fn warm(work: &Work) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn conclude(sent: &upload_pack::Outcome, work: &Work) {
+fn conclude(answered: Result<Outcome, upload_pack::Error>, work: &Work) {
+    let sent = match answered {
+        Ok(sent) => sent,
+        Err(error) => {
+            work.measure.settle(outcome(&error));
+            tracing::info!(request.id = work.caller.request_id, repo.name = %work.config.path, error = %chain(&error), "fetch failed");
+            return;
+        }
+    };
     if sent.refused.is_some() {
         work.measure.settle("invalid");
     }
@@ -123,22 +143,25 @@ fn conclude(sent: &upload_pack::Outcome, work: &Work) {
 }
 
 /// The operator may list references and nothing else.
-fn deny(work: &Work) -> Response {
+fn deny(work: &Work) -> Answer {
     work.measure.settle("denied");
     let line = authorize::operator_fetch(&work.config.path, &work.caller, &work.gateway.metrics);
     let line = format!("{line} (request {})", work.caller.request_id);
-    whole(work, RESULT, pktline::error_line(&line))
+    Answer::Whole(pktline::error_line(&line))
 }
 
-fn refuse(error: &RequestError, work: &Work) -> Response {
+pub(crate) fn refuse(error: &RequestError, work: &Work) -> Answer {
     work.measure.settle("invalid");
     tracing::info!(request.id = work.caller.request_id, repo.name = %work.config.path, %error, "fetch refused");
-    whole(work, RESULT, pktline::error_line(&format!("{error} (request {})", work.caller.request_id)))
+    Answer::Whole(pktline::error_line(&format!("{error} (request {})", work.caller.request_id)))
 }
 
 /// The label in metrics: a client that went away is no fault of ours.
 fn outcome(error: &(dyn Error + 'static)) -> &'static str {
     let gone = error.is::<std::io::Error>()
-        || matches!(error.downcast_ref(), Some(upload_pack::Error::Write(_) | upload_pack::Error::Interrupted));
+        || matches!(
+            error.downcast_ref(),
+            Some(upload_pack::Error::Write(_) | upload_pack::Error::Read(_) | upload_pack::Error::Interrupted)
+        );
     if gone { "aborted" } else { "error" }
 }

@@ -7,35 +7,45 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::response::Response;
-use git::receive_pack::{self, Report, Request};
+use git::receive_pack::{self, Refusal, Report, Request};
 use git::sideband;
 use model::error::Kind;
 use store::{CommitError, Committed, Repository};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Trouble, Work, stream};
+use super::{Answer, Trouble, Work, written};
 use plan::Plan;
 
 /// Times that a push is checked, should unreachable objects be removed again and again before its commit.
 const MAX_CHECKS: u32 = 3;
 
 /// Answers a push. The work goes on to its end even if the client goes away after the pack arrived.
-pub(crate) async fn push(work: Work, mut input: Box<dyn BufRead + Send>) -> Response {
-    let begun = async { Ok::<_, Trouble>((work.turn().await?, work.open().await?)) };
-    let (turn, repository) = match begun.await {
-        Ok(begun) => begun,
-        Err(trouble) => return trouble.response(&work),
-    };
-    let runtime = Handle::current();
-    let task = Push { work: work.clone(), repository, runtime, turn };
-    stream(&work.clone(), "application/x-git-receive-pack-result", move |out, interrupt| {
-        if let Err(error) = task.run(&mut *input, out, interrupt) {
-            work.measure.settle("aborted");
-            tracing::debug!(%error, "the client of a push went away");
-        }
-    })
+pub(crate) async fn push(work: &Work, mut input: Box<dyn BufRead + Send>) -> Result<Answer, Trouble> {
+    let task = Push::begin(work, work.turn().await?).await?;
+    Ok(written(move |out, interrupt| {
+        let request = parse(&mut *input, &task.work);
+        task.run_for(request, &mut *input, out, interrupt);
+    }))
+}
+
+/// Answers a push whose commands were read before; the pack, if there is one, comes from `input`.
+pub(crate) async fn take(
+    work: &Work,
+    turn: OwnedSemaphorePermit,
+    request: Parsed,
+    mut input: Box<dyn BufRead + Send>,
+) -> Result<Answer, Trouble> {
+    let task = Push::begin(work, turn).await?;
+    Ok(written(move |out, interrupt| task.run_for(request, &mut *input, out, interrupt)))
+}
+
+/// What a client wants to be changed; `None`: nothing.
+pub(crate) type Parsed = Result<Option<Request>, Refusal>;
+
+/// Reads the commands. Blocking.
+pub(crate) fn parse(input: &mut dyn BufRead, work: &Work) -> Parsed {
+    receive_pack::parse(input, &work.config.limits)
 }
 
 /// A push under way, on a blocking thread.
@@ -47,8 +57,28 @@ struct Push {
 }
 
 impl Push {
-    fn run(self, input: &mut dyn BufRead, out: &mut dyn Write, interrupt: &AtomicBool) -> std::io::Result<()> {
-        let request = match receive_pack::parse(input, &self.work.config.limits) {
+    async fn begin(work: &Work, turn: OwnedSemaphorePermit) -> Result<Self, Trouble> {
+        let repository = work.open().await?;
+        Ok(Self { work: work.clone(), repository, runtime: Handle::current(), turn })
+    }
+
+    /// Does the work. A client that goes away meanwhile shows in the metrics only.
+    fn run_for(self, request: Parsed, input: &mut dyn BufRead, out: &mut dyn Write, interrupt: &AtomicBool) {
+        let work = self.work.clone();
+        if let Err(error) = self.run(request, input, out, interrupt) {
+            work.measure.settle("aborted");
+            tracing::debug!(%error, "the client of a push went away");
+        }
+    }
+
+    fn run(
+        self,
+        request: Parsed,
+        input: &mut dyn BufRead,
+        out: &mut dyn Write,
+        interrupt: &AtomicBool,
+    ) -> std::io::Result<()> {
+        let request = match request {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(refusal) => {

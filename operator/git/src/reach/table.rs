@@ -4,6 +4,7 @@ use std::{
     fmt,
     fs::File,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use model::Content;
 
 use super::{
     format::{self, HEADER, Header, ID, PAIR, PARENT, RECORD},
-    lists::Lists,
+    lists::{Introduced, Lists},
 };
 use crate::odb::{Error, Pack};
 
@@ -32,7 +33,12 @@ pub struct Table {
     /// Everything before the lists.
     head: Bytes,
     lists: Source,
+    /// For each object of the pack the first commit that introduces it; made when it is asked for.
+    introducers: OnceLock<Vec<u32>>,
 }
+
+/// No commit of the table introduces the object.
+const NOBODY: u32 = u32::MAX;
 
 /// Where the lists are.
 pub(super) enum Source {
@@ -82,7 +88,7 @@ impl Table {
                 (bytes.slice(..header.lists_at()), Source::Memory(bytes.slice(header.lists_at()..)))
             }
         };
-        let table = Self { path: path.to_owned(), header, head, lists };
+        let table = Self { path: path.to_owned(), header, head, lists, introducers: OnceLock::new() };
         table.check().map_err(damaged)?;
         Ok(table)
     }
@@ -215,6 +221,29 @@ impl Table {
     #[must_use]
     pub fn lists(&self) -> Lists<'_> {
         Lists::new(self)
+    }
+
+    /// The first commit that introduces the object at a position of the pack's index: whoever has that commit has the object.
+    /// `None`: none does, or the lists cannot be read. All of them are, the first time: that takes as long as a large fetch.
+    #[must_use]
+    pub fn introducer(&self, position: u32) -> Option<u32> {
+        let introducers = self.introducers.get_or_init(|| self.read_introducers().unwrap_or_default());
+        introducers.get(position as usize).copied().filter(|number| *number != NOBODY)
+    }
+
+    fn read_introducers(&self) -> Result<Vec<u32>, Error> {
+        let mut introducers = vec![NOBODY; self.header.objects as usize];
+        let (mut lists, mut found) = (self.lists(), Introduced::default());
+        for number in 0..self.len() {
+            lists.read(number, &mut found)?;
+            for code in found.codes() {
+                // What is not in the pack has no place here.
+                if let Some(first) = introducers.get_mut(code as usize).filter(|first| **first == NOBODY) {
+                    *first = number;
+                }
+            }
+        }
+        Ok(introducers)
     }
 
     /// Where the list of a commit is among all lists.

@@ -38,6 +38,33 @@ impl Common {
     pub(super) fn is_empty(&self) -> bool {
         self.commits.is_empty() && self.others.is_empty()
     }
+
+    /// Objects in it.
+    pub(super) fn len(&self) -> usize {
+        self.commits.len() + self.others.len()
+    }
+
+    /// Takes in what the client has; false if nobody has it here.
+    pub(super) fn add(
+        &mut self,
+        id: &ObjectId,
+        view: &RepositoryView<'_>,
+        cache: &mut ReadCache,
+    ) -> Result<bool, Error> {
+        let Some(kind) = view.packs.kind(id, cache)? else { return Ok(false) };
+        if kind == Kind::Commit {
+            self.commits.insert(*id);
+            return Ok(true);
+        }
+        self.others.insert(*id);
+        if let Some(peeled) = peel(view.packs, id, cache)? {
+            self.others.extend(peeled.tags);
+            if peeled.kind == Kind::Commit {
+                self.commits.insert(peeled.target);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// The result of a round.
@@ -60,18 +87,8 @@ pub(super) fn negotiate(
     let mut common = Common::default();
     let mut acknowledged = Vec::new();
     for id in &request.haves {
-        let Some(kind) = view.packs.kind(id, cache)? else { continue };
-        acknowledged.push(*id);
-        if kind == Kind::Commit {
-            common.commits.insert(*id);
-            continue;
-        }
-        common.others.insert(*id);
-        if let Some(peeled) = peel(view.packs, id, cache)? {
-            common.others.extend(peeled.tags);
-            if peeled.kind == Kind::Commit {
-                common.commits.insert(peeled.target);
-            }
+        if common.add(id, view, cache)? {
+            acknowledged.push(*id);
         }
     }
     let mut lines = Vec::new();
@@ -124,7 +141,12 @@ pub(super) fn sections(request: &Request, wants: &Wants, boundary: &Boundary, ne
 }
 
 /// Whether every wanted commit reaches something common.
-fn enough(view: &RepositoryView<'_>, wants: &Wants, common: &Common, cache: &mut ReadCache) -> Result<bool, Error> {
+pub(super) fn enough(
+    view: &RepositoryView<'_>,
+    wants: &Wants,
+    common: &Common,
+    cache: &mut ReadCache,
+) -> Result<bool, Error> {
     if common.commits.is_empty() || wants.commits.is_empty() {
         return Ok(false);
     }
@@ -132,7 +154,7 @@ fn enough(view: &RepositoryView<'_>, wants: &Wants, common: &Common, cache: &mut
 }
 
 /// One acknowledgement.
-fn ack(lines: &mut Vec<u8>, id: &ObjectId, suffix: &str) {
+pub(super) fn ack(lines: &mut Vec<u8>, id: &ObjectId, suffix: &str) {
     pktline::push(lines, &[b"ACK ", id.to_string().as_bytes(), suffix.as_bytes(), b"\n"]);
 }
 

@@ -14,7 +14,7 @@ use super::{
     objects::TreeWalk,
     request::Request,
     shallow::Boundary,
-    tabled::{self, Held},
+    tabled::{self, Haves, Held},
     visible,
     wants::Wants,
 };
@@ -189,7 +189,7 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         // Commits and tags build deltas on one another as well.
         found.known.extend(common.commits.iter().chain(&common.others));
     }
-    let known = Held::these(found.known);
+    let known = Held::these(found.known).and_behind(Haves::of(question));
     Ok(Plan::Walked(Chosen { selection, known, replaces: found.replaces, route: Route::Walked }))
 }
 

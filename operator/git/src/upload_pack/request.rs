@@ -19,7 +19,7 @@ use crate::{
 const MAX_WANTS: usize = 500_000;
 
 /// Most `have` lines of one request; a stateless client repeats what was common and adds up to 16,384 in a round.
-const MAX_HAVES: usize = 300_000;
+pub(super) const MAX_HAVES: usize = 300_000;
 
 /// Most `shallow` lines of one request: a history has so many ends.
 const MAX_SHALLOW: usize = 100_000;
@@ -357,6 +357,28 @@ fn object_id(hex: &[u8], line: &[u8]) -> Result<ObjectId, RequestError> {
 /// When it is not one, or asks for what was not offered.
 pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
     let mut reader = Reader::new(input, LIMITS);
+    let Some(mut request) = needs_v0(&mut reader)? else { return Ok(None) };
+    while !request.done {
+        match Line::read(&mut reader)? {
+            Line::End => break,
+            Line::Flush => {}
+            Line::Done => request.done = true,
+            Line::Have(id) => add(&mut request.haves, id, MAX_HAVES, "have")?,
+        }
+    }
+    Ok(Some(request))
+}
+
+/// Parses what a client of version 0 or 1 wants on a stream: all `want` lines and what is left out of it; what the client has comes
+/// behind them, in rounds ([`super::converse`]). `None`: the client wants nothing.
+///
+/// # Errors
+/// When it is not one, or asks for what was not offered.
+pub fn parse_wants_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
+    needs_v0(&mut Reader::new(input, LIMITS))
+}
+
+fn needs_v0(reader: &mut Reader<'_>) -> Result<Option<Request>, RequestError> {
     let mut request = Request::new(Form::V0 { acknowledge: Acknowledge::First, no_done: false }, Band::None);
     loop {
         match reader.read()? {
@@ -365,27 +387,39 @@ pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
         }
     }
-    if request.wants.is_empty() {
-        return Ok(None);
-    }
-    while !request.done {
+    Ok((!request.wants.is_empty()).then_some(request))
+}
+
+/// A line behind the wants in versions 0 and 1.
+pub(super) enum Line {
+    /// The input ends.
+    End,
+    /// A round ends.
+    Flush,
+    /// The client has nothing more to say.
+    Done,
+    /// The client has this.
+    Have(ObjectId),
+}
+
+impl Line {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RequestError> {
         match reader.read()? {
-            None => break,
-            Some(Packet::Flush) => {}
+            None => Ok(Self::End),
+            Some(Packet::Flush) => Ok(Self::Flush),
             Some(Packet::Data(line)) => {
                 let line = pktline::text(line);
                 if line == b"done" {
-                    request.done = true;
+                    Ok(Self::Done)
                 } else if let Some(id) = line.strip_prefix(b"have ") {
-                    add(&mut request.haves, object_id(id, line)?, MAX_HAVES, "have")?;
+                    object_id(id, line).map(Self::Have)
                 } else {
-                    return Err(unsupported(line));
+                    Err(unsupported(line))
                 }
             }
-            Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
+            Some(Packet::Delimiter | Packet::ResponseEnd) => Err(RequestError::unexpected(b"0001")),
         }
     }
-    Ok(Some(request))
 }
 
 /// `want <id>[ <capabilities>]`, or what is left out of it.

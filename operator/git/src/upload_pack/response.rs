@@ -12,7 +12,7 @@ use super::{
 use crate::{
     odb::{self, Packs, ReadCache},
     pack_writer::{self, Receiver, Selection},
-    sideband,
+    pktline, sideband,
 };
 
 /// Where an answer goes.
@@ -21,6 +21,21 @@ pub(super) struct Channel<'a> {
     /// Ends error messages.
     pub(super) note: &'a str,
     pub(super) interrupt: &'a AtomicBool,
+}
+
+impl Channel<'_> {
+    /// Tells the client what it did wrong.
+    pub(super) fn refuse(&mut self, refusal: String) -> Result<Outcome, Error> {
+        self.out.write_all(&pktline::error_line(&refusal))?;
+        Ok(Outcome { refused: Some(refusal), ..Outcome::default() })
+    }
+
+    /// Tells the client that objects cannot be read; that one counts, even if the client does not hear of it.
+    pub(super) fn failed(&mut self, error: odb::Error) -> Error {
+        let line = pktline::error_line(&format!("upload-pack: the server failed {}", self.note));
+        drop(self.out.write_all(&line));
+        Error::Odb(error)
+    }
 }
 
 /// Plans and streams the pack.
@@ -39,7 +54,7 @@ pub(super) fn pack(question: &Question<'_>, channel: &mut Channel<'_>, mut cache
         Err(error) => {
             let what = match &error {
                 Error::Interrupted => "the server is stopping, try again",
-                Error::Odb(_) | Error::Write(_) => "the server failed",
+                Error::Odb(_) | Error::Write(_) | Error::Read(_) => "the server failed",
             };
             // Whoever went away does not read this; the first error is the one that counts.
             drop(writer.error(&format!("upload-pack: {what} {}\n", channel.note)));

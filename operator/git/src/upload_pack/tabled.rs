@@ -1,5 +1,7 @@
 //! Choosing objects by what reachability tables say that commits introduce; commits in no table go on by their trees.
 
+use std::cell::{Cell, OnceCell};
+
 use gix::{
     ObjectId,
     hashtable::{HashMap, HashSet},
@@ -30,16 +32,66 @@ pub(super) struct Held<'a> {
     ids: HashSet<ObjectId>,
     /// All that some commits lead to.
     behind: Option<Marks<'a>>,
+    /// What else can be found out.
+    haves: Option<Box<Haves<'a>>>,
 }
 
-impl Held<'_> {
+/// What commits lead to that the client has, found out object by object, and not before it was in vain for some.
+pub(super) struct Haves<'a> {
+    packs: &'a Packs,
+    commits: Vec<ObjectId>,
+    misses: Cell<u32>,
+    behind: OnceCell<Option<Commits>>,
+}
+
+/// So many objects that are not known cost less than finding out what is behind the commits that the client has.
+const MISSES: u32 = 8;
+
+impl<'a> Haves<'a> {
+    /// Of the client that a question is about; `None` if tables cannot tell.
+    pub(super) fn of(question: &Question<'a>) -> Option<Self> {
+        let Question { view, common, boundary, .. } = *question;
+        let has_tables = view.packs.packs().iter().any(|pack| pack.table().is_some());
+        (question.is_thin() && has_tables && boundary.cut.is_empty()).then(|| Self {
+            packs: view.packs,
+            commits: common.commits.iter().copied().collect(),
+            misses: Cell::new(0),
+            behind: OnceCell::new(),
+        })
+    }
+
+    fn contains(&self, id: &gix::oid) -> bool {
+        self.misses.set(self.misses.get().saturating_add(1));
+        if self.misses.get() <= MISSES {
+            return false;
+        }
+        let walk = || ancestors(self.packs, &self.commits, &|| true, &mut ReadCache::default()).ok().flatten();
+        let Some(behind) = self.behind.get_or_init(walk) else { return false };
+        self.packs.packs().iter().zip(&behind.tabled).any(|(pack, numbers)| {
+            let found = pack.table().zip(pack.position(id));
+            found.is_some_and(|(table, position)| {
+                let number = table.number(position).or_else(|| table.introducer(position));
+                number.is_some_and(|number| numbers.contains(number))
+            })
+        })
+    }
+}
+
+impl<'a> Held<'a> {
     /// These objects.
     pub(super) fn these(ids: HashSet<ObjectId>) -> Self {
-        Self { ids, behind: None }
+        Self { ids, ..Self::default() }
     }
 
     pub(super) fn contains(&self, id: &gix::oid) -> bool {
-        self.ids.contains(id) || self.behind.as_ref().is_some_and(|behind| behind.contains(id))
+        self.ids.contains(id)
+            || self.behind.as_ref().is_some_and(|behind| behind.contains(id))
+            || self.haves.as_ref().is_some_and(|haves| haves.contains(id))
+    }
+
+    /// And what these lead to.
+    pub(super) fn and_behind(self, haves: Option<Haves<'a>>) -> Self {
+        Self { haves: haves.map(Box::new), ..self }
     }
 }
 
@@ -83,6 +135,8 @@ pub(super) fn choose<'a>(
         // Commits and tags build deltas on one another as well.
         held.ids.extend(common.commits.iter().chain(&common.others));
     }
+    let haves = if held.behind.is_none() { Haves::of(question) } else { None };
+    let held = held.and_behind(haves);
     let route = if commits.in_tables() > 0 { Route::Tabled } else { Route::Walked };
     let selection = Selection::at(marks.locations());
     Ok(Plan::Walked(Chosen { selection, known: held, replaces: found.replaces, route }))

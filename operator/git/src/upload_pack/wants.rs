@@ -40,6 +40,7 @@ impl Wants {
 /// Sorts the wants; the inner error is the refusal that the client reads.
 pub(super) fn check(
     request: &Request,
+    has_nothing: bool,
     view: &RepositoryView<'_>,
     cache: &mut ReadCache,
 ) -> Result<Result<Wants, String>, Error> {
@@ -63,7 +64,7 @@ pub(super) fn check(
         }
     });
     let only_tips = wants.named.iter().all(|id| tips.contains(id));
-    if request.haves.is_empty() && request.is_plain() && only_tips && super::plan::everything_is_wanted(view, &wants) {
+    if has_nothing && request.is_plain() && only_tips && super::plan::everything_is_wanted(view, &wants) {
         // Then nothing is walked and nobody asks what the wants are.
         return Ok(Ok(wants));
     }

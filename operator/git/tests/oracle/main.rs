@@ -5,6 +5,7 @@
 mod fixture;
 
 #[cfg(test)]
+mod conversation;
 mod fetch;
 
 #[cfg(test)]

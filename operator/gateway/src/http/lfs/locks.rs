@@ -9,9 +9,8 @@ use store::{CommitError, Lock, LockActor, LockRefusal, Snapshot};
 
 use super::batch::authorize_reference;
 use super::message::{LockRequest, Page, UnlockRequest};
-use super::{Outcome, Work};
-use crate::authorize::{self, Denial};
-use crate::http::lfs::{Refusal, json};
+use super::{Outcome, Refusal, Work, json};
+use crate::authorize;
 use crate::service::{Trouble, chain};
 
 /// Locks of a page, unless fewer are asked for.
@@ -147,10 +146,8 @@ pub(crate) async fn unlock(work: &Work, id: Option<LockId>, body: &[u8]) -> Outc
 
 fn may_override(work: &Work) -> Result<(), Refusal> {
     let (desired, metrics) = (work.gateway.desired(), &work.gateway.metrics);
-    let decided = authorize::repository(Action::OverrideLfsLocks, &work.config.path, &work.caller, &desired, metrics);
-    decided.map(drop).map_err(|denial| match denial {
-        Denial::Forbidden(line) | Denial::Hidden(line) => Refusal::new(StatusCode::FORBIDDEN, line),
-    })
+    let decided = authorize::admit(Action::OverrideLfsLocks, &work.config.path, &work.caller, &desired, metrics);
+    decided.map(drop).map_err(|denial| Refusal::new(StatusCode::FORBIDDEN, denial.text()))
 }
 
 /// The locks now: whatever was acknowledged before is in it.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::http::lfs::Refusal;
+use super::Refusal;
 
 /// Objects of a batch; git-lfs sends a hundred at most.
 pub(crate) const MAX_OBJECTS: usize = 1_000;

@@ -19,8 +19,7 @@ use store::{LfsObject, LfsObjects};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::range::{Asked, parse};
-use super::{Outcome, Work};
-use crate::http::lfs::Refusal;
+use super::{Outcome, Refusal, Work};
 use crate::http::respond;
 
 /// What is handed over at once: a slow client has the idle time-out for this much.

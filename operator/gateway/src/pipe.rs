@@ -1,4 +1,4 @@
-//! Bodies between async HTTP and blocking git code, bounded in both directions.
+//! Bytes between async transports and blocking git code, bounded in both directions.
 
 use std::io::{self, BufReader, Write};
 use std::pin::Pin;
@@ -7,37 +7,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _};
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 /// Chunks on their way to the client; with [`CHUNK_BYTES`] this bounds the memory of a slow one.
-const CHUNKS: usize = 4;
+pub(crate) const CHUNKS: usize = 4;
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// A request body as a blocking reader. A client that is silent for `idle` ends it with an error; so does one that sends more
+/// What a client sends as a blocking reader. A client that is silent for `idle` ends it with an error; so does one that sends more
 /// than `limit` bytes after decompression.
-pub(crate) fn reader(body: Body, idle: Duration, limit: u64, received: IntCounter) -> Box<dyn io::BufRead + Send> {
-    let stream = body.into_data_stream().map_err(io::Error::other);
+pub(crate) fn reader(
+    stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    idle: Duration,
+    limit: u64,
+    received: IntCounter,
+) -> Box<dyn io::BufRead + Send> {
     let stream = futures::stream::try_unfold((Box::pin(stream), 0_u64), move |(mut stream, seen)| {
         let received = received.clone();
         async move {
             let next = tokio::time::timeout(idle, stream.next()).await;
-            let Some(chunk) =
-                next.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending"))?
-            else {
-                return Ok::<_, io::Error>(None);
-            };
+            let Some(chunk) = next.map_err(|_| silent())? else { return Ok::<_, io::Error>(None) };
             let chunk = chunk?;
             let seen = seen + chunk.len() as u64;
             if seen > limit {
-                return Err(io::Error::new(
-                    io::ErrorKind::FileTooLarge,
-                    "the request is larger than this server accepts",
-                ));
+                return Err(too_large());
             }
             received.inc_by(chunk.len() as u64);
             Ok(Some((chunk, (stream, seen))))
@@ -47,22 +43,29 @@ pub(crate) fn reader(body: Body, idle: Duration, limit: u64, received: IntCounte
     Box::new(BufReader::with_capacity(128 << 10, bridge))
 }
 
-/// The writing end of a response body; for blocking code.
-pub(crate) struct BodyWriter {
+pub(crate) fn silent() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending")
+}
+
+pub(crate) fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "the request is larger than this server accepts")
+}
+
+/// The writing end of an answer; for blocking code.
+pub(crate) struct Writer {
     sender: mpsc::Sender<Bytes>,
     buffer: BytesMut,
     sent: IntCounter,
 }
 
-/// A response body and its writer. `interrupt` is set when the client goes away.
-pub(crate) fn channel(interrupt: Arc<AtomicBool>, sent: IntCounter) -> (BodyWriter, Body) {
-    let (sender, receiver) = mpsc::channel(CHUNKS);
+/// A writer and what is written to it. `interrupt` is set when the latter is dropped: the client went away.
+pub(crate) fn channel(interrupt: Arc<AtomicBool>, chunks: usize, sent: IntCounter) -> (Writer, Chunks) {
+    let (sender, receiver) = mpsc::channel(chunks);
     // Grows with what is written: most answers are a few lines.
-    let writer = BodyWriter { sender, buffer: BytesMut::new(), sent };
-    (writer, Body::from_stream(Chunks { receiver, interrupt }))
+    (Writer { sender, buffer: BytesMut::new(), sent }, Chunks { receiver, interrupt })
 }
 
-impl BodyWriter {
+impl Writer {
     fn send(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -75,7 +78,7 @@ impl BodyWriter {
     }
 }
 
-impl Write for BodyWriter {
+impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = CHUNK_BYTES - self.buffer.len();
         let taken = bytes.len().min(room);
@@ -91,10 +94,17 @@ impl Write for BodyWriter {
     }
 }
 
-/// The body's chunks; dropped when the client goes away.
-struct Chunks {
+/// What was written; dropped when the client goes away.
+pub(crate) struct Chunks {
     receiver: mpsc::Receiver<Bytes>,
     interrupt: Arc<AtomicBool>,
+}
+
+impl Chunks {
+    /// The next chunk, or `None` when the writer is gone.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        self.receiver.recv().await
+    }
 }
 
 impl Stream for Chunks {

@@ -4,6 +4,7 @@ use std::io;
 
 use axum::body::Body;
 use axum::extract::Query;
+use futures::TryStreamExt as _;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -12,9 +13,8 @@ use serde::Deserialize;
 use store::ReceiveError;
 
 use super::batch::too_large;
-use super::{Outcome, Work};
-use crate::http::body;
-use crate::http::lfs::{Refusal, json};
+use super::{Outcome, Refusal, Work, json};
+use crate::pipe;
 use crate::service::Trouble;
 
 /// What the address of an upload says beside the object.
@@ -35,7 +35,12 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
     let (config, metrics) = (&work.gateway.config, &work.gateway.metrics);
     // One byte too many is noticed by whoever counts; this is the second lock on the door.
     let limit = size.saturating_add(1 << 20);
-    let mut input = body::reader(body, config.idle_timeout, limit, metrics.received_bytes.clone());
+    let mut input = pipe::reader(
+        body.into_data_stream().map_err(io::Error::other),
+        config.idle_timeout,
+        limit,
+        metrics.received_bytes.clone(),
+    );
     let into = objects.clone();
     let received = tokio::task::spawn_blocking(move || into.receive(oid, size, &mut *input)).await;
     let received = received.map_err(|error| work.refusal(&Trouble::internal(&error, work)))?;

@@ -8,9 +8,8 @@ use model::policy::Action;
 use store::LfsObjects;
 
 use super::message::{Answered, BatchRequest, BatchResponse, Link, ObjectError, Operation, Pointer, Wanted};
-use super::{Outcome, Work};
+use super::{Outcome, Refusal, Work, json};
 use crate::authorize;
-use crate::http::lfs::{Refusal, json};
 
 /// Objects that are looked up at once.
 const LOOKUPS: usize = 32;

@@ -1,0 +1,125 @@
+//! What a client sends on a channel: waited for without a thread, read by blocking code.
+
+use std::io::{self, BufRead, Read};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use prometheus::IntCounter;
+use russh::ChannelMsg;
+use russh::ChannelReadHalf;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::pipe;
+
+/// Packets of at most 32 KiB that wait to be read.
+const PACKETS: usize = 16;
+
+/// The bytes of a channel.
+pub(super) struct Input {
+    packets: mpsc::Receiver<Bytes>,
+    packet: Bytes,
+    runtime: Handle,
+    idle: Duration,
+    /// Bytes that may still come.
+    left: u64,
+    received: IntCounter,
+}
+
+/// Begins to read a channel. `gone` is cancelled when the client closes it, or is not there any more; when it is cancelled, reading
+/// ends. Somebody always reads, for a channel that nobody reads holds up its whole connection.
+pub(super) fn open(
+    mut channel: ChannelReadHalf,
+    gone: CancellationToken,
+    idle: Duration,
+    received: IntCounter,
+) -> Input {
+    let (sender, packets) = mpsc::channel(PACKETS);
+    tokio::spawn(async move {
+        let _gone = gone.clone().drop_guard();
+        let mut sender = Some(sender);
+        let reading = async {
+            loop {
+                match channel.wait().await {
+                    Some(ChannelMsg::Data { data }) => sender = pass(sender, data).await,
+                    Some(ChannelMsg::Eof) => sender = None,
+                    Some(ChannelMsg::Close) | None => return,
+                    Some(_) => {}
+                }
+            }
+        };
+        gone.run_until_cancelled(reading).await;
+    });
+    Input { packets, packet: Bytes::new(), runtime: Handle::current(), idle, left: 0, received }
+}
+
+/// Passes a packet on, as long as somebody wants it.
+async fn pass(sender: Option<mpsc::Sender<Bytes>>, packet: Bytes) -> Option<mpsc::Sender<Bytes>> {
+    let sender = sender?;
+    sender.send(packet).await.is_ok().then_some(sender)
+}
+
+impl Input {
+    /// Waits for the client to say more; false when it has said all, or says nothing for this long.
+    pub(super) async fn wait(&mut self, patience: Duration) -> bool {
+        while self.packet.is_empty() {
+            match tokio::time::timeout(patience, self.packets.recv()).await {
+                Ok(Some(packet)) => self.packet = packet,
+                Ok(None) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// This input for somebody else; what stays has ended.
+    pub(super) fn take(&mut self) -> Self {
+        let (_, packets) = mpsc::channel(1);
+        let rest = Self {
+            packets,
+            packet: Bytes::new(),
+            runtime: self.runtime.clone(),
+            idle: self.idle,
+            left: 0,
+            received: self.received.clone(),
+        };
+        std::mem::replace(self, rest)
+    }
+
+    /// Allows this many bytes to come from now on.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        self.left = bytes;
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.packet.is_empty() {
+            let next = tokio::time::timeout(self.idle, self.packets.recv());
+            match self.runtime.block_on(next).map_err(|_| pipe::silent())? {
+                Some(packet) => self.packet = packet,
+                None => return Ok(&[]),
+            }
+        }
+        Ok(&self.packet)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.packet.advance(amount);
+        self.left = self.left.saturating_sub(amount as u64);
+        self.received.inc_by(amount as u64);
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(pipe::too_large());
+        }
+        let available = self.fill_buf()?;
+        let amount = available.len().min(buffer.len());
+        buffer[..amount].copy_from_slice(&available[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}
