@@ -137,7 +137,8 @@ fn git_asks_for_a_password_first_and_then_gets_in() -> Result<()> {
 fn requests_are_counted_by_what_became_of_them() -> Result<()> {
     let bed = Bed::filled(2)?;
     let count = |verb: &str, outcome: &str| {
-        bed.server.metric("codekeep_git_requests_total", &format!("outcome=\"{outcome}\",verb=\"{verb}\""))
+        bed.server
+            .metric("codekeep_git_requests_total", &format!("outcome=\"{outcome}\",transport=\"http\",verb=\"{verb}\""))
     };
     let pushed = count("push", "ok")?;
     let clone = bed.git.clone(&bed.server.url("alice", "team-a/hello"), "clone")?;

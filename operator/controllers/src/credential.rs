@@ -1,4 +1,4 @@
-//! Secrets of type `codekeep.dev/git-credential`: what a person types to be a `LocalUser`. And, in [`ssh_key`], those of
+//! Secrets of type `codekeep.dev/git-credential`: what a person types to be a `LocalUser`. And, in `ssh_key`, those of
 //! `codekeep.dev/ssh-key`.
 
 mod ssh_key;

@@ -138,7 +138,7 @@ fn nobody_may_read_secrets_of_the_whole_cluster() -> Result<()> {
     for (name, values) in SETS {
         for right in rights(&template(values)?)? {
             let Right { subject, place, role, resource, verb } = &right;
-            let by_name = resource == "secrets [codekeep-ca]" || verb == "create";
+            let by_name = resource == "secrets [codekeep-ca codekeep-ssh-host-keys]" || verb == "create";
             let own = subject == "codekeep-system/codekeep-controller" && place == "codekeep-system" && by_name;
             let granted = role == "ClusterRole codekeep-credentials" && place != "cluster";
             assert!(!resource.starts_with("secrets") || own || granted, "{name}: {right}");

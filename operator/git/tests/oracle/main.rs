@@ -6,6 +6,8 @@ mod fixture;
 
 #[cfg(test)]
 mod conversation;
+
+#[cfg(test)]
 mod fetch;
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ async fn a_key_is_made_once_and_kept() {
     let made = open(&keys, true).await.unwrap().public();
     assert_eq!(made.len(), 1);
     assert_eq!(made[0].kind(), "ssh-ed25519");
-    let mode = std::fs::metadata(keys.join(MADE)).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let permissions = std::fs::metadata(keys.join(MADE)).unwrap().permissions();
+    assert_eq!(permissions.mode() & 0o777, 0o600);
     let public = std::fs::read_to_string(keys.join(format!("{MADE}.pub"))).unwrap();
     assert_eq!(SshPublicKey::from_line(&public).unwrap(), made[0]);
     assert_eq!(open(&keys, true).await.unwrap().public(), made);
