@@ -15,6 +15,7 @@ pub mod kube;
 pub mod manifests;
 pub mod process;
 pub mod protocol;
+pub mod python;
 pub mod random;
 pub mod raw_http;
 pub mod report;

@@ -48,6 +48,10 @@ impl Default for SshConfig {
     }
 }
 
+/// Channels of one connection, one after the other. russh keeps some 3 KB of every channel that the server was the first to close until
+/// the connection ends. A client that is refused another one makes a new connection.
+const MAX_OPENED: usize = 256;
+
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
@@ -55,6 +59,15 @@ struct State {
     proven: bool,
     /// Commands under way.
     running: usize,
+    /// Channels that were opened.
+    opened: usize,
+}
+
+impl State {
+    /// Whether no more channels are opened.
+    fn is_spent(self) -> bool {
+        self.opened >= MAX_OPENED
+    }
 }
 
 /// Serves git clients over SSH until `stop`, then lets commands under way end within `grace`.

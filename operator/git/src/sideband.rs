@@ -20,6 +20,14 @@ pub enum Band {
     Large,
 }
 
+/// The packet of channel 3 that says why nothing more comes.
+#[must_use]
+pub fn fatal(message: &str) -> Vec<u8> {
+    let mut packet = Vec::new();
+    pktline::push(&mut packet, &[&[3], message.as_bytes(), b"\n"]);
+    packet
+}
+
 /// Packets with each that has a payload put into channel 1, for clients that want everything in channels.
 #[must_use]
 pub fn multiplexed(packets: &[u8]) -> Vec<u8> {

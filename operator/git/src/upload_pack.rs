@@ -121,7 +121,7 @@ pub fn respond(
     interrupt: &AtomicBool,
 ) -> Result<Outcome, Error> {
     let mut cache = odb::ReadCache::default();
-    let mut channel = response::Channel { out, note, interrupt };
+    let mut channel = response::Channel { out, note, interrupt, banded: request.sideband_all };
     let alive = || !interrupt.load(Ordering::Relaxed);
     let (wants, boundary) = match check(request, request.haves.is_empty(), view, &alive, &mut cache) {
         Ok(Ok(checked)) => checked,

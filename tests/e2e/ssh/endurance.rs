@@ -204,6 +204,23 @@ fn one_connection_runs_ten_commands_at_once_and_no_more() -> Result<()> {
 }
 
 #[test]
+fn a_connection_that_is_kept_serves_one_command_after_the_other() -> Result<()> {
+    let bed = SshBed::new()?;
+    bed.started()?;
+    let socket = bed.ssh.path("control").display().to_string();
+    let shared =
+        ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", &format!("ControlPath={socket}")].join(" ");
+    let setting = format!("core.sshCommand={} {shared}", bed.ssh.command_line("alice"));
+    // More than are served on one connection: the client makes a new one, and nobody notices.
+    for _ in 0..270 {
+        bed.bed.git.ok(&bed.home(), &["-c", &setting, "ls-remote", &bed.url()])?;
+    }
+    let end = format!("ControlPath={socket}");
+    bed.ssh.command("alice", bed.address, &["-o", &end, "-O", "exit"]).output()?;
+    Ok(())
+}
+
+#[test]
 fn a_stop_lets_a_clone_end_and_sends_idle_connections_away() -> Result<()> {
     let mut bed = SshBed::new()?;
     large(&bed)?;

@@ -2,15 +2,17 @@
 
 use std::error::Error;
 use std::io::BufRead;
+use std::sync::atomic::AtomicBool;
 
 use git::advertise::Version;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
+use git::view::RepositoryView;
 use git::{ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::refs::View;
 use super::{Answer, Moment, Trouble, Work, blocking, chain, written};
-use crate::authorize;
+use crate::{authorize, pipe};
 
 /// Answers a fetch, or a listing of references in version 2, that comes with all that the client has to say.
 pub(crate) async fn fetch(
@@ -65,47 +67,56 @@ async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request
 async fn send(work: &Work, turn: OwnedSemaphorePermit, request: Request) -> Result<Answer, Trouble> {
     // The packs that are known come in while the log is asked for news.
     let ((repository, snapshot), ()) = tokio::try_join!(work.open_within(work.config.max_staleness), warm(work))?;
-    let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
-    let asked = work.clone();
-    Ok(written(move |out, interrupt| {
-        let _turn = turn;
-        let view = View::new(&snapshot, &asked.config);
-        let note = format!("(request {})", asked.caller.request_id);
-        conclude(upload_pack::respond(&request, &view.with_packs(&opened), out, &note, interrupt), &asked);
-    }))
+    with_objects(work, turn, (repository, snapshot), move |view, work, out, interrupt| {
+        conclude(upload_pack::respond(&request, view, out, &note(work), interrupt), work);
+    })
+    .await
 }
 
 /// Tells of objects.
 async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::Request) -> Result<Answer, Trouble> {
-    let (repository, snapshot) = work.open_within(work.config.max_staleness).await?;
-    let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
-    let asked = work.clone();
-    Ok(written(move |out, _| {
-        let _turn = turn;
-        let view = View::new(&snapshot, &asked.config);
-        if let Err(error) = object_info::respond(&request, &view.with_packs(&opened), out) {
-            asked.measure.settle(outcome(&error));
+    let moment = work.open_within(work.config.max_staleness).await?;
+    with_objects(work, turn, moment, move |view, work, out, _| {
+        if let Err(error) = object_info::respond(&request, view, out) {
+            work.measure.settle(outcome(&error));
         }
-    }))
+    })
+    .await
 }
 
 /// Negotiates on a stream, in versions 0 and 1, about what was advertised at that moment, and sends the pack.
 pub(crate) async fn converse(
     work: &Work,
     turn: OwnedSemaphorePermit,
-    (repository, snapshot): Moment,
+    moment: Moment,
     request: Request,
     mut input: Box<dyn BufRead + Send>,
 ) -> Result<Answer, Trouble> {
+    with_objects(work, turn, moment, move |view, work, out, interrupt| {
+        conclude(upload_pack::converse(&request, &mut *input, view, out, &note(work), interrupt), work);
+    })
+    .await
+}
+
+/// An answer that is written from the objects of a repository.
+async fn with_objects(
+    work: &Work,
+    turn: OwnedSemaphorePermit,
+    (repository, snapshot): Moment,
+    write: impl FnOnce(&RepositoryView<'_>, &Work, &mut pipe::Writer, &AtomicBool) + Send + 'static,
+) -> Result<Answer, Trouble> {
     let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
-    let asked = work.clone();
+    let work = work.clone();
     Ok(written(move |out, interrupt| {
         let _turn = turn;
-        let view = View::new(&snapshot, &asked.config);
-        let note = format!("(request {})", asked.caller.request_id);
-        let view = view.with_packs(&opened);
-        conclude(upload_pack::converse(&request, &mut *input, &view, out, &note, interrupt), &asked);
+        let view = View::new(&snapshot, &work.config);
+        write(&view.with_packs(&opened), &work, out, interrupt);
     }))
+}
+
+/// Ends what a client reads when something fails.
+fn note(work: &Work) -> String {
+    format!("(request {})", work.caller.request_id)
 }
 
 /// Begins to bring in the packs of a repository that is open here. What fails is left to who needs them.

@@ -31,6 +31,9 @@ pub(super) const FAILED: u32 = 128;
 /// How long a client may think between two things that it says: hooks run while a push is open, and packs are made. Nothing is held
 /// meanwhile but the connection, and a client that is not there any more is noticed otherwise.
 const PATIENCE: Duration = Duration::from_hours(1);
+/// How long a command counts after its last byte was sent, for a server that stops to let the client hear it. Most clients hang up as
+/// soon as they have; one that keeps its connection for the next command does not say that it has.
+const HEARD: Duration = Duration::from_secs(10);
 
 /// A command to be run.
 pub(super) struct Command {
@@ -90,7 +93,13 @@ struct Talk {
 
 impl Command {
     /// Runs the command to its end, or until the client has gone.
-    pub(super) async fn run(self, input: Input, channel: ChannelWriteHalf<Msg>, gone: CancellationToken) {
+    pub(super) async fn run(
+        self,
+        input: Input,
+        channel: ChannelWriteHalf<Msg>,
+        gone: CancellationToken,
+        cut: CancellationToken,
+    ) {
         let (gateway, started) = (Arc::clone(&self.gateway), Instant::now());
         let patience = gateway.config.idle_timeout;
         let output = Output { channel, gone, patience, sent: gateway.metrics.sent_bytes.clone() };
@@ -121,8 +130,11 @@ impl Command {
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request answered"
         );
-        // It counts until the client has heard it all and closes its end; a server that stops waits for that.
-        let _ = tokio::time::timeout(patience, output.gone.cancelled()).await;
+        if !output.gone.is_cancelled() {
+            // Makes room for the next command.
+            output.gone.cancel();
+            let _ = tokio::time::timeout(HEARD, cut.cancelled()).await;
+        }
         drop(self.running);
     }
 

@@ -53,12 +53,14 @@ pub(super) async fn serve(begin: Begin) -> &'static str {
     };
     let Ok(mut session) = started else { return "failed" };
     loop {
-        let State { proven, running } = *seen.borrow_and_update();
+        let state = *seen.borrow_and_update();
+        let proven = state.proven;
         if proven {
             place.prove();
         }
-        let limit = match (proven, running) {
+        let limit = match (proven, state.running) {
             (false, _) => Some(deadline),
+            (true, 0) if state.is_spent() => Some(Instant::now()),
             (true, 0) => Some(Instant::now() + IDLE),
             (true, _) => None,
         };

@@ -36,9 +36,11 @@ pub(super) struct Connection {
     channels: HashMap<ChannelId, Slot>,
 }
 
-/// A channel until its command begins.
+/// A channel.
 struct Slot {
+    /// Until its command begins.
     ends: Option<(Input, ChannelWriteHalf<Msg>)>,
+    /// Cancelled when the client closes it, or the command has ended.
     gone: CancellationToken,
     protocol: Option<String>,
 }
@@ -62,9 +64,10 @@ impl Connection {
 
     /// Refuses what is no command, and says why.
     fn refuse(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
-        if self.channels.get_mut(&channel).is_none_or(|slot| slot.ends.take().is_none()) {
-            return session.channel_failure(channel);
-        }
+        let unused = self.channels.get_mut(&channel).filter(|slot| slot.ends.is_some());
+        let Some(slot) = unused else { return session.channel_failure(channel) };
+        slot.ends = None;
+        slot.gone.cancel();
         session.channel_success(channel)?;
         session.extended_data(channel, 1, NO_SHELL)?;
         session.exit_status_request(channel, FAILED)?;
@@ -97,10 +100,13 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if self.channels.len() >= MAX_CHANNELS {
+        // A client's answer to our closing a channel is not told to anybody.
+        self.channels.retain(|_, slot| !slot.gone.is_cancelled());
+        if self.channels.len() >= MAX_CHANNELS || self.state.borrow().is_spent() {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
+        self.state.send_modify(|state| state.opened += 1);
         let (id, gone) = (channel.id(), self.cut.child_token());
         let (reading, writing) = channel.split();
         let received = self.gateway.metrics.received_bytes.clone();
@@ -154,7 +160,7 @@ impl Handler for Connection {
             protocol,
             running,
         };
-        tokio::spawn(command.run(input, output, gone));
+        tokio::spawn(command.run(input, output, gone, self.cut.clone()));
         Ok(())
     }
 

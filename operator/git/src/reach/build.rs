@@ -12,7 +12,7 @@ use super::{
 };
 use crate::odb::{Packs, ReadCache};
 
-/// How many codes the lists of a table have at most for each object of the pack, and [`FREE_CODES`] more. Histories that
+/// How many codes the lists of a table have at most for each object of the pack, and a million more. Histories that
 /// people make have one or two; without a bound a small pack could go back and forth between two big trees.
 pub const MAX_CODES: u64 = 16;
 

@@ -47,7 +47,7 @@ pub fn converse(
     interrupt: &AtomicBool,
 ) -> Result<Outcome, Error> {
     let mut cache = ReadCache::default();
-    let mut channel = response::Channel { out, note, interrupt };
+    let mut channel = response::Channel { out, note, interrupt, banded: request.sideband_all };
     let alive = || !interrupt.load(Ordering::Relaxed);
     let mut reader = Reader::new(input, LIMITS);
     // A client that asks where its history ends waits for that. Any other goes on at once, and its first line tells a clone.

@@ -77,9 +77,13 @@ impl Question<'_> {
         self.request.thin_pack && !self.common.is_empty() && self.request.filter.is_none()
     }
 
-    /// Whether an object of this kind is sent, if it is there to be sent.
-    pub(super) fn sends(&self, id: &ObjectId, kind: Kind) -> bool {
-        self.request.filter.is_none_or(|filter| filter.sends(kind)) || self.wants.named.contains(id)
+    /// Those of the commits that are sent: if the filter leaves commits out, only those that were named.
+    pub(super) fn commits_sent(&self, found: impl Iterator<Item = ObjectId>) -> Vec<ObjectId> {
+        if self.request.filter.is_none_or(|filter| filter.sends(Kind::Commit)) {
+            return found.collect();
+        }
+        let named: HashSet<&ObjectId> = self.wants.named.iter().collect();
+        self.wants.commits.iter().filter(|id| named.contains(id)).copied().collect()
     }
 }
 
@@ -182,9 +186,9 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
     }
     drop(outside);
     let mut found = trees.finish(&walked.edge)?;
-    let commits = walked.commits.iter().map(|(id, _)| *id).filter(|id| question.sends(id, Kind::Commit));
+    let commits = question.commits_sent(walked.commits.iter().map(|(id, _)| *id));
     let objects = std::mem::take(&mut found.objects);
-    let selection = Selection::of(view.packs, commits.chain(tags).chain(objects))?;
+    let selection = Selection::of(view.packs, commits.into_iter().chain(tags).chain(objects))?;
     if thin {
         // Commits and tags build deltas on one another as well.
         found.known.extend(common.commits.iter().chain(&common.others));

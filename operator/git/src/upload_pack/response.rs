@@ -21,20 +21,26 @@ pub(super) struct Channel<'a> {
     /// Ends error messages.
     pub(super) note: &'a str,
     pub(super) interrupt: &'a AtomicBool,
+    /// Whatever is said before the pack goes into channels, too.
+    pub(super) banded: bool,
 }
 
 impl Channel<'_> {
     /// Tells the client what it did wrong.
     pub(super) fn refuse(&mut self, refusal: String) -> Result<Outcome, Error> {
-        self.out.write_all(&pktline::error_line(&refusal))?;
+        self.out.write_all(&self.last_words(&refusal))?;
         Ok(Outcome { refused: Some(refusal), ..Outcome::default() })
     }
 
     /// Tells the client that objects cannot be read; that one counts, even if the client does not hear of it.
     pub(super) fn failed(&mut self, error: odb::Error) -> Error {
-        let line = pktline::error_line(&format!("upload-pack: the server failed {}", self.note));
+        let line = self.last_words(&format!("upload-pack: the server failed {}", self.note));
         drop(self.out.write_all(&line));
         Error::Odb(error)
+    }
+
+    fn last_words(&self, message: &str) -> Vec<u8> {
+        if self.banded { sideband::fatal(message) } else { pktline::error_line(message) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use gix::{ObjectId, bstr::BString, hashtable::HashSet, objs::Kind};
 
-use super::{commits::Walk, request::Request, wants::Wants};
+use super::{ancestors::ancestors, commits::Walk, request::Request, wants::Wants};
 use crate::{
     odb::{Error, ReadCache},
     pktline,
@@ -102,14 +102,16 @@ fn range(
         if since.is_some() || !not.is_empty() {
             return Ok(Err("upload-pack: deepen and deepen-since (or deepen-not) cannot be used together".to_owned()));
         }
-        if *depth == INFINITE {
-            return Ok(Ok(Range { inside: ended.clone(), ..Range::default() }));
-        }
-        return if *relative && !ended.is_empty() {
-            levels(view, ended.iter().copied(), depth.saturating_add(1), alive, cache).map(Ok)
+        let from_ends = *depth == INFINITE || (*relative && !ended.is_empty());
+        let (from, depth) = if from_ends {
+            (behind(view, wants, ended, alive, cache)?, depth.saturating_add(1))
         } else {
-            levels(view, wants.commits.iter().copied(), *depth, alive, cache).map(Ok)
+            (wants.commits.clone(), *depth)
         };
+        if depth > INFINITE {
+            return Ok(Ok(Range { inside: from.into_iter().collect(), ..Range::default() }));
+        }
+        return levels(view, from, depth, alive, cache).map(Ok);
     }
     let mut excluded = Vec::new();
     for name in not {
@@ -138,17 +140,29 @@ fn tip(view: &RepositoryView<'_>, name: &BString, cache: &mut ReadCache) -> Resu
     Ok(None)
 }
 
+/// Those of the ends that the wants lead to. What is behind others may be hidden from the client, and it did not ask for it.
+fn behind(
+    view: &RepositoryView<'_>,
+    wants: &Wants,
+    ended: &HashSet<ObjectId>,
+    alive: &dyn Fn() -> bool,
+    cache: &mut ReadCache,
+) -> Result<Vec<ObjectId>, Error> {
+    let Some(commits) = ancestors(view.packs, &wants.commits, alive, cache)? else { return Ok(vec![]) };
+    Ok(ended.iter().copied().filter(|id| commits.contains(view.packs, id)).collect())
+}
+
 /// Commits up to so many steps from some, which are at the first.
 fn levels(
     view: &RepositoryView<'_>,
-    from: impl Iterator<Item = ObjectId>,
+    from: Vec<ObjectId>,
     depth: u32,
     alive: &dyn Fn() -> bool,
     cache: &mut ReadCache,
 ) -> Result<Range, Error> {
     let mut range = Range::default();
     let mut buffer = Vec::new();
-    let mut todo: VecDeque<(ObjectId, u32)> = from.map(|id| (id, 1)).collect();
+    let mut todo: VecDeque<(ObjectId, u32)> = from.into_iter().map(|id| (id, 1)).collect();
     let mut met: HashSet<ObjectId> = todo.iter().map(|(id, _)| *id).collect();
     while let Some((id, level)) = todo.pop_front() {
         if level >= depth {

@@ -116,11 +116,7 @@ pub(super) fn choose<'a>(
         return Ok(Plan::Interrupted);
     }
     let found = trees.found();
-    let commits_sent = commits.loose.keys().filter(|id| question.sends(id, Kind::Commit));
-    for id in found.objects.iter().chain(commits_sent).chain(tags) {
-        marks.add(id)?;
-    }
-    for id in wants.commits.iter().filter(|id| wants.named.contains(id)) {
+    for id in found.objects.iter().chain(&question.commits_sent(commits.loose.keys().copied())).chain(tags) {
         marks.add(id)?;
     }
     marks.settle();

@@ -46,6 +46,9 @@ pub(super) fn hidden(
             None => return Err(Error::Missing(tip)),
         }
     }
+    if left.is_empty() {
+        return Ok(left);
+    }
     let tips: Vec<ObjectId> = tips.into_iter().collect();
     let Some(commits) = ancestors(packs, &tips, &always, cache)? else { return Ok(left) };
     left.retain(|id| !commits.contains(packs, id));

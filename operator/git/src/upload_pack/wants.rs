@@ -79,10 +79,10 @@ pub(super) fn check(
         let is_tip = tips.contains(&id);
         match (is_tip, kind) {
             (false, Kind::Commit) => unproven.push(id),
-            (false, _) if !behind_a_tag(view, (&id, kind), cache)? => {
+            (false, _) => {
                 strays.insert(id);
             }
-            _ => {}
+            (true, _) => {}
         }
         match peel(view.packs, &id, cache)? {
             None => wants.add(id, kind),
@@ -124,23 +124,4 @@ fn are_visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut Read
     }
     let tips: Vec<ObjectId> = tips.into_iter().collect();
     commits::reachable(view.packs, &tips, commits, MAX_WALK, cache)
-}
-
-/// Whether an object that is not a commit lies behind a visible tag.
-fn behind_a_tag(
-    view: &RepositoryView<'_>,
-    (id, kind): (&ObjectId, Kind),
-    cache: &mut ReadCache,
-) -> Result<bool, Error> {
-    let mut found = false;
-    view.refs.leading_to(&HashSet::from_iter([*id]), &mut |reference| found |= reference.peeled == Some(*id));
-    if found || kind != Kind::Tag {
-        return Ok(found);
-    }
-    for reference in view.refs.visible(b"refs/").filter(|reference| reference.peeled.is_some()) {
-        if peel(view.packs, &reference.id, cache)?.is_some_and(|peeled| peeled.tags.contains(id)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

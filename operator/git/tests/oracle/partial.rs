@@ -215,6 +215,36 @@ fn what_was_left_out_can_be_fetched_later_unless_it_is_hidden() {
 }
 
 #[test]
+fn who_knows_a_hidden_commit_does_not_get_what_is_behind_it_by_deepening() {
+    let mut fixture = Fixture::new(6, 120, 4, true);
+    let all = ids(&git_in(&fixture.origin(), &["rev-list", "--all"], b""));
+    let dropped = RefName::try_from("refs/heads/b3").unwrap();
+    let tip = fixture.refs.remove(&dropped).unwrap().id;
+    git_in(&fixture.origin(), &["update-ref", "-d", "refs/heads/b3"], b"");
+    let left = ids(&git_in(&fixture.origin(), &["rev-list", "--objects", "--all"], b""));
+    let secret: Vec<_> = all.difference(&left).collect();
+    assert!(secret.len() > 1 && secret.contains(&&tip));
+    let head = fixture.refs[&fixture.head].id;
+    for tables in [false, true] {
+        if tables {
+            retabled(&mut fixture, ALL);
+        }
+        let (mut view, tips) = (fixture.view(), [tip]);
+        view.dropped_tips = &tips;
+        for id in &secret {
+            for deepen in [&["deepen 2147483647"][..], &["deepen 50", "deepen-relative"], &["deepen 1000"]] {
+                let limits = deepen.iter().map(|line| (*line).to_owned());
+                let (told, pack) = ours(&view, &request(limits.chain([want(&head), format!("shallow {id}")])));
+                assert!(!told.contains(&format!("unshallow {id}")), "{told:?}");
+                let sent = if pack.is_empty() { BTreeSet::new() } else { objects(&fixture, &pack, "hidden") };
+                let given: Vec<_> = sent.difference(&left).collect();
+                assert!(given.is_empty(), "{given:?} behind {id}: {deepen:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn references_are_wanted_by_name_and_told_behind_the_shallow_ends() {
     let fixture = Fixture::new(71, 60, 3, true);
     let (head, tip) = (fixture.head.as_bstr(), fixture.refs[&fixture.head].id);
@@ -238,6 +268,12 @@ fn everything_comes_in_channels_when_that_is_asked() {
     upload_pack::respond(&request, &fixture.view(), &mut out, "", &AtomicBool::new(false)).unwrap();
     let (lines, channelled) = split(&out, true);
     assert!(channelled.starts_with(b"shallow-info\nshallow "), "{lines:?}");
+    let nobody = "1111111111111111111111111111111111111111";
+    let wire = self::wire(&self::request([format!("want {nobody}"), "sideband-all".to_owned()]));
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire).unwrap() else { panic!("not a fetch") };
+    let mut refused = Vec::new();
+    upload_pack::respond(&request, &fixture.view(), &mut refused, "", &AtomicBool::new(false)).unwrap();
+    assert_eq!(refused[4..], *format!("\u{3}upload-pack: not our ref {nobody}\n").as_bytes());
     assert!(channelled.windows(13).any(|part| part == b"packfile\nPACK"));
 }
 

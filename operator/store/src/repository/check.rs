@@ -10,7 +10,6 @@ use super::hint::Hint;
 use super::{Latest, LocalPack, Next, Reader, Repository, Shared, open};
 use crate::blocking::blocking;
 use crate::checkpoint;
-use crate::digest::sha256_file;
 use crate::entry::EntryError;
 use crate::error::Error;
 use crate::keys;
@@ -190,8 +189,10 @@ impl Repository {
         Ok(())
     }
 
-    /// Brings every pack in, which verifies its bytes, then has the objects of all that could be read verified.
+    /// Brings every pack in, which verifies its bytes, then has the objects of all that could be read verified, and the tables made
+    /// of them.
     async fn check_objects(&self, snapshot: &Snapshot, report: &mut CheckReport) -> Result<(), Error> {
+        let before = report.problems.len();
         let mut packs = Vec::new();
         for pack in snapshot.packs.iter() {
             match self.local_pack(pack.clone()).await {
@@ -199,14 +200,13 @@ impl Repository {
                 Err(error) => report.take(error)?,
             }
         }
-        if packs.len() == snapshot.packs.len() {
-            self.check_tables(snapshot, &packs, report).await?;
-        }
         let tips: Vec<_> = snapshot.refs.iter().map(|reference| reference.id).collect();
         let tools = Arc::clone(&self.shared.tools);
-        let verified = blocking(move || tools.verify(&packs, &tips, MAX_PROBLEMS)).await?;
-        report.problems.extend(verified.map_err(Error::Packs)?);
-        Ok(())
+        let verify = move || tools.verify(&packs, &tips, MAX_PROBLEMS).map(|problems| (packs, problems));
+        let (packs, problems) = blocking(verify).await?.map_err(Error::Packs)?;
+        report.problems.extend(problems);
+        // Of packs with problems no table can be made.
+        if report.problems.len() == before { self.check_tables(snapshot, &packs, report).await } else { Ok(()) }
     }
 
     /// Makes every reachability table anew: it must be the one that the bucket has.
@@ -225,18 +225,10 @@ impl Repository {
                     continue;
                 }
             };
-            let (folder, tools, packs) = (self.temporary()?, Arc::clone(&self.shared.tools), packs.to_vec());
-            let remade = blocking(move || {
-                let file = folder.path().join("reach");
-                let made = tools.tabulate(&packs, at, &file).map_err(Error::Packs)?;
-                let found = if made { Some(sha256_file(&file)?) } else { None };
-                Ok::<_, Error>(found)
-            });
-            match remade.await? {
-                Ok(found) if found == Some((table.id, table.bytes)) => {}
-                Ok(_) => report.problems.push(format!("{key} does not say what its pack says")),
-                // What keeps it from being made is found again below, and told better.
-                Err(_) => {}
+            let folder = self.temporary()?;
+            let remade = self.build_table(packs.to_vec(), at, folder.path().join("reach")).await?;
+            if remade != Some((table.id, table.bytes)) {
+                report.problems.push(format!("{key} does not say what its pack says"));
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use tempfile::TempDir;
 
-use super::Repository;
+use super::{LocalPack, Repository};
 use crate::blocking::blocking;
 use crate::digest::sha256_file;
 use crate::entry::ReachRecord;
@@ -45,6 +45,22 @@ impl Repository {
         let downloaded = self.download_table(record).await?;
         let (cache, repository, bytes) = (Arc::clone(&self.shared.cache), self.id.clone(), record.bytes);
         Ok(blocking(move || cache.add_table(&repository, &id, bytes, &downloaded.file)).await??)
+    }
+
+    /// Makes the table of the pack at position `at`, whether or not the bucket has it; gives its checksum and size. `None`: there
+    /// is nothing to write down.
+    pub(super) async fn build_table(
+        &self,
+        packs: Vec<LocalPack>,
+        at: usize,
+        file: PathBuf,
+    ) -> Result<Option<([u8; 32], u64)>, Error> {
+        let tools = Arc::clone(&self.shared.tools);
+        let built = blocking(move || {
+            let is_made = tools.tabulate(&packs, at, &file).map_err(Error::Packs)?;
+            if is_made { Ok(Some(sha256_file(&file)?)) } else { Ok(None) }
+        });
+        built.await?
     }
 
     /// Whether the table was found to be of no use.

@@ -45,11 +45,12 @@ impl Repository {
     async fn problems(&self, known: &Snapshot) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         for pack in known.packs.iter() {
-            let checked = async { self.scrub_pack(pack).await.and(self.scrub_table(pack).await) }.await;
+            let checked = self.scrub_pack(pack).await.and(self.scrub_table(pack).await);
             if !matches!(checked, Err(Error::Missing { .. })) || self.still_has(pack).await? {
                 note(checked, &mut problems)?;
             }
-            self.rest(pack.record.bytes + pack.record.index_bytes).await;
+            let table = pack.reach.map_or(0, |table| table.bytes);
+            self.rest(pack.record.bytes + pack.record.index_bytes + table).await;
         }
         problems.extend(self.unreadable().await?);
         for generation in known.upkeep.truncated + 1..=known.generation {

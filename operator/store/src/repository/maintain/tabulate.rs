@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Housekeeping, Repository, Say};
 use crate::blocking::blocking;
-use crate::digest::sha256_file;
 use crate::entry::{Place, ReachRecord, UpkeepRecord};
 use crate::error::Error;
 use crate::keys;
@@ -49,13 +48,7 @@ impl Repository {
         let LocalPacks { packs } = self.local_packs(known).await?;
         let folder = self.temporary()?;
         let file = folder.path().join("reach");
-        let (tools, out) = (Arc::clone(&self.shared.tools), file.clone());
-        let made = blocking(move || {
-            let made = tools.tabulate(&packs, at, &out).map_err(Error::Packs)?;
-            let found = if made { Some(sha256_file(&out)?) } else { None };
-            Ok::<_, Error>(found)
-        });
-        let Some((id, bytes)) = made.await?? else { return Ok(None) };
+        let Some((id, bytes)) = self.build_table(packs, at, file.clone()).await? else { return Ok(None) };
         let table = ReachRecord { id, bytes, upload: self.new_upload() };
         self.shared.store.upload(&keys::reach(&self.id, &table.upload), &file).await?;
         let pack = &known.packs[at];
