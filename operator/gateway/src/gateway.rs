@@ -23,6 +23,9 @@ use crate::service::OpenPacks;
 pub struct GatewayConfig {
     /// Fetches and pushes that work at the same time; further ones wait.
     pub max_operations: usize,
+    /// LFS objects that go in or out at the same time; further ones wait. They are counted apart, because each takes as long as its
+    /// client's line does and little of this server.
+    pub max_transfers: usize,
     /// How long a request waits for its turn before it is told to come back.
     pub queue_timeout: Duration,
     /// How long a client may send nothing in the middle of a request.
@@ -43,6 +46,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             max_operations: 64,
+            max_transfers: 64,
             queue_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             max_request_bytes: 32 << 20,
@@ -62,6 +66,7 @@ pub struct Gateway {
     pub(crate) authenticator: Authenticator,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) operations: Arc<Semaphore>,
+    pub(crate) transfers: Arc<Semaphore>,
     pub(crate) open_packs: OpenPacks,
     pub(crate) random: Arc<dyn Random>,
     pushes: Mutex<Pushes>,
@@ -127,6 +132,7 @@ impl Gateway {
         tokens: Option<Arc<Tokens>>,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let operations = Arc::new(Semaphore::new(config.max_operations));
+        let transfers = Arc::new(Semaphore::new(config.max_transfers));
         let pushes = Pushes::new(&*random);
         Ok(Arc::new(Self {
             authenticator: Authenticator::new(&*random, tokens),
@@ -135,6 +141,7 @@ impl Gateway {
             desired,
             stores,
             operations,
+            transfers,
             open_packs: OpenPacks::default(),
             random,
             pushes: Mutex::new(pushes),

@@ -15,7 +15,7 @@ use git::view::ReferencesView;
 use model::desired::RepositoryConfig;
 use model::error::Kind;
 use store::{Repositories, Repository, Snapshot};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authorize::Caller;
 use crate::gateway::Gateway;
@@ -130,7 +130,16 @@ impl Work {
 
     /// A turn among the operations that work at the same time.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Trouble> {
-        let waiting = Arc::clone(&self.gateway.operations).acquire_owned();
+        self.turn_of(&self.gateway.operations).await
+    }
+
+    /// A turn among the LFS objects that go in or out at the same time.
+    pub(crate) async fn transfer(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        self.turn_of(&self.gateway.transfers).await
+    }
+
+    async fn turn_of(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
+        let waiting = Arc::clone(turns).acquire_owned();
         match tokio::time::timeout(self.gateway.config.queue_timeout, waiting).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Trouble::new(Kind::Unavailable, "the server is busy; try again in a few seconds")),

@@ -12,7 +12,6 @@ mod transfer;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,7 +49,7 @@ pub struct S3Store {
     client: Client,
     bucket: String,
     prefix: String,
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     metrics: StoreMetrics,
 }
 
@@ -107,7 +106,7 @@ impl S3Store {
         }
         let config = client_config(&loader.load().await, url);
         let prefix = if url.prefix.is_empty() { String::new() } else { format!("{}/", url.prefix) };
-        let permits = Arc::new(Semaphore::new(CONCURRENCY));
+        let permits = Semaphore::new(CONCURRENCY);
         Ok(Self { client: Client::from_conf(config), bucket: url.bucket.clone(), prefix, permits, metrics })
     }
 

@@ -3,7 +3,6 @@
 use std::io::SeekFrom;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::config::Builder;
@@ -242,7 +241,8 @@ impl S3Store {
         range: Range<u64>,
         size: u64,
     ) -> Result<Option<ObjectBytes>, StoreError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        // Only until the answer begins: who takes the bytes may be slow.
+        let _permit = self.permit().await;
         let mut get = self.client.get_object().bucket(&self.bucket).key(self.key(key));
         // There is no way to ask for no bytes.
         if !range.is_empty() {
@@ -261,12 +261,11 @@ impl S3Store {
         if let Some(whole) = got.content_range().and_then(whole_size).filter(|whole| *whole != size) {
             return Err(StoreError::other_size(key, size, whole));
         }
-        let begun = (got.body, key.to_owned(), permit);
-        let pieces = stream::try_unfold(begun, |(mut body, key, permit)| async move {
+        let pieces = stream::try_unfold((got.body, key.to_owned()), |(mut body, key)| async move {
             let next = tokio::time::timeout(STALL, body.try_next()).await;
             let next = next.map_err(|stalled| unavailable("stream", &key, &stalled))?;
             let piece = next.map_err(|error| unavailable("stream", &key, &error))?;
-            Ok(piece.map(|piece| (piece, (body, key, permit))))
+            Ok(piece.map(|piece| (piece, (body, key))))
         });
         Ok(Some(pieces.boxed()))
     }

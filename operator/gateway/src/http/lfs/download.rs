@@ -29,7 +29,7 @@ const PIECE: usize = 64 << 10;
 pub(crate) async fn download(work: &Work, oid: Option<Oid>, parts: &Parts) -> Outcome {
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "the object is not there");
     let oid = oid.ok_or_else(missing)?;
-    let turn = work.turn().await.map_err(|trouble| work.refusal(&trouble))?;
+    let turn = work.transfer().await.map_err(|trouble| work.refusal(&trouble))?;
     let objects = work.lfs().await?;
     let found = objects.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
     let object = found.ok_or_else(missing)?;

@@ -30,7 +30,7 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
     if let Some(line) = too_large(work, size) {
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, line));
     }
-    let turn = work.turn().await.map_err(|trouble| work.refusal(&trouble))?;
+    let turn = work.transfer().await.map_err(|trouble| work.refusal(&trouble))?;
     let objects = work.lfs().await?;
     let (config, metrics) = (&work.gateway.config, &work.gateway.metrics);
     // One byte too many is noticed by whoever counts; this is the second lock on the door.
