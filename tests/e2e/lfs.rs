@@ -16,7 +16,7 @@ use crate::bed::{Bed, REPOSITORY};
 const MIB: u64 = 1 << 20;
 
 /// Makes git-lfs known to the user. Whoever lacks it is told how to get it.
-fn install(git: &Git) -> Result<()> {
+pub(crate) fn install(git: &Git) -> Result<()> {
     let installed = git.ok(&git.path(""), &["lfs", "install", "--skip-repo"]);
     installed.map(drop).context("git-lfs is missing: apt-get install --no-install-recommends git-lfs")
 }
@@ -28,12 +28,12 @@ fn bed() -> Result<Bed> {
 }
 
 /// Bytes that do not compress.
-fn random(seed: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn random(seed: u64, bytes: usize) -> Vec<u8> {
     Sequence::new(seed).bytes(bytes)
 }
 
 /// A work tree in which `*.bin` is tracked, with these files committed; nothing is pushed.
-fn tracked(git: &Git, url: &str, name: &str, files: &[(&str, &[u8])]) -> Result<PathBuf> {
+pub(crate) fn tracked(git: &Git, url: &str, name: &str, files: &[(&str, &[u8])]) -> Result<PathBuf> {
     let work = git.init(name)?;
     git.ok(&work, &["remote", "add", "origin", url])?;
     git.ok(&work, &["lfs", "track", "*.bin"])?;

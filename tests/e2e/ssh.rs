@@ -5,6 +5,7 @@ mod clients;
 mod clone_push;
 mod endurance;
 mod hosts;
+mod lfs;
 mod refusals;
 
 use std::net::SocketAddr;

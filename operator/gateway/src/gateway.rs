@@ -1,7 +1,7 @@
 //! What every request needs, put together once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use model::RepositoryPath;
@@ -13,6 +13,7 @@ use store::Repositories;
 use tokio::sync::{Semaphore, watch};
 
 use crate::authn::Authenticator;
+use crate::authn::pass::Passes;
 use crate::authn::token::Tokens;
 use crate::http::ServiceName;
 use crate::metrics::GatewayMetrics;
@@ -69,6 +70,8 @@ pub struct Gateway {
     pub(crate) transfers: Arc<Semaphore>,
     pub(crate) open_packs: OpenPacks,
     pub(crate) random: Arc<dyn Random>,
+    /// For who comes by SSH, where anybody does.
+    pub(crate) passes: OnceLock<Passes>,
     pushes: Mutex<Pushes>,
 }
 
@@ -144,6 +147,7 @@ impl Gateway {
             transfers,
             open_packs: OpenPacks::default(),
             random,
+            passes: OnceLock::new(),
             pushes: Mutex::new(pushes),
         }))
     }

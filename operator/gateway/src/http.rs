@@ -1,7 +1,7 @@
 //! HTTP: connections, TLS, and from a request to a service and back.
 
 mod answer;
-mod lfs;
+pub(crate) mod lfs;
 mod path;
 mod respond;
 mod tls;
@@ -23,15 +23,15 @@ use git::advertise::{Service, Version};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use model::RepositoryPath;
 use model::desired::RepositoryConfig;
 use model::policy::{Action, Principal};
+use model::{Namespace, RepositoryPath};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::map_request_body::MapRequestBodyLayer;
 
-use crate::authn::{Claim, Identity};
+use crate::authn::{Claim, Identity, pass};
 use crate::authorize::{self, Caller, Denial};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
@@ -225,15 +225,14 @@ async fn identify(
     request: &Parts,
     id: &str,
 ) -> Result<(RepositoryPath, Caller), Box<Response>> {
-    let desired = gateway.desired();
     let headers = &request.headers;
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let about = address.namespace.clone().or_else(|| path::namespace_of_host(host?, &gateway.config));
-    let claim = Claim::parse(headers.get(AUTHORIZATION)).map_err(|()| respond::unauthorized())?;
-    let principal = match gateway.authenticator.check(claim, about.as_ref(), &desired).await {
+    let authorization = headers.get(AUTHORIZATION);
+    let principal = match identity(gateway, authorization, address, about.as_ref()).await? {
         Identity::Known(principal) => principal,
         Identity::Anonymous => Principal::Anonymous,
         Identity::Refused => return Err(respond::unauthorized().into()),
@@ -252,6 +251,25 @@ async fn identify(
     let lists_only = gateway.is_operator(&principal);
     let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
     Ok((path, caller))
+}
+
+/// Who sends this header. Passes are for LFS only, and for one repository.
+async fn identity(
+    gateway: &Gateway,
+    authorization: Option<&HeaderValue>,
+    address: &Address,
+    about: Option<&Namespace>,
+) -> Result<Identity, Box<Response>> {
+    let desired = gateway.desired();
+    if let Some(pass) = authorization.and_then(pass::parse) {
+        let is_lfs = matches!(address.endpoint, Endpoint::Lfs(_));
+        let name = address.name.as_ref().filter(|_| is_lfs);
+        let known = name.zip(gateway.passes.get());
+        let known = known.and_then(|(name, passes)| passes.check(pass, (about, name), &desired));
+        return Ok(known.map_or(Identity::Refused, Identity::Known));
+    }
+    let claim = Claim::parse(authorization).map_err(|()| respond::unauthorized())?;
+    Ok(gateway.authenticator.check(claim, about, &desired).await)
 }
 
 /// Authorizes: gives the repository, if the caller may do this with it.

@@ -35,6 +35,7 @@ use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::service::{Trouble, Work};
 pub(crate) use call::Call;
+pub(crate) use message::Operation;
 pub(crate) use origin::Encrypted;
 
 /// The content type of everything that is not an object.

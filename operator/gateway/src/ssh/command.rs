@@ -21,6 +21,7 @@ use super::exec::{self, Exec, Verb};
 use super::input::Input;
 use super::output::{Gone, Output};
 use crate::address::Named;
+use crate::authn::pass::{self, Bearer};
 use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
@@ -82,6 +83,14 @@ fn refused(line: impl Into<String>, outcome: &'static str) -> End {
     End::Refused { line: line.into(), outcome }
 }
 
+/// What a client may do.
+enum Admitted {
+    Fetch,
+    Push,
+    /// Read this and go on over HTTP.
+    Pass(Vec<u8>),
+}
+
 /// A command that may work on a repository, and the two ends of its channel.
 struct Talk {
     gateway: Arc<Gateway>,
@@ -108,12 +117,15 @@ impl Command {
         let verb = exec.as_ref().map_or("other", |exec| verb(exec.verb));
         let measure = gateway.metrics.begin("ssh", verb);
         let (output, ended) = match self.admit(exec, &request_id, &measure) {
-            Ok((work, service)) => {
+            Ok((work, wanted)) => {
                 let version = Version::from_header(self.protocol.as_deref());
                 let mut talk = Talk { gateway: Arc::clone(&gateway), work, version, input, output };
-                let ended = match service {
-                    Service::UploadPack => talk.fetch().await,
-                    Service::ReceivePack => talk.push().await,
+                let ended = match wanted {
+                    Admitted::Fetch => talk.fetch().await,
+                    Admitted::Push => talk.push().await,
+                    Admitted::Pass(answer) => {
+                        talk.output.answer(Answer::Whole(answer)).await.map(|()| 0).map_err(End::from)
+                    }
                 };
                 (talk.output, ended)
             }
@@ -144,15 +156,15 @@ impl Command {
         exec: Result<Exec, exec::ExecError>,
         request_id: &str,
         measure: &Arc<Measure>,
-    ) -> Result<(Work, Service), End> {
+    ) -> Result<(Work, Admitted), End> {
         let Exec { verb, named } = exec.map_err(|error| refused(error.to_string(), "invalid"))?;
-        let (service, action) = match verb {
-            Verb::UploadPack => (Service::UploadPack, Action::GitPull),
-            Verb::ReceivePack => (Service::ReceivePack, Action::GitPush),
+        let action = match verb {
+            Verb::UploadPack => Action::GitPull,
+            Verb::ReceivePack => Action::GitPush,
             Verb::UploadArchive => {
                 return Err(refused("git archive --remote is not supported yet; clone the repository", "invalid"));
             }
-            Verb::LfsAuthenticate => return Err(refused("Git LFS is not supported yet", "invalid")),
+            Verb::LfsAuthenticate(operation) => operation.action(),
         };
         let desired = self.gateway.desired();
         let (path, principal) = self.find(named, &desired)?;
@@ -160,7 +172,38 @@ impl Command {
         let config = authorize::admit(action, &path, &caller, &desired, &self.gateway.metrics)
             .map_err(|denial| refused(denial.text().trim_end(), "denied"))?;
         let work = Work { gateway: Arc::clone(&self.gateway), config, caller, measure: Arc::clone(measure) };
-        Ok((work, service))
+        let admitted = match verb {
+            Verb::UploadPack | Verb::UploadArchive => Admitted::Fetch,
+            Verb::ReceivePack => Admitted::Push,
+            Verb::LfsAuthenticate(_) => Admitted::Pass(self.pass(&work)?),
+        };
+        Ok((work, admitted))
+    }
+
+    /// What git-lfs has to send over HTTP to be the same user, in its JSON. Without an address it takes that of the SSH remote.
+    fn pass(&self, work: &Work) -> Result<Vec<u8>, End> {
+        let Principal::LocalUser { namespace, name } = &work.caller.principal else {
+            return Err(refused("only users with an SSH key come here", "error"));
+        };
+        let path = work.config.path.clone();
+        let href = self
+            .gateway
+            .config
+            .external_url
+            .as_deref()
+            .map(|url| format!("{}/{path}/info/lfs", url.trim_end_matches('/')));
+        let bearer = Bearer { key: self.key.clone(), home: namespace.clone(), user: name.clone(), path };
+        let issued = self.gateway.passes.get().and_then(|passes| passes.issue(&bearer));
+        let (header, expires) = issued.ok_or_else(|| refused("there is no host key to make a pass with", "error"))?;
+        let mut answer = serde_json::json!({
+            "header": {"Authorization": header},
+            "expires_at": expires.to_string(),
+            "expires_in": pass::LIFETIME.as_secs(),
+        });
+        if let Some(href) = href {
+            answer["href"] = href.into();
+        }
+        Ok(answer.to_string().into_bytes())
     }
 
     /// What is named, and who the client is there: a key may be that of users of several namespaces.
@@ -192,7 +235,8 @@ fn verb(verb: Verb) -> &'static str {
     match verb {
         Verb::UploadPack => "advertise-fetch",
         Verb::ReceivePack => "advertise-push",
-        Verb::UploadArchive | Verb::LfsAuthenticate => "other",
+        Verb::LfsAuthenticate(_) => "lfs-authenticate",
+        Verb::UploadArchive => "other",
     }
 }
 
