@@ -1,6 +1,7 @@
 //! Stories over SSH, with OpenSSH's client.
 
 mod access;
+mod archive;
 mod clients;
 mod clone_push;
 mod endurance;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use git::advertise::{Service, Version, capabilities_v2};
-use git::pktline;
 use git::upload_pack::{self, Command as Wanted};
+use git::{archive, pktline};
 use model::desired::DesiredState;
 use model::policy::{Action, Principal};
 use model::{RepositoryPath, SshPublicKey};
@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_hours(1);
 /// How long a command counts after its last byte was sent, for a server that stops to let the client hear it. Most clients hang up as
 /// soon as they have; one that keeps its connection for the next command does not say that it has.
 const HEARD: Duration = Duration::from_secs(10);
+
+/// Most bytes of the arguments of an archive.
+const MAX_ARCHIVE_REQUEST: u64 = 1 << 20;
 
 /// A command to be run.
 pub(super) struct Command {
@@ -86,6 +89,7 @@ fn refused(line: impl Into<String>, outcome: &'static str) -> End {
 /// What a client may do.
 enum Admitted {
     Fetch,
+    Archive,
     Push,
     /// Read this and go on over HTTP.
     Pass(Vec<u8>),
@@ -122,6 +126,7 @@ impl Command {
                 let mut talk = Talk { gateway: Arc::clone(&gateway), work, version, input, output };
                 let ended = match wanted {
                     Admitted::Fetch => talk.fetch().await,
+                    Admitted::Archive => talk.archive().await,
                     Admitted::Push => talk.push().await,
                     Admitted::Pass(answer) => {
                         talk.output.answer(Answer::Whole(answer)).await.map(|()| 0).map_err(End::from)
@@ -159,11 +164,8 @@ impl Command {
     ) -> Result<(Work, Admitted), End> {
         let Exec { verb, named } = exec.map_err(|error| refused(error.to_string(), "invalid"))?;
         let action = match verb {
-            Verb::UploadPack => Action::GitPull,
+            Verb::UploadPack | Verb::UploadArchive => Action::GitPull,
             Verb::ReceivePack => Action::GitPush,
-            Verb::UploadArchive => {
-                return Err(refused("git archive --remote is not supported yet; clone the repository", "invalid"));
-            }
             Verb::LfsAuthenticate(operation) => operation.action(),
         };
         let desired = self.gateway.desired();
@@ -173,7 +175,8 @@ impl Command {
             .map_err(|denial| refused(denial.text().trim_end(), "denied"))?;
         let work = Work { gateway: Arc::clone(&self.gateway), config, caller, measure: Arc::clone(measure) };
         let admitted = match verb {
-            Verb::UploadPack | Verb::UploadArchive => Admitted::Fetch,
+            Verb::UploadPack => Admitted::Fetch,
+            Verb::UploadArchive => Admitted::Archive,
             Verb::ReceivePack => Admitted::Push,
             Verb::LfsAuthenticate(_) => Admitted::Pass(self.pass(&work)?),
         };
@@ -236,7 +239,7 @@ fn verb(verb: Verb) -> &'static str {
         Verb::UploadPack => "advertise-fetch",
         Verb::ReceivePack => "advertise-push",
         Verb::LfsAuthenticate(_) => "lfs-authenticate",
-        Verb::UploadArchive => "other",
+        Verb::UploadArchive => "archive",
     }
 }
 
@@ -341,6 +344,17 @@ impl Talk {
         let answer = answer.map_err(|trouble| Self::trouble(&trouble, &work))?;
         self.output.answer(answer).await?;
         Ok(status(&work))
+    }
+
+    /// Makes an archive; gives the exit status.
+    async fn archive(&mut self) -> Result<u32, End> {
+        let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        let request = self.read(MAX_ARCHIVE_REQUEST, |input| archive::parse(input)).await?;
+        let request = request.map_err(|error| refused(error.to_string(), "invalid"))?;
+        let answer = fetch::archive(&self.work, turn, request).await;
+        let answer = answer.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        self.output.answer(answer).await?;
+        Ok(status(&self.work))
     }
 
     /// Pushes; gives the exit status.
