@@ -96,11 +96,11 @@ pub struct Statement {
     pub sid: String,
     /// Whether it allows or denies.
     pub effect: Effect,
-    /// CodeCommit actions: `codecommit:GitPull` reads a repository, `codecommit:GitPush` changes its references. `*` stands for
-    /// any run of characters and `?` for one, as in IAM.
+    /// CodeCommit actions: `codecommit:GitPull` reads a repository, `codecommit:GitPush` changes its references and
+    /// `codecommit:OverrideLfsLocks` removes Git LFS locks of others. `*` stands for any run of characters and `?` for one, as in IAM.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 64)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(a, a == '*' || a.matches('^codecommit:[A-Za-z*?]+$') && ['codecommit:GitPull', 'codecommit:GitPush'].exists(k, k.matches('^' + a.replace('*', '.*').replace('?', '.') + '$')))")
-        .message("actions holds one that does not exist; write codecommit:GitPull, codecommit:GitPush, or a pattern that matches one of them such as codecommit:Git*"))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(a, a == '*' || a.matches('^codecommit:[A-Za-z*?]+$') && ['codecommit:GitPull', 'codecommit:GitPush', 'codecommit:OverrideLfsLocks'].exists(k, k.matches('^' + a.replace('*', '.*').replace('?', '.') + '$')))")
+        .message("actions holds one that does not exist; write codecommit:GitPull, codecommit:GitPush, codecommit:OverrideLfsLocks, or a pattern that matches one of them such as codecommit:Git*"))]
     pub actions: Vec<String>,
     /// The repositories it is about.
     pub repositories: RepositorySelector,

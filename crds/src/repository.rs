@@ -281,6 +281,10 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 1_000_000))]
     #[serde(default = "default_references")]
     pub references: i64,
+    /// Size of one Git LFS object.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^([1-9][0-9]{0,14}|[1-9][0-9]{0,5}([kMGT]|[KMGT]i))$"))]
+    #[serde(default = "default_lfs_object_size")]
+    pub lfs_object_size: String,
 }
 
 impl Default for Limits {
@@ -292,6 +296,7 @@ impl Default for Limits {
             objects: default_objects(),
             delta_depth: default_delta_depth(),
             references: default_references(),
+            lfs_object_size: default_lfs_object_size(),
         }
     }
 }
@@ -318,6 +323,10 @@ fn default_delta_depth() -> i64 {
 
 fn default_references() -> i64 {
     20_000
+}
+
+fn default_lfs_object_size() -> String {
+    "5Gi".to_owned()
 }
 
 /// What was observed of a Repository.

@@ -70,6 +70,14 @@ async fn the_operator_lists_references_of_every_repository_and_does_nothing_else
     }
     let told = bed.git(&["-C", &work, "push", &url, "main:other"])?.refused()?;
     assert!(told.contains("the operator may list references and nothing else"), "{told}");
+    // git-lfs resolves names by itself.
+    let locks = |token: &str| {
+        let address = format!("lfs.url={}.git/info/lfs", bed.url(token, "127.0.0.1", "team-a/hello"));
+        bed.git(&["-C", &work, "-c", "http.sslVerify=false", "-c", &address, "lfs", "locks"])
+    };
+    locks(BUILDER)?.accepted()?;
+    let told = locks(OPERATOR)?.refused()?;
+    assert!(told.contains("the operator may list references and nothing else"), "{told}");
     bed.git(&["ls-remote", &bed.url(OPERATOR, POOL, "team-b/closed")])?.accepted()?;
     let told = bed.git(&["ls-remote", &bed.url(OPERATOR, POOL, "team-a/asleep")])?.refused()?;
     assert!(told.contains("suspended"), "{told}");

@@ -8,6 +8,7 @@ mod disk;
 mod faulty_bucket;
 mod foreign_clients;
 mod kill;
+mod lfs;
 mod maintenance;
 mod memory;
 mod pair;

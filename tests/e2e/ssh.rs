@@ -1,10 +1,12 @@
 //! Stories over SSH, with OpenSSH's client.
 
 mod access;
+mod archive;
 mod clients;
 mod clone_push;
 mod endurance;
 mod hosts;
+mod lfs;
 mod refusals;
 
 use std::net::SocketAddr;

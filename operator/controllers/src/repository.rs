@@ -68,6 +68,7 @@ fn limits(limits: &crds::Limits) -> Result<Limits, Finding> {
         object_bytes: size("objectSize", &limits.object_size)?,
         delta_depth: count("deltaDepth", limits.delta_depth)?,
         refs_per_push: count("references", limits.references)?,
+        lfs_object_bytes: size("lfsObjectSize", &limits.lfs_object_size)?,
     })
 }
 

@@ -72,7 +72,7 @@ fn repository(
     let decide = |action, labels| {
         let reference = match action {
             Action::GitPull => ReferenceScope::Whole,
-            Action::GitPush => ReferenceScope::Any,
+            Action::GitPush | Action::OverrideLfsLocks => ReferenceScope::Any,
         };
         desired.policies.evaluate(&request(action, path, caller, labels, reference))
     };
@@ -80,7 +80,7 @@ fn repository(
     record(action, path, caller, &decision, config.is_some(), metrics);
     match config {
         Some(config) if decision.is_allowed() => Ok(Arc::clone(config)),
-        Some(_) if action == Action::GitPush && decide(Action::GitPull, labels).is_allowed() => {
+        Some(_) if action != Action::GitPull && decide(Action::GitPull, labels).is_allowed() => {
             Err(Denial::Forbidden(forbidden(action, path, caller, &decision)))
         }
         // Without labels, the decision is the same for a repository that exists and for one that does not.
@@ -100,7 +100,7 @@ fn operator(
     let (policy, sid) = ("(operator)".to_owned(), "ls-refs".to_owned());
     let decision = match action {
         Action::GitPull => Decision::Allowed { policy, sid },
-        Action::GitPush => Decision::ExplicitlyDenied { policy, sid },
+        Action::GitPush | Action::OverrideLfsLocks => Decision::ExplicitlyDenied { policy, sid },
     };
     record(action, path, caller, &decision, config.is_some(), metrics);
     let config = config.ok_or_else(|| Denial::Hidden(format!("repository '{path}' was not found\n")))?;
@@ -146,6 +146,22 @@ pub(crate) fn references(
         tracing::info!(target: "audit", denied, request.id = caller.request_id, "references of this push were denied");
     }
     decisions.into_iter().map(explain).collect()
+}
+
+/// Decides about an action on one reference of a repository that the caller may already do something with; `Err` holds what the
+/// client reads.
+pub(crate) fn reference(
+    action: Action,
+    name: &RefName,
+    config: &RepositoryConfig,
+    caller: &Caller,
+    desired: &DesiredState,
+    metrics: &GatewayMetrics,
+) -> Result<(), String> {
+    let scope = ReferenceScope::One(name);
+    let decision = desired.policies.evaluate(&request(action, &config.path, caller, &config.labels, scope));
+    record(action, &config.path, caller, &decision, true, metrics);
+    if decision.is_allowed() { Ok(()) } else { Err(forbidden(action, &config.path, caller, &decision)) }
 }
 
 fn request<'a>(

@@ -1,7 +1,7 @@
 //! What every request needs, put together once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use model::RepositoryPath;
@@ -13,6 +13,7 @@ use store::Repositories;
 use tokio::sync::{Semaphore, watch};
 
 use crate::authn::Authenticator;
+use crate::authn::pass::Passes;
 use crate::authn::token::Tokens;
 use crate::http::ServiceName;
 use crate::metrics::GatewayMetrics;
@@ -23,6 +24,9 @@ use crate::service::OpenPacks;
 pub struct GatewayConfig {
     /// Fetches and pushes that work at the same time; further ones wait.
     pub max_operations: usize,
+    /// LFS objects that go in or out at the same time; further ones wait. They are counted apart, because each takes as long as its
+    /// client's line does and little of this server.
+    pub max_transfers: usize,
     /// How long a request waits for its turn before it is told to come back.
     pub queue_timeout: Duration,
     /// How long a client may send nothing in the middle of a request.
@@ -33,6 +37,8 @@ pub struct GatewayConfig {
     pub operator_identity: Option<String>,
     /// The cluster's DNS domain, for host names that name a namespace.
     pub cluster_domain: String,
+    /// What clients type, where the platform team says so; requests under this host are answered with its addresses.
+    pub external_url: Option<String>,
     /// The Service of a pool: a host name that names no Repository's namespace.
     pub pool_service: Option<ServiceName>,
 }
@@ -41,11 +47,13 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             max_operations: 64,
+            max_transfers: 64,
             queue_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             max_request_bytes: 32 << 20,
             operator_identity: None,
             cluster_domain: "cluster.local".to_owned(),
+            external_url: None,
             pool_service: None,
         }
     }
@@ -59,8 +67,11 @@ pub struct Gateway {
     pub(crate) authenticator: Authenticator,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) operations: Arc<Semaphore>,
+    pub(crate) transfers: Arc<Semaphore>,
     pub(crate) open_packs: OpenPacks,
     pub(crate) random: Arc<dyn Random>,
+    /// For who comes by SSH, where anybody does.
+    pub(crate) passes: OnceLock<Passes>,
     pushes: Mutex<Pushes>,
 }
 
@@ -124,6 +135,7 @@ impl Gateway {
         tokens: Option<Arc<Tokens>>,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let operations = Arc::new(Semaphore::new(config.max_operations));
+        let transfers = Arc::new(Semaphore::new(config.max_transfers));
         let pushes = Pushes::new(&*random);
         Ok(Arc::new(Self {
             authenticator: Authenticator::new(&*random, tokens),
@@ -132,8 +144,10 @@ impl Gateway {
             desired,
             stores,
             operations,
+            transfers,
             open_packs: OpenPacks::default(),
             random,
+            passes: OnceLock::new(),
             pushes: Mutex::new(pushes),
         }))
     }

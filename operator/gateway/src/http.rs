@@ -1,6 +1,7 @@
 //! HTTP: connections, TLS, and from a request to a service and back.
 
 mod answer;
+pub(crate) mod lfs;
 mod path;
 mod respond;
 mod tls;
@@ -10,10 +11,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
+use axum::{Extension, Router};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -22,15 +23,15 @@ use git::advertise::{Service, Version};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use model::RepositoryPath;
 use model::desired::RepositoryConfig;
 use model::policy::{Action, Principal};
+use model::{Namespace, RepositoryPath};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::map_request_body::MapRequestBodyLayer;
 
-use crate::authn::{Claim, Identity};
+use crate::authn::{Claim, Identity, pass};
 use crate::authorize::{self, Caller, Denial};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
@@ -74,6 +75,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let layers = ServiceBuilder::new()
+        .layer(Extension(lfs::Encrypted(tls.is_some())))
         .layer(RequestDecompressionLayer::new().gzip(true))
         .layer(MapRequestBodyLayer::new(Body::new));
     let router = Router::new().fallback(handle).with_state(gateway).layer(layers);
@@ -120,11 +122,15 @@ async fn handle(
 ) -> Response {
     let request_id = request_id(request.headers(), &gateway);
     let address = path::parse(request.uri().path(), request.uri().query());
-    let measure = gateway.metrics.begin("http", address.as_ref().map_or("other", |address| verb(address.endpoint)));
-    let mut response = match address {
-        Some(address) => route(&gateway, peer, &address, request, &request_id, &measure).await,
+    let verb = address.as_ref().map_or("other", |address| verb(address.endpoint, request.method()));
+    let measure = gateway.metrics.begin("http", verb);
+    let mut response = match &address {
+        Some(address) => route(&gateway, peer, address, request, &request_id, &measure).await,
         None => respond::not_a_repository(request.uri().path()),
     };
+    if address.is_some_and(|address| matches!(address.endpoint, Endpoint::Lfs(_))) {
+        response = lfs::dress(response, &request_id).await;
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }
@@ -161,6 +167,15 @@ async fn route(
 ) -> Response {
     // A body may not be shared between threads, so it stays apart while others are waited for.
     let (parts, body) = request.into_parts();
+    if let Endpoint::Lfs(call) = address.endpoint {
+        let asked = match identify(gateway, peer, address, &parts, id).await {
+            Ok((path, caller)) => {
+                lfs::Asked { gateway: Arc::clone(gateway), path, caller, measure: Arc::clone(measure) }
+            }
+            Err(response) => return *response,
+        };
+        return lfs::answer(asked, call, &parts, body).await;
+    }
     match prepare(gateway, peer, address, &parts, id).await {
         Ok((config, caller, service)) => {
             let work = Work { gateway: Arc::clone(gateway), config, caller, measure: Arc::clone(measure) };
@@ -170,12 +185,13 @@ async fn route(
     }
 }
 
-fn verb(endpoint: Endpoint) -> &'static str {
+fn verb(endpoint: Endpoint, method: &Method) -> &'static str {
     match endpoint {
         Endpoint::Advertisement(Service::UploadPack) => "advertise-fetch",
         Endpoint::Advertisement(Service::ReceivePack) => "advertise-push",
         Endpoint::Rpc(Service::UploadPack) => "fetch",
         Endpoint::Rpc(Service::ReceivePack) => "push",
+        Endpoint::Lfs(call) => call.verb(method),
         Endpoint::Dumb | Endpoint::UnknownService => "other",
     }
 }
@@ -188,15 +204,35 @@ async fn prepare(
     request: &Parts,
     id: &str,
 ) -> Result<(Arc<RepositoryConfig>, Caller, Service), Box<Response>> {
-    let desired = gateway.desired();
+    let (path, caller) = identify(gateway, peer, address, request, id).await?;
+    let service = match address.endpoint {
+        Endpoint::Advertisement(service) | Endpoint::Rpc(service) => service,
+        Endpoint::Dumb | Endpoint::UnknownService | Endpoint::Lfs(_) => Service::UploadPack,
+    };
+    let action = match service {
+        Service::UploadPack => Action::GitPull,
+        Service::ReceivePack => Action::GitPush,
+    };
+    let config = admit(gateway, action, &path, &caller)?;
+    Ok((config, caller, service))
+}
+
+/// Authenticates: who asks, and about which repository.
+async fn identify(
+    gateway: &Arc<Gateway>,
+    peer: SocketAddr,
+    address: &Address,
+    request: &Parts,
+    id: &str,
+) -> Result<(RepositoryPath, Caller), Box<Response>> {
     let headers = &request.headers;
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let about = address.namespace.clone().or_else(|| path::namespace_of_host(host?, &gateway.config));
-    let claim = Claim::parse(headers.get(AUTHORIZATION)).map_err(|()| respond::unauthorized())?;
-    let principal = match gateway.authenticator.check(claim, about.as_ref(), &desired).await {
+    let authorization = headers.get(AUTHORIZATION);
+    let principal = match identity(gateway, authorization, address, about.as_ref()).await? {
         Identity::Known(principal) => principal,
         Identity::Anonymous => Principal::Anonymous,
         Identity::Refused => return Err(respond::unauthorized().into()),
@@ -207,14 +243,6 @@ async fn prepare(
         }
     };
     let namespace = about.or_else(|| principal.namespace().cloned());
-    let service = match address.endpoint {
-        Endpoint::Advertisement(service) | Endpoint::Rpc(service) => service,
-        Endpoint::Dumb | Endpoint::UnknownService => Service::UploadPack,
-    };
-    let action = match service {
-        Service::UploadPack => Action::GitPull,
-        Service::ReceivePack => Action::GitPush,
-    };
     let anonymous = principal == Principal::Anonymous;
     let (Some(namespace), Some(name)) = (namespace, address.name.clone()) else {
         return Err(if anonymous { respond::unauthorized() } else { respond::no_such_name() }.into());
@@ -222,18 +250,46 @@ async fn prepare(
     let path = RepositoryPath { namespace, name };
     let lists_only = gateway.is_operator(&principal);
     let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
-    let config = match authorize::admit(action, &path, &caller, &desired, &gateway.metrics) {
-        Ok(config) => config,
-        Err(Denial::Hidden(_) | Denial::Forbidden(_)) if anonymous => {
+    Ok((path, caller))
+}
+
+/// Who sends this header. Passes are for LFS only, and for one repository.
+async fn identity(
+    gateway: &Gateway,
+    authorization: Option<&HeaderValue>,
+    address: &Address,
+    about: Option<&Namespace>,
+) -> Result<Identity, Box<Response>> {
+    let desired = gateway.desired();
+    if let Some(pass) = authorization.and_then(pass::parse) {
+        let is_lfs = matches!(address.endpoint, Endpoint::Lfs(_));
+        let name = address.name.as_ref().filter(|_| is_lfs);
+        let known = name.zip(gateway.passes.get());
+        let known = known.and_then(|(name, passes)| passes.check(pass, (about, name), &desired));
+        return Ok(known.map_or(Identity::Refused, Identity::Known));
+    }
+    let claim = Claim::parse(authorization).map_err(|()| respond::unauthorized())?;
+    Ok(gateway.authenticator.check(claim, about, &desired).await)
+}
+
+/// Authorizes: gives the repository, if the caller may do this with it.
+fn admit(
+    gateway: &Gateway,
+    action: Action,
+    path: &RepositoryPath,
+    caller: &Caller,
+) -> Result<Arc<RepositoryConfig>, Box<Response>> {
+    let admitted = authorize::admit(action, path, caller, &gateway.desired(), &gateway.metrics);
+    admitted.map_err(|denial| {
+        Box::new(match denial {
             // Nobody that we know: the answer is the same whether the repository exists or not.
-            return Err(respond::unauthorized().into());
-        }
-        Err(Denial::Hidden(text)) => return Err(respond::text(StatusCode::NOT_FOUND, text).into()),
-        Err(Denial::Forbidden(text) | Denial::Suspended(text)) => {
-            return Err(respond::text(StatusCode::FORBIDDEN, text).into());
-        }
-    };
-    Ok((config, caller, service))
+            Denial::Hidden(_) | Denial::Forbidden(_) if caller.principal == Principal::Anonymous => {
+                respond::unauthorized()
+            }
+            Denial::Hidden(text) => respond::text(StatusCode::NOT_FOUND, text),
+            Denial::Forbidden(text) | Denial::Suspended(text) => respond::text(StatusCode::FORBIDDEN, text),
+        })
+    })
 }
 
 async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Parts, body: Body) -> Response {
@@ -241,7 +297,7 @@ async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Part
     let protocol = parts.headers.get("git-protocol").and_then(|value| value.to_str().ok());
     let version = Version::from_header(protocol);
     match endpoint {
-        Endpoint::Dumb => respond::text(
+        Endpoint::Dumb | Endpoint::Lfs(_) => respond::text(
             StatusCode::FORBIDDEN,
             "this server speaks git's smart protocol only; unset GIT_SMART_HTTP\n".to_owned(),
         ),

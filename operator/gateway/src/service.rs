@@ -15,7 +15,7 @@ use git::view::ReferencesView;
 use model::desired::RepositoryConfig;
 use model::error::Kind;
 use store::{Repositories, Repository, Snapshot};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authorize::Caller;
 use crate::gateway::Gateway;
@@ -107,7 +107,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Work {
-    fn store(&self) -> Result<&Arc<Repositories>, Trouble> {
+    pub(crate) fn store(&self) -> Result<&Arc<Repositories>, Trouble> {
         self.gateway.stores.get(&self.config.store).ok_or_else(|| {
             let line = format!("the store '{}' of this repository is not configured on this server", self.config.store);
             Trouble::new(Kind::Internal, line)
@@ -122,7 +122,7 @@ impl Work {
     }
 
     /// The repository with its state as the log has it now, or had within this time.
-    async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
+    pub(crate) async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
         let store = self.store()?;
         let open = async { store.open_within(&store.find_or_create(&self.config.path).await?, staleness).await };
         open.await.map_err(|error| Trouble::of_store(&error, self))
@@ -130,7 +130,16 @@ impl Work {
 
     /// A turn among the operations that work at the same time.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Trouble> {
-        let waiting = Arc::clone(&self.gateway.operations).acquire_owned();
+        self.turn_of(&self.gateway.operations).await
+    }
+
+    /// A turn among the LFS objects that go in or out at the same time.
+    pub(crate) async fn transfer(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        self.turn_of(&self.gateway.transfers).await
+    }
+
+    async fn turn_of(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
+        let waiting = Arc::clone(turns).acquire_owned();
         match tokio::time::timeout(self.gateway.config.queue_timeout, waiting).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Trouble::new(Kind::Unavailable, "the server is busy; try again in a few seconds")),

@@ -15,11 +15,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::clock::SystemClock;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authn::pass::Passes;
 use crate::gateway::Gateway;
 pub use host_keys::{HostKeyError, HostKeys};
 use limits::{Limits, Most};
@@ -83,6 +85,8 @@ pub async fn serve_ssh(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Somebody who came by SSH may go on over HTTP.
+    let _ = gateway.passes.set(Passes::new(host_keys.clone(), Arc::new(SystemClock::new())));
     let limits = Limits::new(Most {
         open: config.max_connections,
         unproven: config.max_unproven,

@@ -1,6 +1,7 @@
 //! The Git protocol and packs: bytes in, bytes out
 
 pub mod advertise;
+pub mod archive;
 pub mod connectivity;
 pub mod deep_check;
 pub mod existing;

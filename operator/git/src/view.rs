@@ -36,6 +36,18 @@ impl<'a> ReferencesView<'a> {
         self.all.range(prefix).filter(|reference| !reference.is_hidden())
     }
 
+    /// The visible reference that people mean by a name: its full name, or that of a tag or branch ([gitrevisions]).
+    ///
+    /// [gitrevisions]: https://git-scm.com/docs/gitrevisions
+    #[must_use]
+    pub fn named(&self, name: &[u8]) -> Option<(ObjectId, Option<ObjectId>)> {
+        ["", "refs/", "refs/tags/", "refs/heads/"].into_iter().find_map(|prefix| {
+            let full = [prefix.as_bytes(), name].concat();
+            let found = self.visible(&full).next().filter(|reference| reference.name == full.as_slice());
+            found.map(|reference| (reference.id, reference.peeled))
+        })
+    }
+
     /// Shows every visible reference that points at one of these objects, or peels to one.
     pub fn leading_to(&self, ids: &HashSet<ObjectId>, each: &mut dyn FnMut(Reference<'_>)) {
         self.all.leading_to(ids, &mut |reference| {

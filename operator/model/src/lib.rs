@@ -8,6 +8,7 @@ pub mod content;
 pub mod desired;
 pub mod error;
 pub mod event;
+pub mod lfs;
 pub mod limits;
 pub mod name;
 pub mod notification;

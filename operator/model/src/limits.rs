@@ -15,6 +15,8 @@ pub struct Limits {
     pub delta_depth: u32,
     /// References that one push may change.
     pub refs_per_push: u32,
+    /// Size of one Git LFS object.
+    pub lfs_object_bytes: u64,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             object_bytes: 512 << 20,
             delta_depth: 4_095,
             refs_per_push: 20_000,
+            lfs_object_bytes: 5 << 30,
         }
     }
 }

@@ -31,11 +31,13 @@ pub enum Action {
     GitPull,
     /// Change references of a repository by push.
     GitPush,
+    /// Remove Git LFS locks of others. CodeCommit has no LFS; the name follows its `OverridePullRequestApprovalRules`.
+    OverrideLfsLocks,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 2] = [Self::GitPull, Self::GitPush];
+    pub const ALL: [Self; 3] = [Self::GitPull, Self::GitPush, Self::OverrideLfsLocks];
 
     /// The action as policies spell it.
     #[must_use]
@@ -43,6 +45,7 @@ impl Action {
         match self {
             Self::GitPull => "codecommit:GitPull",
             Self::GitPush => "codecommit:GitPush",
+            Self::OverrideLfsLocks => "codecommit:OverrideLfsLocks",
         }
     }
 }

@@ -58,10 +58,11 @@ async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
 }
 
 fn print(path: &RepositoryPath, report: &CheckReport) -> anyhow::Result<()> {
-    let CheckReport { entries, references, packs, objects, bytes, problems } = report;
+    let CheckReport { entries, references, packs, objects, bytes, lfs_objects, problems } = report;
     let verdict = if problems.is_empty() { "ok".to_owned() } else { format!("{} problems", problems.len()) };
+    let large = if *lfs_objects > 0 { format!(", {lfs_objects} LFS objects") } else { String::new() };
     say(&format!(
-        "{path}: {verdict} ({entries} entries, {references} references, {objects} objects in {packs} packs, {bytes} bytes)"
+        "{path}: {verdict} ({entries} entries, {references} references, {objects} objects in {packs} packs, {bytes} bytes{large})"
     ))?;
     problems.iter().try_for_each(|problem| say(&format!("  {problem}")))
 }

@@ -48,7 +48,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let desired = source.desired();
     let tls = tls(&args, &source, &stop).await?;
     let tokens = tokens(&source, &registry)?;
-    let config = gateway_config(&args.cluster);
+    let external_url = banner::external_url(&args, listener.local_addr()?)?;
+    let known = args.manifests.is_some() || args.external_url.is_some();
+    let config =
+        GatewayConfig { external_url: known.then(|| external_url.to_string()), ..gateway_config(&args.cluster) };
     let random = Arc::new(SystemRandom);
     let gateway = Gateway::new(config, desired.clone(), stores.clone(), &registry, random, tokens.clone())?;
     let cache_retention = args.maintenance.cache_retention;
@@ -59,7 +62,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let ssh = ssh.map(|ssh| ssh.spawn(&gateway, args.grace_period, &stop));
     if args.manifests.is_some() {
-        banner::print(&args, &banner::external_url(&args, listener.local_addr()?)?, &desired.borrow())?;
+        banner::print(&args, &external_url, &desired.borrow())?;
     }
     tasks.spawn(gateway.follow_names(stop.clone()).await);
     admin.serves(Some(notifier));

@@ -6,6 +6,7 @@
 //!
 //! It is derived data: a damaged or missing one costs time, never truth.
 
+mod locks;
 mod upkeep;
 
 use std::sync::Arc;
@@ -48,6 +49,8 @@ struct State {
     repository: String,
     #[prost(message, optional, tag = "13")]
     base: Option<WireBase>,
+    #[prost(message, repeated, tag = "14")]
+    locks: Vec<locks::Held>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -106,7 +109,7 @@ impl Layer {
 
 /// The bytes of a checkpoint.
 pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
-    let Snapshot { generation, digest, refs, head, packs, upkeep, pushes, last_push } = snapshot;
+    let Snapshot { generation, digest, refs, head, packs, upkeep, pushes, last_push, locks } = snapshot;
     let change = |(name, value): (&RefName, Option<RefValue>)| Change {
         name: name.as_bstr().to_vec(),
         value: wire::optional(value.map(|value| value.id)),
@@ -118,8 +121,9 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         reach: reach.as_ref().map(wire::Reach::from),
     };
     let has_tables = packs.iter().any(|pack| pack.reach.is_some());
+    let features = [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty())];
     let state = State {
-        required_features: if has_tables { vec![wire::REACH.to_owned()] } else { vec![] },
+        required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
         generation: *generation,
         digest: digest.to_vec(),
         changes: refs.changes().map(change).collect(),
@@ -130,6 +134,7 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         upkeep: Some((&**upkeep).into()),
         repository: id.to_string(),
         base: refs.base().map(|base| WireBase::from(&base.name())),
+        locks: locks.iter().map(locks::Held::from).collect(),
     };
     seal(MAGIC, &state)
 }
@@ -140,7 +145,8 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
 /// When the bytes are damaged, written by a newer version, or another repository's.
 pub(crate) fn decode(bytes: &[u8], id: &RepositoryId) -> Result<Layer, EntryError> {
     let state: State = unseal(MAGIC, bytes)?;
-    if let Some(feature) = state.required_features.iter().find(|feature| *feature != wire::REACH) {
+    let is_unknown = |feature: &&String| ![wire::REACH, wire::LOCKS].contains(&feature.as_str());
+    if let Some(feature) = state.required_features.iter().find(is_unknown) {
         return Err(EntryError::Feature(feature.clone()));
     }
     if state.repository != id.as_str() {
@@ -170,6 +176,7 @@ fn to_layer(state: State) -> Result<Layer, EntryError> {
         upkeep: Arc::new(state.upkeep.unwrap_or_default().try_into()?),
         pushes: state.pushes,
         last_push: last_push.map_err(|error| EntryError::Header(error.to_string()))?,
+        locks: Arc::new(locks::collect(state.locks)?),
     };
     Ok(Layer {
         base: state.base.map(BaseName::try_from).transpose()?,

@@ -7,6 +7,7 @@
 //!
 //! A reader refuses a header that names a feature it does not know: skipping what it does not understand could lose data.
 
+mod lock;
 pub(crate) mod wire;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use prost::Message as _;
 use crate::digest::sha256;
 use crate::state::upkeep::{Lease, Upload};
 use crate::state::{PackId, RefEdit};
+pub(crate) use lock::lock_path;
+pub use lock::{LockChange, LockRecord};
 
 const MAGIC: [u8; 8] = *b"CKLOG\0\0\x01";
 const STUB_MAGIC: [u8; 8] = *b"CKSTUB\0\x01";
@@ -39,6 +42,8 @@ pub struct Entry {
     pub compaction: Option<Compaction>,
     /// What maintenance has to say.
     pub upkeep: Option<UpkeepRecord>,
+    /// Changes of Git LFS locks, in order.
+    pub locks: Vec<LockRecord>,
 }
 
 /// A push, as the log remembers it.

@@ -10,11 +10,16 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::StreamExt as _;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
 
 use crate::metrics::StoreMetrics;
-use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
+use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 
 const TEMPORARY: &str = ".tmp";
+/// Bytes that are read at once of what is not kept.
+const READ_BYTES: usize = 256 << 10;
 
 /// A folder that behaves like a bucket.
 #[derive(Debug, Clone)]
@@ -169,6 +174,23 @@ impl ObjectStore for FileStore {
             Some(length) if length != size => Err(StoreError::other_size(key, size, length)),
             copied => Ok(copied.is_some()),
         }
+    }
+
+    async fn stream(&self, key: &str, range: Range<u64>, size: u64) -> Result<Option<ObjectBytes>, StoreError> {
+        let source = self.root.join(key);
+        let opened = self.blocking("stream", key, move |_| {
+            let Some(mut file) = found(File::open(source))? else { return Ok(None) };
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(range.start))?;
+            Ok(Some((file, length, range.end - range.start)))
+        });
+        let Some((file, length, wanted)) = opened.await? else { return Ok(None) };
+        if length != size {
+            return Err(StoreError::other_size(key, size, length));
+        }
+        let key = key.to_owned();
+        let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file).take(wanted), READ_BYTES);
+        Ok(Some(pieces.map(move |piece| piece.map_err(|error| to_store_error("stream", &key, &error))).boxed()))
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Every key in the bucket, in one place (ADR 0001).
 
+use model::lfs::Oid;
 use model::{Namespace, RepositoryId, RepositoryName, RepositoryPath};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
@@ -74,6 +75,25 @@ pub(crate) fn pack_index(id: &RepositoryId, upload: &Upload) -> String {
 /// A reachability table; its upload is not that of its pack.
 pub(crate) fn reach(id: &RepositoryId, upload: &Upload) -> String {
     format!("{id}/packs/{upload}.reach")
+}
+
+/// The content of a Git LFS object.
+pub(crate) fn lfs(id: &RepositoryId, oid: &Oid) -> String {
+    format!("{id}/lfs/{oid}")
+}
+
+pub(crate) fn lfs_all(id: &RepositoryId) -> String {
+    format!("{id}/lfs/")
+}
+
+/// The object whose sums have this key.
+pub(crate) fn lfs_oid(key: &str) -> Option<Oid> {
+    key.rsplit('/').next()?.strip_suffix(".sums")?.parse().ok()
+}
+
+/// Size and checksums of a Git LFS object; it is there when this is.
+pub(crate) fn lfs_sums(id: &RepositoryId, oid: &Oid) -> String {
+    format!("{id}/lfs/{oid}.sums")
 }
 
 /// The upload that an object of a pack belongs to.

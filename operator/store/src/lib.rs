@@ -29,6 +29,7 @@ pub mod entry;
 mod error;
 mod file;
 mod keys;
+mod lfs;
 mod metrics;
 mod object;
 mod pack_tools;
@@ -49,15 +50,18 @@ pub use connect::connect;
 pub use cursor::{Cursor, CursorRecord};
 pub use error::{CommitError, Error};
 pub use file::FileStore;
+pub use lfs::{LfsObject, LfsObjects, LfsReceived, ReceiveError};
 pub use metrics::StoreMetrics;
-pub use object::{Create, ObjectMeta, ObjectStore, StoreError};
+pub use object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
 pub use refs::Refs;
 pub use repositories::Repositories;
 pub use repository::{
-    CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, Maintained, Policy, Push, PushedPack,
-    ReceivedPack, Repository, StagedPack,
+    CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal, Maintained,
+    Policy, Push, PushedPack, ReceivedPack, Repository, StagedPack,
 };
 pub use s3::S3Store;
-pub use state::{DroppedTips, Lease, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload};
+pub use state::{
+    DroppedTips, Lease, Lock, Locks, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
+};
 pub use url::{S3Url, StoreUrl, StoreUrlError};

@@ -1,4 +1,4 @@
-//! The seam to the object store: eight calls, one of which, [`ObjectStore::create`], is the commit.
+//! The seam to the object store: nine calls, one of which, [`ObjectStore::create`], is the commit.
 //!
 //! A backend promises: a created object is durable and whole when `create` says so; it never changes afterwards by `create`;
 //! a reader sees it at once; keys are listed in byte order.
@@ -8,6 +8,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use model::error::Kind;
 
@@ -99,6 +100,9 @@ impl StoreError {
     }
 }
 
+/// Some bytes of an object, as they arrive.
+pub type ObjectBytes = BoxStream<'static, Result<Bytes, StoreError>>;
+
 /// An object store. Keys are relative to the store's prefix, made in `keys.rs` only.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + 'static {
@@ -138,6 +142,22 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// When they could not be read, or the object has another size.
     async fn download_range(&self, key: &str, file: &Path, range: Range<u64>, size: u64) -> Result<bool, StoreError>;
+
+    /// Reads some bytes of an object of `size` bytes as they arrive, without keeping them; `None` when there is none. What comes may
+    /// end early: the caller counts.
+    ///
+    /// # Errors
+    /// When they could not be read, or the object has another size.
+    async fn stream(&self, key: &str, range: Range<u64>, size: u64) -> Result<Option<ObjectBytes>, StoreError> {
+        // Good enough for stores that are in memory anyway; the others have their own.
+        let Some(whole) = self.get(key).await? else { return Ok(None) };
+        if whole.len() as u64 != size {
+            return Err(StoreError::other_size(key, size, whole.len() as u64));
+        }
+        let index = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+        let wanted = whole.slice(index(range.start)..index(range.end));
+        Ok(Some(stream::once(async { Ok(wanted) }).boxed()))
+    }
 
     /// Deletes an object; a missing one is fine.
     ///

@@ -12,7 +12,6 @@ mod transfer;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +28,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::StoreMetrics;
-use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
+use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 use crate::url::S3Url;
 use failure::Failure;
 pub(crate) use inspect::{Contact, Description, Ranged, Signed};
@@ -50,7 +49,7 @@ pub struct S3Store {
     client: Client,
     bucket: String,
     prefix: String,
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     metrics: StoreMetrics,
 }
 
@@ -107,7 +106,7 @@ impl S3Store {
         }
         let config = client_config(&loader.load().await, url);
         let prefix = if url.prefix.is_empty() { String::new() } else { format!("{}/", url.prefix) };
-        let permits = Arc::new(Semaphore::new(CONCURRENCY));
+        let permits = Semaphore::new(CONCURRENCY);
         Ok(Self { client: Client::from_conf(config), bucket: url.bucket.clone(), prefix, permits, metrics })
     }
 
@@ -226,6 +225,17 @@ impl ObjectStore for S3Store {
         let timer = self.metrics.start("download");
         let outcome = self.download_part(key, file, (range.start, range.end - range.start, size)).await;
         timer.finish(downloaded(&outcome));
+        outcome
+    }
+
+    async fn stream(&self, key: &str, range: Range<u64>, size: u64) -> Result<Option<ObjectBytes>, StoreError> {
+        let timer = self.metrics.start("stream");
+        let outcome = self.stream_range(key, range, size).await;
+        timer.finish(match &outcome {
+            Ok(Some(_)) => "ok",
+            Ok(None) => "missing",
+            Err(_) => "error",
+        });
         outcome
     }
 

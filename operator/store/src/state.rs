@@ -1,5 +1,6 @@
 //! The state of a repository: a pure fold of its log.
 
+mod locks;
 pub(crate) mod upkeep;
 
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use model::{ObjectId, RefName, RefValue};
 
 use crate::entry::{Compaction, Entry, PackRecord, Place, ReachRecord, UpkeepRecord};
 use crate::refs::Refs;
+pub use locks::{Lock, Locks};
 pub use upkeep::{DroppedTips, Lease, RetiredUpload, Scrub, Upkeep, Upload};
 
 /// The name of a pack: the SHA-256 of its bytes.
@@ -98,6 +100,8 @@ pub struct Snapshot {
     pub pushes: u64,
     /// Time of the last push.
     pub last_push: Option<Timestamp>,
+    /// Git LFS locks.
+    pub locks: Arc<Locks>,
 }
 
 impl fmt::Debug for Snapshot {
@@ -127,6 +131,9 @@ pub enum FoldError {
     /// A reachability table is of a pack that is not there.
     #[error("the entry gives a reachability table to a pack that the repository does not have")]
     Table,
+    /// A lock is taken on a path that is locked, or one is released that is not there.
+    #[error("the entry takes or releases a lock that it cannot")]
+    Lock,
     /// A pack is named whose upload may have been deleted as an orphan.
     #[error("the entry names an upload that began before the fence of orphans")]
     Swept,
@@ -144,6 +151,7 @@ impl Default for Snapshot {
             upkeep: Arc::default(),
             pushes: 0,
             last_push: None,
+            locks: Arc::default(),
         }
     }
 }
@@ -187,6 +195,9 @@ impl Snapshot {
         }
         if let Some(record) = &entry.upkeep {
             next.keep_up(record, entry.time)?;
+        }
+        for record in &entry.locks {
+            Arc::make_mut(&mut next.locks).change(record, entry.time).ok_or(FoldError::Lock)?;
         }
         Ok(next)
     }

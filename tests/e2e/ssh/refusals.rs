@@ -62,7 +62,6 @@ fn other_commands_and_tricks_are_refused_in_one_line() -> Result<()> {
         ("git-upload-pack '/../../etc'", "there is no such repository"),
         ("git-upload-pack '~/hello'", "there is no such repository"),
         ("git-upload-pack '/team-a/hello' 'x'", "takes no options"),
-        ("git-upload-archive '/team-a/hello'", "not supported yet"),
         ("git-lfs-authenticate '/team-a/hello' download", "not supported yet"),
         ("git-receive-pack '/team-b/theirs'", "was not found, or no AccessPolicy allows"),
     ] {

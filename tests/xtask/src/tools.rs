@@ -13,6 +13,7 @@ const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-de
 
 /// Installs everything that is missing.
 pub(crate) fn install_all() -> Result<()> {
+    git_lfs()?;
     python()?;
     CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
 }
@@ -25,9 +26,24 @@ pub(crate) fn install_for_peers() -> Result<()> {
 
 /// Installs the test runner only, and Python's packages.
 pub(crate) fn install_for_quick() -> Result<()> {
+    git_lfs()?;
     python()?;
     let (name, version) = CARGO_TOOLS[0];
     cargo_tool(name, version)
+}
+
+/// The tests of Git LFS are made with the client that people have; it is installed where we may.
+fn git_lfs() -> Result<()> {
+    let version = || program("git-lfs", &["version"]);
+    if run("git-lfs", version()).is_ok_and(|done| done.ok) {
+        return Ok(());
+    }
+    say("installing git-lfs …");
+    let mut command = program("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends", "git-lfs"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    must("apt-get", command)
+        .and_then(|()| must("git-lfs", version()))
+        .context("git-lfs is needed (Debian: apt-get install git-lfs)")
 }
 
 /// A virtual environment with the packages above, made anew when the list has changed.

@@ -4,6 +4,7 @@ use git::advertise::Service;
 use model::{Namespace, RepositoryName};
 
 use super::ServiceName;
+use super::lfs::Call;
 use crate::address::{Named, named};
 use crate::gateway::GatewayConfig;
 
@@ -18,6 +19,8 @@ pub(crate) enum Endpoint {
     Dumb,
     /// `info/refs` with a service that does not exist.
     UnknownService,
+    /// `info/lfs/…`
+    Lfs(Call),
 }
 
 /// A repository-shaped address.
@@ -41,6 +44,9 @@ pub(crate) fn parse(path: &str, query: Option<&str>) -> Option<Address> {
 fn split<'a>(path: &'a str, query: Option<&str>) -> Option<(&'a str, Endpoint)> {
     if let Some(repository) = path.strip_suffix("/info/refs") {
         return Some((repository, advertisement(query)));
+    }
+    if let Some((repository, rest)) = path.rsplit_once("/info/lfs/") {
+        return Some((repository, Endpoint::Lfs(Call::parse(rest))));
     }
     if let Some((repository, last)) = path.rsplit_once('/')
         && let Some(service) = Service::from_name(last)

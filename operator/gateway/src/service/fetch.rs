@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use git::advertise::Version;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::view::RepositoryView;
-use git::{ls_refs, pktline};
+use git::{archive, ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::refs::View;
@@ -94,6 +94,33 @@ pub(crate) async fn converse(
 ) -> Result<Answer, Trouble> {
     with_objects(work, turn, moment, move |view, work, out, interrupt| {
         conclude(upload_pack::converse(&request, &mut *input, view, out, &note(work), interrupt), work);
+    })
+    .await
+}
+
+/// Makes an archive of a tree.
+pub(crate) async fn archive(
+    work: &Work,
+    turn: OwnedSemaphorePermit,
+    request: archive::Request,
+) -> Result<Answer, Trouble> {
+    let moment = work.open_within(work.config.max_staleness).await?;
+    let now = jiff::Timestamp::now().as_second();
+    with_objects(work, turn, moment, move |view, work, out, interrupt| {
+        let (note, repository) = (note(work), &work.config.path);
+        match archive::respond(&request, view, out, (&note, now), interrupt) {
+            Ok(bytes) => {
+                tracing::info!(request.id = work.caller.request_id, repo.name = %repository, archive.bytes = bytes, "archive answered");
+            }
+            Err(error) => {
+                work.measure.settle(match error {
+                    archive::Error::Refused(_) => "invalid",
+                    archive::Error::Write(_) | archive::Error::Interrupted => "aborted",
+                    archive::Error::Objects(_) => "error",
+                });
+                tracing::info!(request.id = work.caller.request_id, repo.name = %repository, error = %chain(&error), "archive failed");
+            }
+        }
     })
     .await
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use git::advertise::{Service, Version, capabilities_v2};
-use git::pktline;
 use git::upload_pack::{self, Command as Wanted};
+use git::{archive, pktline};
 use model::desired::DesiredState;
 use model::policy::{Action, Principal};
 use model::{RepositoryPath, SshPublicKey};
@@ -21,6 +21,7 @@ use super::exec::{self, Exec, Verb};
 use super::input::Input;
 use super::output::{Gone, Output};
 use crate::address::Named;
+use crate::authn::pass::{self, Bearer};
 use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
@@ -34,6 +35,9 @@ const PATIENCE: Duration = Duration::from_hours(1);
 /// How long a command counts after its last byte was sent, for a server that stops to let the client hear it. Most clients hang up as
 /// soon as they have; one that keeps its connection for the next command does not say that it has.
 const HEARD: Duration = Duration::from_secs(10);
+
+/// Most bytes of the arguments of an archive.
+const MAX_ARCHIVE_REQUEST: u64 = 1 << 20;
 
 /// A command to be run.
 pub(super) struct Command {
@@ -82,6 +86,15 @@ fn refused(line: impl Into<String>, outcome: &'static str) -> End {
     End::Refused { line: line.into(), outcome }
 }
 
+/// What a client may do.
+enum Admitted {
+    Fetch,
+    Archive,
+    Push,
+    /// Read this and go on over HTTP.
+    Pass(Vec<u8>),
+}
+
 /// A command that may work on a repository, and the two ends of its channel.
 struct Talk {
     gateway: Arc<Gateway>,
@@ -108,12 +121,16 @@ impl Command {
         let verb = exec.as_ref().map_or("other", |exec| verb(exec.verb));
         let measure = gateway.metrics.begin("ssh", verb);
         let (output, ended) = match self.admit(exec, &request_id, &measure) {
-            Ok((work, service)) => {
+            Ok((work, wanted)) => {
                 let version = Version::from_header(self.protocol.as_deref());
                 let mut talk = Talk { gateway: Arc::clone(&gateway), work, version, input, output };
-                let ended = match service {
-                    Service::UploadPack => talk.fetch().await,
-                    Service::ReceivePack => talk.push().await,
+                let ended = match wanted {
+                    Admitted::Fetch => talk.fetch().await,
+                    Admitted::Archive => talk.archive().await,
+                    Admitted::Push => talk.push().await,
+                    Admitted::Pass(answer) => {
+                        talk.output.answer(Answer::Whole(answer)).await.map(|()| 0).map_err(End::from)
+                    }
                 };
                 (talk.output, ended)
             }
@@ -144,15 +161,12 @@ impl Command {
         exec: Result<Exec, exec::ExecError>,
         request_id: &str,
         measure: &Arc<Measure>,
-    ) -> Result<(Work, Service), End> {
+    ) -> Result<(Work, Admitted), End> {
         let Exec { verb, named } = exec.map_err(|error| refused(error.to_string(), "invalid"))?;
-        let (service, action) = match verb {
-            Verb::UploadPack => (Service::UploadPack, Action::GitPull),
-            Verb::ReceivePack => (Service::ReceivePack, Action::GitPush),
-            Verb::UploadArchive => {
-                return Err(refused("git archive --remote is not supported yet; clone the repository", "invalid"));
-            }
-            Verb::LfsAuthenticate => return Err(refused("Git LFS is not supported yet", "invalid")),
+        let action = match verb {
+            Verb::UploadPack | Verb::UploadArchive => Action::GitPull,
+            Verb::ReceivePack => Action::GitPush,
+            Verb::LfsAuthenticate(operation) => operation.action(),
         };
         let desired = self.gateway.desired();
         let (path, principal) = self.find(named, &desired)?;
@@ -160,7 +174,39 @@ impl Command {
         let config = authorize::admit(action, &path, &caller, &desired, &self.gateway.metrics)
             .map_err(|denial| refused(denial.text().trim_end(), "denied"))?;
         let work = Work { gateway: Arc::clone(&self.gateway), config, caller, measure: Arc::clone(measure) };
-        Ok((work, service))
+        let admitted = match verb {
+            Verb::UploadPack => Admitted::Fetch,
+            Verb::UploadArchive => Admitted::Archive,
+            Verb::ReceivePack => Admitted::Push,
+            Verb::LfsAuthenticate(_) => Admitted::Pass(self.pass(&work)?),
+        };
+        Ok((work, admitted))
+    }
+
+    /// What git-lfs has to send over HTTP to be the same user, in its JSON. Without an address it takes that of the SSH remote.
+    fn pass(&self, work: &Work) -> Result<Vec<u8>, End> {
+        let Principal::LocalUser { namespace, name } = &work.caller.principal else {
+            return Err(refused("only users with an SSH key come here", "error"));
+        };
+        let path = work.config.path.clone();
+        let href = self
+            .gateway
+            .config
+            .external_url
+            .as_deref()
+            .map(|url| format!("{}/{path}/info/lfs", url.trim_end_matches('/')));
+        let bearer = Bearer { key: self.key.clone(), home: namespace.clone(), user: name.clone(), path };
+        let issued = self.gateway.passes.get().and_then(|passes| passes.issue(&bearer));
+        let (header, expires) = issued.ok_or_else(|| refused("there is no host key to make a pass with", "error"))?;
+        let mut answer = serde_json::json!({
+            "header": {"Authorization": header},
+            "expires_at": expires.to_string(),
+            "expires_in": pass::LIFETIME.as_secs(),
+        });
+        if let Some(href) = href {
+            answer["href"] = href.into();
+        }
+        Ok(answer.to_string().into_bytes())
     }
 
     /// What is named, and who the client is there: a key may be that of users of several namespaces.
@@ -192,7 +238,8 @@ fn verb(verb: Verb) -> &'static str {
     match verb {
         Verb::UploadPack => "advertise-fetch",
         Verb::ReceivePack => "advertise-push",
-        Verb::UploadArchive | Verb::LfsAuthenticate => "other",
+        Verb::LfsAuthenticate(_) => "lfs-authenticate",
+        Verb::UploadArchive => "archive",
     }
 }
 
@@ -297,6 +344,17 @@ impl Talk {
         let answer = answer.map_err(|trouble| Self::trouble(&trouble, &work))?;
         self.output.answer(answer).await?;
         Ok(status(&work))
+    }
+
+    /// Makes an archive; gives the exit status.
+    async fn archive(&mut self) -> Result<u32, End> {
+        let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        let request = self.read(MAX_ARCHIVE_REQUEST, |input| archive::parse(input)).await?;
+        let request = request.map_err(|error| refused(error.to_string(), "invalid"))?;
+        let answer = fetch::archive(&self.work, turn, request).await;
+        let answer = answer.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        self.output.answer(answer).await?;
+        Ok(status(&self.work))
     }
 
     /// Pushes; gives the exit status.

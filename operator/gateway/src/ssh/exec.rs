@@ -2,11 +2,15 @@
 //! sees it.
 
 use crate::address::{Named, named};
+use crate::http::lfs::Operation;
 
 /// Longest command: the longest address with room for quotes.
 const MAX_BYTES: usize = 4_096;
 /// Most words of a command.
 const MAX_WORDS: usize = 8;
+
+/// The words for what a client wants, without `git-`.
+const VERBS: [&str; 4] = ["upload-pack", "receive-pack", "upload-archive", "lfs-authenticate"];
 
 /// What a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub(crate) enum Verb {
     /// `git-upload-archive`: `git archive --remote`.
     UploadArchive,
     /// `git-lfs-authenticate`: a way to large files.
-    LfsAuthenticate,
+    LfsAuthenticate(Operation),
 }
 
 /// A parsed command.
@@ -48,38 +52,21 @@ pub(crate) fn parse(command: &[u8]) -> Result<Exec, ExecError> {
     let text = std::str::from_utf8(command).map_err(|_| ExecError::Form)?;
     let mut words = words(text).ok_or(ExecError::Form)?.into_iter();
     let first = words.next().ok_or(ExecError::Form)?;
-    let verb = if first == "git" {
-        words.next().and_then(|second| Verb::of(&second))
-    } else {
-        first.strip_prefix("git-").and_then(Verb::of)
-    };
-    let verb = verb.ok_or(ExecError::Verb)?;
+    let verb = if first == "git" { words.next() } else { first.strip_prefix("git-").map(str::to_owned) };
+    let verb = verb.filter(|verb| VERBS.contains(&verb.as_str())).ok_or(ExecError::Verb)?;
     let path = words.next().filter(|path| !path.starts_with('-')).ok_or(ExecError::Path)?;
     let more: Vec<String> = words.collect();
-    let well_formed = match verb {
-        // The operation, and in old clients the object.
-        Verb::LfsAuthenticate => {
-            matches!(more.first().map(String::as_str), Some("upload" | "download")) && more.len() <= 2
-        }
-        _ => more.is_empty(),
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let verb = match (verb.as_str(), &*more) {
+        ("upload-pack", []) => Verb::UploadPack,
+        ("receive-pack", []) => Verb::ReceivePack,
+        ("upload-archive", []) => Verb::UploadArchive,
+        // Old clients name the object as well.
+        ("lfs-authenticate", ["download"] | ["download", _]) => Verb::LfsAuthenticate(Operation::Download),
+        ("lfs-authenticate", ["upload"] | ["upload", _]) => Verb::LfsAuthenticate(Operation::Upload),
+        _ => return Err(ExecError::Path),
     };
-    if !well_formed {
-        return Err(ExecError::Path);
-    }
     Ok(Exec { verb, named: named(path.strip_prefix('/').unwrap_or(&path).trim_end_matches('/')) })
-}
-
-impl Verb {
-    /// The verb of a word without `git-`.
-    fn of(word: &str) -> Option<Self> {
-        match word {
-            "upload-pack" => Some(Self::UploadPack),
-            "receive-pack" => Some(Self::ReceivePack),
-            "upload-archive" => Some(Self::UploadArchive),
-            "lfs-authenticate" => Some(Self::LfsAuthenticate),
-            _ => None,
-        }
-    }
 }
 
 /// Splits a command into words: plain characters, `'…'`, `"…"` and the two characters that git escapes with `\`. `None` when there is

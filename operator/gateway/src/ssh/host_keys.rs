@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::hmac;
 use model::SshPublicKey;
 use model::clock::Random;
 use russh::keys::{Algorithm, PrivateKey, PublicKeyBase64 as _, decode_secret_key};
@@ -23,6 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MAX_BYTES: u64 = 64 << 10;
 /// Most files that are looked at.
 const MAX_FILES: usize = 64;
+/// What keys of [`HostKeys::seals`] are derived for.
+const SEALS: &[u8] = b"codekeep seals 1";
 /// The file of the key that is made.
 const MADE: &str = "ssh_host_ed25519_key";
 
@@ -69,6 +72,7 @@ pub struct HostKeys {
 struct Loaded {
     config: Arc<Config>,
     public: Vec<SshPublicKey>,
+    seals: Arc<[hmac::Key]>,
 }
 
 /// A file as it was, to see that it changed.
@@ -106,6 +110,11 @@ impl HostKeys {
     /// The configuration of connections that begin now.
     pub(super) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.loaded.borrow().config)
+    }
+
+    /// Keys for what one server of a pool gives and another has to know again. The first seals.
+    pub(crate) fn seals(&self) -> Arc<[hmac::Key]> {
+        Arc::clone(&self.loaded.borrow().seals)
     }
 
     /// The public keys, for `known_hosts`.
@@ -182,7 +191,7 @@ fn load(folder: &Path) -> Result<(Seen, Loaded), HostKeyError> {
         move |source| HostKeyError::Read { path, source }
     };
     let seen = files(folder).map_err(unreadable(folder))?;
-    let (mut keys, mut public) = (Vec::new(), Vec::new());
+    let (mut keys, mut public, mut seals) = (Vec::new(), Vec::new(), Vec::new());
     for (path, _, length) in &seen {
         let unusable = |reason: String| HostKeyError::Unusable { path: path.clone(), reason };
         if *length > MAX_BYTES {
@@ -198,11 +207,13 @@ fn load(folder: &Path) -> Result<(Seen, Loaded), HostKeyError> {
         }
         public.push(SshPublicKey::from_blob(&key.public_key_bytes()).map_err(|error| unusable(format!("it {error}")))?);
         keys.push(key);
+        let seal = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()), SEALS);
+        seals.push(hmac::Key::new(hmac::HMAC_SHA256, seal.as_ref()));
     }
     if keys.is_empty() {
         return Err(HostKeyError::Nothing(folder.to_owned()));
     }
-    Ok((seen, Loaded { config: algorithms::config(keys), public }))
+    Ok((seen, Loaded { config: algorithms::config(keys), public, seals: seals.into() }))
 }
 
 fn decode(text: &str) -> Result<PrivateKey, String> {

@@ -127,17 +127,12 @@ fn range(
     Ok(Ok(range))
 }
 
-/// The commit of a visible reference: by its full name, or as a tag or branch.
+/// The commit of a visible reference.
 fn tip(view: &RepositoryView<'_>, name: &BString, cache: &mut ReadCache) -> Result<Option<ObjectId>, Error> {
-    for prefix in ["", "refs/", "refs/tags/", "refs/heads/"] {
-        let full = [prefix.as_bytes(), name.as_slice()].concat();
-        let found = view.refs.visible(&full).next().filter(|reference| reference.name == full.as_slice());
-        let Some(reference) = found else { continue };
-        let id = reference.peeled.unwrap_or(reference.id);
-        let kind = view.packs.kind(&id, cache)?;
-        return Ok(Some(id).filter(|_| kind == Some(Kind::Commit)));
-    }
-    Ok(None)
+    let Some((id, peeled)) = view.refs.named(name) else { return Ok(None) };
+    let id = peeled.unwrap_or(id);
+    let kind = view.packs.kind(&id, cache)?;
+    Ok(Some(id).filter(|_| kind == Some(Kind::Commit)))
 }
 
 /// Those of the ends that the wants lead to. What is behind others may be hidden from the client, and it did not ask for it.

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::entry::{PackRecord, Place};
 use crate::refs::Table;
-use crate::state::PackId;
 use crate::state::upkeep::{DroppedTips, RetiredUpload, Upkeep, Upload};
+use crate::state::{Lock, Locks, PackId};
 
 fn id() -> RepositoryId {
     RepositoryId::random(&SystemRandom)
@@ -42,6 +42,7 @@ prop_compose! {
         pushes in any::<u64>(),
         time in prop::option::of(0_i64..4_000_000_000_000_000),
         head in any::<bool>(),
+        locks in prop::collection::btree_map("[a-z]{1,3}", any::<[u8; 16]>(), 0..4),
     ) -> Snapshot {
         Snapshot {
             generation,
@@ -51,9 +52,20 @@ prop_compose! {
             upkeep: Arc::new(upkeep(&dropped, &retired)),
             pushes,
             last_push: time.map(|time| Timestamp::from_microsecond(time).unwrap()),
+            locks: Arc::new(held(locks)),
             ..Snapshot::default()
         }
     }
+}
+
+fn held(locks: std::collections::BTreeMap<String, [u8; 16]>) -> Locks {
+    let lock = |(path, id): (String, [u8; 16])| Lock {
+        id: model::lfs::LockId(id),
+        path: path.parse().unwrap(),
+        owner: path,
+        at: Timestamp::UNIX_EPOCH,
+    };
+    Locks::collect(locks.into_iter().map(lock).collect()).unwrap()
 }
 
 fn upkeep(dropped: &[(ObjectId, u64)], retired: &[(u64, [u8; 8])]) -> Upkeep {

@@ -71,6 +71,19 @@ prop_compose! {
     }
 }
 
+fn lock() -> impl Strategy<Value = LockRecord> {
+    let taken =
+        ("[a-z]{1,8}", "\\PC{0,9}").prop_map(|(path, owner)| LockChange::Taken { path: path.parse().unwrap(), owner });
+    ("\\PC{0,9}", "[a-z0-9]{0,8}", any::<[u8; 16]>(), prop::option::of(taken)).prop_map(
+        |(actor, request_id, id, taken)| LockRecord {
+            actor,
+            request_id,
+            id: model::lfs::LockId(id),
+            change: taken.unwrap_or(LockChange::Released),
+        },
+    )
+}
+
 prop_compose! {
     fn entry()(
         previous in any::<[u8; 32]>(),
@@ -79,10 +92,11 @@ prop_compose! {
         pushes in prop::collection::vec(push(), 0..4),
         compaction in prop::option::of((prop::collection::vec(pack(), 0..3), prop::collection::vec(any::<[u8; 32]>().prop_map(PackId), 0..3), any::<Option<u64>>())),
         upkeep in prop::option::of(upkeep()),
+        locks in prop::collection::vec(lock(), 0..3),
     ) -> Entry {
         let compaction =
             compaction.map(|(added, retired, pruned_through)| Compaction { added, retired, pruned_through });
-        Entry { previous, writer, time: Timestamp::from_microsecond(time).unwrap(), pushes, compaction, upkeep }
+        Entry { previous, writer, time: Timestamp::from_microsecond(time).unwrap(), pushes, compaction, upkeep, locks }
     }
 }
 

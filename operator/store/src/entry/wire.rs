@@ -4,8 +4,10 @@
 use jiff::Timestamp;
 use model::{ObjectId, RefName};
 
+use super::lock::WireLock;
 use super::{
-    Compaction as CompactionRecord, EntryError, PackRecord, Place, PushRecord, ReachRecord, UpkeepRecord, chunk_bytes,
+    Compaction as CompactionRecord, EntryError, LockRecord, PackRecord, Place, PushRecord, ReachRecord, UpkeepRecord,
+    chunk_bytes,
 };
 use crate::state::upkeep::{Lease as LeaseRecord, Upload as UploadName};
 use crate::state::{PackId, RefEdit};
@@ -14,8 +16,10 @@ use crate::state::{PackId, RefEdit};
 const UPKEEP: &str = "upkeep";
 /// The feature of what names reachability tables: who skips it would delete them as orphans.
 pub(crate) const REACH: &str = "reach";
+/// The feature of what says which Git LFS locks there are: who skips it would take a locked path for free.
+pub(crate) const LOCKS: &str = "lfs-locks";
 /// What this version knows.
-pub(super) const FEATURES: [&str; 2] = [UPKEEP, REACH];
+pub(super) const FEATURES: [&str; 3] = [UPKEEP, REACH, LOCKS];
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
@@ -33,6 +37,8 @@ pub(super) struct Entry {
     pub(super) compaction: Option<Compaction>,
     #[prost(message, optional, tag = "7")]
     pub(super) upkeep: Option<Upkeep>,
+    #[prost(message, repeated, tag = "8")]
+    pub(super) locks: Vec<WireLock>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -155,10 +161,10 @@ pub(crate) struct Lease {
 
 impl From<&super::Entry> for Entry {
     fn from(entry: &super::Entry) -> Self {
-        let super::Entry { previous, writer, time, pushes, compaction, upkeep } = entry;
+        let super::Entry { previous, writer, time, pushes, compaction, upkeep, locks } = entry;
         let prunes = compaction.as_ref().is_some_and(|compaction| compaction.pruned_through.is_some());
         let tables = upkeep.as_ref().is_some_and(|upkeep| !upkeep.reach.is_empty());
-        let features = [(UPKEEP, prunes || upkeep.is_some()), (REACH, tables)];
+        let features = [(UPKEEP, prunes || upkeep.is_some()), (REACH, tables), (LOCKS, !locks.is_empty())];
         Self {
             required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
             previous: previous.to_vec(),
@@ -167,6 +173,7 @@ impl From<&super::Entry> for Entry {
             pushes: pushes.iter().map(Push::from).collect(),
             compaction: compaction.as_ref().map(Compaction::from),
             upkeep: upkeep.as_ref().map(Upkeep::from),
+            locks: locks.iter().map(WireLock::from).collect(),
         }
     }
 }
@@ -182,6 +189,7 @@ impl TryFrom<Entry> for super::Entry {
             pushes: all(wire.pushes)?,
             compaction: wire.compaction.map(CompactionRecord::try_from).transpose()?,
             upkeep: wire.upkeep.map(UpkeepRecord::try_from).transpose()?,
+            locks: all::<_, LockRecord>(wire.locks)?,
         })
     }
 }

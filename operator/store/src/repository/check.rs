@@ -36,6 +36,8 @@ pub struct CheckReport {
     pub objects: u64,
     /// Bytes of the packs.
     pub bytes: u64,
+    /// Git LFS objects that can be downloaded.
+    pub lfs_objects: u64,
     /// One line per problem; none means that everything is sound.
     pub problems: Vec<String>,
 }
@@ -53,10 +55,13 @@ impl Repositories {
             Err(error) => return report.take(error).map(|()| Some(report)),
         };
         let shared = Arc::clone(self.shared());
-        let repository = Arc::new(Repository::new(id, shared, Latest::empty()));
+        let repository = Arc::new(Repository::new(id.clone(), shared, Latest::empty()));
         if let Err(error) = repository.check(&mut report).await {
             report.take(error)?;
         }
+        let (checked, problems) = self.lfs(&id).check().await?;
+        report.lfs_objects = checked;
+        report.problems.extend(problems);
         Ok(Some(report))
     }
 }

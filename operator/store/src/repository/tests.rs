@@ -1,5 +1,7 @@
 mod arrivals;
 mod growth;
+mod lfs;
+mod locks;
 mod maintenance;
 mod old_news;
 mod tables;

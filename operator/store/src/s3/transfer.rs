@@ -1,6 +1,7 @@
 //! Whole objects: small ones in memory, packs between bucket and files.
 
 use std::io::SeekFrom;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::{ATTEMPTS, Failure, S3Store};
-use crate::object::StoreError;
+use crate::object::{ObjectBytes, StoreError};
 
 /// Objects from this size on go up in parts, and come down in ranges.
 pub(crate) const PART_BYTES: u64 = 32 << 20;
@@ -229,6 +230,44 @@ impl S3Store {
         }
         target.flush().await.map_err(io)?;
         if seen == length { Ok(true) } else { Err(truncated("download", key, seen)) }
+    }
+}
+
+/// Bytes for whoever does not keep them.
+impl S3Store {
+    pub(super) async fn stream_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        size: u64,
+    ) -> Result<Option<ObjectBytes>, StoreError> {
+        // Only until the answer begins: who takes the bytes may be slow.
+        let _permit = self.permit().await;
+        let mut get = self.client.get_object().bucket(&self.bucket).key(self.key(key));
+        // There is no way to ask for no bytes.
+        if !range.is_empty() {
+            get = get.range(format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        let got = match get.customize().config_override(patient()).send().await {
+            Ok(got) => got,
+            Err(error) => {
+                let failure = Failure::of(&error);
+                if failure.status == Some(RANGE_NOT_SATISFIABLE) {
+                    return Err(StoreError::other_size(key, size, range.start));
+                }
+                return missing_or(failure, "stream", key);
+            }
+        };
+        if let Some(whole) = got.content_range().and_then(whole_size).filter(|whole| *whole != size) {
+            return Err(StoreError::other_size(key, size, whole));
+        }
+        let pieces = stream::try_unfold((got.body, key.to_owned()), |(mut body, key)| async move {
+            let next = tokio::time::timeout(STALL, body.try_next()).await;
+            let next = next.map_err(|stalled| unavailable("stream", &key, &stalled))?;
+            let piece = next.map_err(|error| unavailable("stream", &key, &error))?;
+            Ok(piece.map(|piece| (piece, (body, key))))
+        });
+        Ok(Some(pieces.boxed()))
     }
 }
 

@@ -26,8 +26,14 @@ fn clients_write_the_same_in_many_ways() {
     assert_eq!(target("git-receive-pack '/v1/repos/group/hello'").as_deref(), Some("/group/hello"));
     assert_eq!(parse(b"git-receive-pack 'a/b'").unwrap().verb, Verb::ReceivePack);
     assert_eq!(parse(b"git-upload-archive 'a/b'").unwrap().verb, Verb::UploadArchive);
-    assert_eq!(parse(b"git-lfs-authenticate a/b.git download").unwrap().verb, Verb::LfsAuthenticate);
-    assert_eq!(parse(b"git-lfs-authenticate '/a/b' upload 0123").unwrap().verb, Verb::LfsAuthenticate);
+    assert_eq!(
+        parse(b"git-lfs-authenticate a/b.git download").unwrap().verb,
+        Verb::LfsAuthenticate(Operation::Download)
+    );
+    assert_eq!(
+        parse(b"git-lfs-authenticate '/a/b' upload 0123").unwrap().verb,
+        Verb::LfsAuthenticate(Operation::Upload)
+    );
 }
 
 #[test]

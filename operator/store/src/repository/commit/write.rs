@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::entry::{Compaction, Decoded, Entry, Numbered, PushRecord, UpkeepRecord};
+use crate::entry::{Compaction, Decoded, Entry, LockRecord, Numbered, PushRecord, UpkeepRecord};
 use crate::error::{CommitError, Error};
 use crate::keys;
 use crate::metrics::Attempt;
@@ -23,6 +23,7 @@ pub(in crate::repository) struct Draft {
     pub(in crate::repository) payload: Vec<u8>,
     pub(in crate::repository) compaction: Option<Compaction>,
     pub(in crate::repository) upkeep: Option<UpkeepRecord>,
+    pub(in crate::repository) locks: Vec<LockRecord>,
 }
 
 impl Repository {
@@ -43,9 +44,9 @@ impl Repository {
     async fn try_to_write(&self, base: &Snapshot, draft: Draft) -> Result<bool, GroupError> {
         let mut writer = [0; 16];
         self.shared.random.fill(&mut writer);
-        let Draft { pushes, payload, compaction, upkeep } = draft;
+        let Draft { pushes, payload, compaction, upkeep, locks } = draft;
         let time = self.shared.clock.now();
-        let entry = Entry { previous: base.digest, writer, time, pushes, compaction, upkeep };
+        let entry = Entry { previous: base.digest, writer, time, pushes, compaction, upkeep, locks };
         let generation = base.generation + 1;
         let (bytes, digest) = entry.encode(&payload);
         // Its packs are in the cache already, so nobody needs the payload.
@@ -165,7 +166,7 @@ impl GroupError {
         (0..count).map(|_| Err(self.to_commit_error())).collect()
     }
 
-    fn to_commit_error(&self) -> CommitError {
+    pub(in crate::repository) fn to_commit_error(&self) -> CommitError {
         let unavailable = |reason: &str| StoreError::Unavailable {
             operation: "commit",
             key: "log".to_owned(),

@@ -1,0 +1,122 @@
+//! Batches: which objects are there, and where to send or fetch each.
+
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt as _};
+use http::StatusCode;
+use model::policy::Action;
+use store::LfsObjects;
+
+use super::message::{Answered, BatchRequest, BatchResponse, Link, ObjectError, Operation, Pointer, Wanted};
+use super::{Outcome, Refusal, Work, json};
+use crate::authorize;
+
+/// Objects that are looked up at once.
+const LOOKUPS: usize = 32;
+
+/// Answers a batch; what is wrong with one object is said about it and stops no other.
+pub(crate) async fn batch(work: &Work, request: BatchRequest, origin: &str) -> Outcome {
+    if let Some(name) = request.reference()?
+        && request.operation == Operation::Upload
+    {
+        authorize_reference(work, Action::GitPush, &name)?;
+    }
+    let _turn = work.turn().await.map_err(|trouble| work.refusal(&trouble))?;
+    let objects = work.lfs().await?;
+    let (operation, is_sha256) = (request.operation, request.is_sha256());
+    let answers = stream::iter(request.objects)
+        .map(|pointer| {
+            let objects = &objects;
+            async move {
+                if !is_sha256 {
+                    return Ok(failed(&pointer, StatusCode::CONFLICT, "objects are named by sha256 here".to_owned()));
+                }
+                let wanted = match pointer.wanted() {
+                    Ok(wanted) => wanted,
+                    Err(line) => return Ok(failed(&pointer, StatusCode::UNPROCESSABLE_ENTITY, line)),
+                };
+                answer(work, objects, operation, wanted, origin).await
+            }
+        })
+        .buffered(LOOKUPS)
+        .collect::<Vec<Result<Answered, Refusal>>>()
+        .await;
+    let objects = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let missing = objects.iter().filter(|object| object.error.is_some()).count();
+    tracing::info!(
+        request.id = work.caller.request_id,
+        repo.name = %work.config.path,
+        lfs.operation = ?operation,
+        lfs.objects = objects.len(),
+        lfs.refused = missing,
+        "lfs batch answered"
+    );
+    Ok(json(StatusCode::OK, &BatchResponse { transfer: "basic", objects, hash_algo: "sha256" }))
+}
+
+/// Decides about the reference that a client says its call is for.
+pub(super) fn authorize_reference(work: &Work, action: Action, name: &model::RefName) -> Result<(), Refusal> {
+    let (desired, metrics) = (work.gateway.desired(), &work.gateway.metrics);
+    authorize::reference(action, name, &work.config, &work.caller, &desired, metrics)
+        .map_err(|line| Refusal::new(StatusCode::FORBIDDEN, line))
+}
+
+async fn answer(
+    work: &Work,
+    objects: &LfsObjects,
+    operation: Operation,
+    wanted: Wanted,
+    origin: &str,
+) -> Result<Answered, Refusal> {
+    let Wanted { oid, size } = wanted;
+    let found = objects.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
+    let to = |suffix: &str| Link { href: format!("{origin}/{suffix}") };
+    let (actions, error) = match (operation, found) {
+        (_, Some(found)) if found.size() != size => {
+            let line = format!("the object has {} bytes and not {size}: its pointer file is wrong", found.size());
+            (vec![], Some((StatusCode::UNPROCESSABLE_ENTITY, line)))
+        }
+        (Operation::Download, Some(_)) => (vec![("download", to(&format!("objects/{oid}")))], None),
+        (Operation::Download, None) => {
+            let line = "the object is not there; whoever committed it has to run: git lfs push --all";
+            (vec![], Some((StatusCode::NOT_FOUND, line.to_owned())))
+        }
+        (Operation::Upload, Some(_)) => (vec![], None),
+        (Operation::Upload, None) => match too_large(work, size) {
+            Some(line) => (vec![], Some((StatusCode::UNPROCESSABLE_ENTITY, line))),
+            // The size goes along, so that what arrives can be compared with what was announced here.
+            None => (vec![("upload", to(&format!("objects/{oid}?size={size}"))), ("verify", to("verify"))], None),
+        },
+    };
+    let error = error.map(|(status, message)| ObjectError { code: status.as_u16(), message });
+    Ok(Answered { oid: oid.to_string(), size, actions: BTreeMap::from_iter(actions), error })
+}
+
+fn failed(pointer: &Pointer, status: StatusCode, message: String) -> Answered {
+    let (oid, size) = pointer.text();
+    let error = Some(ObjectError { code: status.as_u16(), message });
+    Answered { oid, size, actions: BTreeMap::new(), error }
+}
+
+/// What the client reads when an object is larger than the repository takes.
+pub(super) fn too_large(work: &Work, size: u64) -> Option<String> {
+    let limit = work.config.limits.lfs_object_bytes;
+    (size > limit).then(|| {
+        format!("the object has {size} bytes and an LFS object of this repository at most {limit} (spec.limits.lfsObjectSize)")
+    })
+}
+
+/// Answers whether an upload arrived.
+pub(crate) async fn verify(work: &Work, body: &[u8]) -> Outcome {
+    let wanted = Pointer::parse(body)?.wanted();
+    let Wanted { oid, size } = wanted.map_err(|line| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, line))?;
+    let found = work.lfs().await?.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
+    match found {
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, "the object is not there")),
+        Some(found) if found.size() != size => {
+            let line = format!("the object has {} bytes and not {size}", found.size());
+            Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, line))
+        }
+        Some(_) => Ok(json(StatusCode::OK, &serde_json::json!({"oid": oid.to_string(), "size": size}))),
+    }
+}

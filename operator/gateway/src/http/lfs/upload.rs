@@ -1,0 +1,111 @@
+//! An object comes in: hashed while it streams to the cache folder, visible only when hash and size are right.
+
+use std::io;
+
+use axum::body::Body;
+use axum::extract::Query;
+use futures::TryStreamExt as _;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use model::lfs::Oid;
+use serde::Deserialize;
+use store::ReceiveError;
+
+use super::batch::too_large;
+use super::{Outcome, Refusal, Work, json};
+use crate::pipe;
+use crate::service::Trouble;
+
+/// What the address of an upload says beside the object.
+#[derive(Debug, Default, Deserialize)]
+struct Announced {
+    size: Option<u64>,
+}
+
+/// Takes an object.
+pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: Body) -> Outcome {
+    let oid = oid.ok_or_else(|| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, model::lfs::OidError.to_string()))?;
+    let size = size(parts)?;
+    if let Some(line) = too_large(work, size) {
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, line));
+    }
+    let turn = work.transfer().await.map_err(|trouble| work.refusal(&trouble))?;
+    let objects = work.lfs().await?;
+    let (config, metrics) = (&work.gateway.config, &work.gateway.metrics);
+    // One byte too many is noticed by whoever counts; this is the second lock on the door.
+    let limit = size.saturating_add(1 << 20);
+    let mut input = pipe::reader(
+        body.into_data_stream().map_err(io::Error::other),
+        config.idle_timeout,
+        limit,
+        metrics.received_bytes.clone(),
+    );
+    let into = objects.clone();
+    let received = tokio::task::spawn_blocking(move || into.receive(oid, size, &mut *input)).await;
+    let received = received.map_err(|error| work.refusal(&Trouble::internal(&error, work)))?;
+    let received = received.map_err(|error| refusal(work, &error))?;
+    // Goes on to its end even if the client goes away now.
+    let keeping = tokio::spawn(async move {
+        let _turn = turn;
+        objects.keep(received).await
+    });
+    let kept = keeping.await.map_err(|error| work.refusal(&Trouble::internal(&error, work)))?;
+    kept.map_err(|error| work.store_refusal(&error))?;
+    tracing::info!(
+        request.id = work.caller.request_id,
+        repo.name = %work.config.path,
+        lfs.oid = %oid,
+        lfs.bytes = size,
+        "lfs object stored"
+    );
+    Ok(json(StatusCode::OK, &serde_json::json!({"oid": oid.to_string(), "size": size})))
+}
+
+/// The size that is announced: by the address, which a batch made, or by the request itself.
+fn size(parts: &Parts) -> Result<u64, Refusal> {
+    let Query(announced) = Query::<Announced>::try_from_uri(&parts.uri)
+        .map_err(|_| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "size is a whole number of bytes"))?;
+    let sent = content_length(&parts.headers);
+    match (announced.size, sent) {
+        (Some(size), Some(sent)) if size != sent => {
+            let line = format!("{size} bytes were announced and {sent} are sent");
+            Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, line))
+        }
+        (Some(size), _) | (None, Some(size)) => Ok(size),
+        (None, None) => {
+            Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "send a Content-Length, or ?size= in the address"))
+        }
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn refusal(work: &Work, error: &ReceiveError) -> Refusal {
+    tracing::info!(request.id = work.caller.request_id, repo.name = %work.config.path, reason = %error, "lfs object refused");
+    let (status, line) = match error {
+        ReceiveError::Read(source) => {
+            let status = match source.kind() {
+                io::ErrorKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
+                io::ErrorKind::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            (status, "the object did not arrive whole; send it again".to_owned())
+        }
+        ReceiveError::Write(source) => {
+            let is_full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            let status = if is_full { StatusCode::INSUFFICIENT_STORAGE } else { StatusCode::SERVICE_UNAVAILABLE };
+            tracing::warn!(request.id = work.caller.request_id, error = %source, "the cache folder cannot take an lfs object");
+            (
+                status,
+                "the cache folder of the server has no room for the object; nothing was changed, try again".to_owned(),
+            )
+        }
+        ReceiveError::TooLong(_) | ReceiveError::TooShort { .. } | ReceiveError::WrongHash(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+        }
+    };
+    Refusal::new(status, line)
+}

@@ -1,0 +1,53 @@
+//! Reads every LFS object and compares it with its name: for `codekeep fsck`; not for a request path.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use futures::stream::StreamExt as _;
+use model::lfs::Oid;
+
+use super::LfsObjects;
+use crate::error::Error;
+use crate::keys;
+
+/// Objects that are listed at once.
+const PAGE: usize = 1_000;
+/// Problems that are told; more would not help.
+const MAX_PROBLEMS: usize = 100;
+
+impl LfsObjects {
+    /// How many objects there are, and one line for each that cannot be had. Contents without sums are left out: nobody sees them.
+    pub(crate) async fn check(&self) -> Result<(u64, Vec<String>), Error> {
+        let (mut seen, mut problems, mut after) = (0, Vec::new(), None);
+        loop {
+            let page = self.shared.store.list(&keys::lfs_all(&self.id), after.as_deref(), PAGE).await?;
+            for oid in page.iter().filter_map(|object| keys::lfs_oid(&object.key)) {
+                seen += 1;
+                match self.check_one(&oid).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_damage() && problems.len() < MAX_PROBLEMS => {
+                        problems.push(error.to_string())
+                    }
+                    Err(error) if error.is_damage() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
+                _ => return Ok((seen, problems)),
+            }
+        }
+    }
+
+    async fn check_one(&self, oid: &Oid) -> Result<(), Error> {
+        let Some(object) = self.find(oid).await? else { return Ok(()) };
+        let (size, mut context) = (object.size(), Context::new(&SHA256));
+        let mut chunks = std::pin::pin!(self.read(object, 0..size));
+        while let Some(chunk) = chunks.next().await {
+            context.update(&chunk?);
+        }
+        if context.finish().as_ref() == oid.as_bytes() {
+            return Ok(());
+        }
+        let reason = "it does not have the hash that is its name".to_owned();
+        Err(Error::Damaged { key: keys::lfs(&self.id, oid), reason })
+    }
+}
