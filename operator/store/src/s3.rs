@@ -12,6 +12,7 @@ mod transfer;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +50,7 @@ pub struct S3Store {
     client: Client,
     bucket: String,
     prefix: String,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     metrics: StoreMetrics,
 }
 
@@ -106,7 +107,7 @@ impl S3Store {
         }
         let config = client_config(&loader.load().await, url);
         let prefix = if url.prefix.is_empty() { String::new() } else { format!("{}/", url.prefix) };
-        let permits = Semaphore::new(CONCURRENCY);
+        let permits = Arc::new(Semaphore::new(CONCURRENCY));
         Ok(Self { client: Client::from_conf(config), bucket: url.bucket.clone(), prefix, permits, metrics })
     }
 

@@ -34,7 +34,7 @@ impl<'a> Archive<'a> {
         Ok(match wanted.format {
             Format::Tar => Self::Tar(Tar::begin(out, source)?),
             Format::TarGz => Self::TarGz(Tar::begin(GzEncoder::new(out, level), source)?),
-            Format::Zip => Self::Zip(Zip::begin(out, source, level)),
+            Format::Zip => Self::Zip(Zip::begin(out, source, level)?),
         })
     }
 

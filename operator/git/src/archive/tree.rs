@@ -1,5 +1,7 @@
 //! The files of a tree in git's order, without what `export-ignore` leaves out and what nobody asked for.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
@@ -108,7 +110,7 @@ impl Attributes {
 
     /// Adds those of a folder; an empty list where there are none, so that each folder has one.
     fn enter(&mut self, folder: &BStr, text: &[u8]) {
-        let source: PathBuf = gix::path::from_bstr(folder).join(".gitattributes");
+        let source = PathBuf::from(OsStr::from_bytes(folder)).join(".gitattributes");
         // It reads bytes only: there is nothing to fail.
         let _ = self.search.add_patterns_buffer(text, source, Some(Path::new("")), &mut self.known, folder.is_empty());
         self.outcome.initialize_with_selection(&self.known, IGNORE);

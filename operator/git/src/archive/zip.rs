@@ -18,17 +18,17 @@ pub(super) struct Zip<'a> {
 }
 
 impl<'a> Zip<'a> {
-    pub(super) fn begin(out: &'a mut dyn Write, source: &Source, level: Compression) -> Self {
+    pub(super) fn begin(out: &'a mut dyn Write, source: &Source, level: Compression) -> io::Result<Self> {
         let mut writer = ZipWriter::new_stream(out);
         if let Some(commit) = source.commit {
-            writer.set_comment(commit.to_string());
+            writer.set_comment(commit.to_string())?;
         }
         let method = if level == Compression::none() { CompressionMethod::Stored } else { CompressionMethod::Deflated };
         let options = SimpleFileOptions::default()
             .compression_method(method)
             .compression_level((method == CompressionMethod::Deflated).then(|| i64::from(level.level())))
             .last_modified_time(time(source.time));
-        Self { writer, options }
+        Ok(Self { writer, options })
     }
 
     pub(super) fn add(&mut self, member: &Member<'_>) -> io::Result<()> {
