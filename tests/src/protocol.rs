@@ -124,9 +124,14 @@ impl RawClient {
 
     /// `ls-refs` with these prefixes: ids and names.
     pub fn ls_refs(&self, prefixes: &[&str]) -> Result<Vec<(String, String)>> {
+        parse_refs(&self.ls_refs_answer(prefixes)?)
+    }
+
+    /// The answer to `ls-refs`, for [`parse_refs`].
+    pub fn ls_refs_answer(&self, prefixes: &[&str]) -> Result<Vec<u8>> {
         let response = self.post("git-upload-pack", 2, &[], &ls_refs_body(prefixes))?;
         ensure!(response.status == 200, "ls-refs: {} {}", response.status, response.text());
-        parse_refs(&response.body)
+        Ok(response.body)
     }
 
     /// Creates references to an object that the server has; stock git takes minutes for as many as this is made for.
