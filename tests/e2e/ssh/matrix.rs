@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
+use model::AccountId;
 use tests::binary::workspace;
 use tests::manifests::PASSWORD;
 use tests::raw_http::{basic, send};
@@ -103,8 +104,12 @@ fn over_http(bed: &SshBed, principal: &str, repository: &str, verb: &Verb) -> Re
         Some("git-receive-pack") => "application/x-git-receive-pack-request",
         _ => "application/vnd.git-lfs+json",
     };
-    let password = if principal == "mallory" { "not-the-password" } else { PASSWORD };
-    let authorization = basic(if principal == "mallory" { "alice" } else { principal }, password);
+    let authorization = match principal {
+        "mallory" => basic("alice", "not-the-password"),
+        // A user of another namespace says so.
+        "dave" => basic(&format!("dave-at-{}", AccountId::of(&"team-b".parse()?)), PASSWORD),
+        other => basic(other, PASSWORD),
+    };
     let mut headers = vec![("Content-Type", content_type)];
     if principal != "nobody" {
         headers.push(("Authorization", authorization.as_str()));
@@ -179,7 +184,8 @@ fn every_way_in_asks_the_same_question() -> Result<()> {
     ];
     let mut disagreeing = BTreeSet::new();
     for repository in REPOSITORIES.into_iter().map(|(name, _)| name).chain([ABSENT]) {
-        for principal in PRINCIPALS {
+        // Each wrong password costs a hash: once is enough.
+        for principal in PRINCIPALS.into_iter().filter(|name| *name != "mallory" || repository == "public") {
             for verb in GIT_VERBS.iter().chain(&LFS_VERBS) {
                 let http = over_http(&bed, principal, repository, verb)?;
                 let ssh = over_ssh(&bed, principal, repository, verb)?;
