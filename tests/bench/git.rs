@@ -7,6 +7,7 @@ mod fetches;
 mod ingest;
 mod references;
 mod sides;
+mod ssh;
 mod stock;
 
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ enum Part {
     Fetches,
     /// B13: a push of the whole history
     Ingest,
+    /// A whole clone over SSH
+    Ssh,
     /// The same by stock git, whose own work is most of it
     Stock,
 }
@@ -80,11 +83,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let sides = Sides::start(&bed)?;
     say(bed.describe()?);
     let mut figures = Figures::default();
-    let parts: [(Part, &str, Run); 5] = [
+    let parts: [(Part, &str, Run); 6] = [
         (Part::References, "B4", references::run),
         (Part::Clones, "B1, B2", clones::run),
         (Part::Fetches, "B3", fetches::run),
         (Part::Ingest, "B13", ingest::run),
+        (Part::Ssh, "SSH", ssh::run),
         (Part::Stock, "stock git", stock::run),
     ];
     for (part, name, run) in parts {

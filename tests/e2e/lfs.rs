@@ -72,7 +72,7 @@ fn what_is_pushed_through_one_server_is_cloned_through_another() -> Result<()> {
     let (large, small) = (random(1, 5_000_000), random(2, 10));
     let work = tracked(&bed.git, &bed.url(), "work", &[("large.bin", &large), ("small.bin", &small)])?;
     bed.git.ok(&work, &["push", "--quiet", "origin", "main"])?;
-    assert_eq!(requests(&bed, "outcome=\"ok\",verb=\"lfs-upload\"")?, "2");
+    assert_eq!(requests(&bed, "outcome=\"ok\",transport=\"http\",verb=\"lfs-upload\"")?, "2");
 
     // git-lfs sends its first object without a credential; the refusal must reach it, or it begins anew.
     assert_eq!(requests(&bed, "verb=\"lfs-batch\"")?, "1");
@@ -104,7 +104,7 @@ fn the_same_content_is_stored_once() -> Result<()> {
     let other = tracked(&bed.git, &bed.url(), "other", &[("three.bin", &content)])?;
     bed.git.ok(&other, &["push", "--quiet", "origin", "HEAD:refs/heads/other"])?;
     assert_eq!(stored(bed.store.path())?.len(), 1);
-    assert_eq!(requests(&bed, "outcome=\"ok\",verb=\"lfs-upload\"")?, "1");
+    assert_eq!(requests(&bed, "outcome=\"ok\",transport=\"http\",verb=\"lfs-upload\"")?, "1");
     Ok(())
 }
 
@@ -150,7 +150,7 @@ fn an_object_larger_than_the_limit_is_refused_in_words_before_it_is_sent() -> Re
          spec: {limits: {lfsObjectSize: 1M}}\n",
     )?;
     let work = tracked(&bed.git, &bed.url(), "work", &[("a.bin", &random(1, 1_000_001))])?;
-    tests::wait::until("the new limit", std::time::Duration::from_secs(5), || {
+    tests::wait::until("the new limit", std::time::Duration::from_secs(20), || {
         let refused = bed.git.run(&work, &["lfs", "push", "origin", "main"])?;
         Ok((!refused.ok && refused.stderr.contains("lfsObjectSize")).then_some(()))
     })

@@ -6,6 +6,7 @@ mod clone_push;
 mod endurance;
 mod hosts;
 mod lfs;
+mod matrix;
 mod refusals;
 
 use std::net::SocketAddr;

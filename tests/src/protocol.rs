@@ -53,6 +53,24 @@ pub fn ls_refs_body(prefixes: &[&str]) -> Vec<u8> {
     body
 }
 
+/// The body of a `fetch` of these ids, holding those.
+#[must_use]
+pub fn fetch_body(wants: &[String], haves: &[String]) -> Vec<u8> {
+    let mut body = [line("command=fetch"), line("object-format=sha1"), DELIMITER.to_vec()].concat();
+    for option in ["thin-pack", "no-progress", "include-tag", "ofs-delta"] {
+        body.extend(line(option));
+    }
+    for want in wants {
+        body.extend(line(format!("want {want}\n")));
+    }
+    for have in haves {
+        body.extend(line(format!("have {have}\n")));
+    }
+    body.extend(line("done\n"));
+    body.extend_from_slice(FLUSH);
+    body
+}
+
 /// Ids and names of an answer to `ls-refs`.
 pub fn parse_refs(body: &[u8]) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
@@ -124,9 +142,14 @@ impl RawClient {
 
     /// `ls-refs` with these prefixes: ids and names.
     pub fn ls_refs(&self, prefixes: &[&str]) -> Result<Vec<(String, String)>> {
+        parse_refs(&self.ls_refs_answer(prefixes)?)
+    }
+
+    /// The answer to `ls-refs`, for [`parse_refs`].
+    pub fn ls_refs_answer(&self, prefixes: &[&str]) -> Result<Vec<u8>> {
         let response = self.post("git-upload-pack", 2, &[], &ls_refs_body(prefixes))?;
         ensure!(response.status == 200, "ls-refs: {} {}", response.status, response.text());
-        parse_refs(&response.body)
+        Ok(response.body)
     }
 
     /// Creates references to an object that the server has; stock git takes minutes for as many as this is made for.
@@ -148,19 +171,7 @@ impl RawClient {
 
     /// `fetch` of these ids, holding those; the pack is read and dropped.
     pub fn fetch(&self, wants: &[String], haves: &[String]) -> Result<Fetched> {
-        let mut body = [line("command=fetch"), line("object-format=sha1"), DELIMITER.to_vec()].concat();
-        for option in ["thin-pack", "no-progress", "include-tag", "ofs-delta"] {
-            body.extend(line(option));
-        }
-        for want in wants {
-            body.extend(line(format!("want {want}\n")));
-        }
-        for have in haves {
-            body.extend(line(format!("have {have}\n")));
-        }
-        body.extend(line("done\n"));
-        body.extend_from_slice(FLUSH);
-        self.drain_pack(&body)
+        self.drain_pack(&fetch_body(wants, haves))
     }
 
     fn drain_pack(&self, body: &[u8]) -> Result<Fetched> {
@@ -171,37 +182,45 @@ impl RawClient {
         connection.send("POST", &format!("{}/git-upload-pack", self.target), &headers, body)?;
         let mut response = connection.response()?;
         ensure!(response.status == 200, "the fetch was answered with {}", response.status);
-        let mut fetched = Fetched { pack_bytes: 0, objects: 0, first_byte: Duration::ZERO, total: Duration::ZERO };
-        let (mut digits, mut buffer, mut head) = ([0_u8; 4], vec![0_u8; 65_536], Vec::new());
-        loop {
-            response.body.read_exact(&mut digits).context("the answer ended before the flush packet")?;
-            let length = length(&digits)?;
-            if length == 0 {
-                break;
-            }
-            if length < 4 {
-                continue;
-            }
-            let packet = &mut buffer[..length - 4];
-            response.body.read_exact(packet).context("the answer ended inside a packet")?;
-            match packet.first() {
-                Some(1) => {
-                    if fetched.pack_bytes == 0 {
-                        fetched.first_byte = started.elapsed();
-                    }
-                    fetched.pack_bytes += packet.len() as u64 - 1;
-                    if head.len() < 12 {
-                        head.extend_from_slice(&packet[1..]);
-                    }
-                }
-                Some(3) => bail!("the server says: {}", String::from_utf8_lossy(&packet[1..])),
-                _ if packet.starts_with(b"ERR ") => bail!("the server says: {}", String::from_utf8_lossy(packet)),
-                _ => {}
-            }
-        }
-        let count = head.get(8..12).context("the answer holds no pack")?;
-        fetched.objects = count.iter().fold(0, |word, byte| (word << 8) | u32::from(*byte));
-        fetched.total = started.elapsed();
+        let fetched = drain(&mut response.body, started)?;
+        ensure!(fetched.pack_bytes > 0, "the answer holds no pack");
         Ok(fetched)
     }
+}
+
+/// Reads packets up to a flush and drops them; what they hold of a pack is counted.
+pub fn drain(input: &mut dyn Read, started: Instant) -> Result<Fetched> {
+    let mut fetched = Fetched { pack_bytes: 0, objects: 0, first_byte: Duration::ZERO, total: Duration::ZERO };
+    let (mut digits, mut buffer, mut head) = ([0_u8; 4], vec![0_u8; 65_536], Vec::new());
+    loop {
+        input.read_exact(&mut digits).context("the answer ended before the flush packet")?;
+        let length = length(&digits)?;
+        if length == 0 {
+            break;
+        }
+        if length < 4 {
+            continue;
+        }
+        let packet = &mut buffer[..length - 4];
+        input.read_exact(packet).context("the answer ended inside a packet")?;
+        match packet.first() {
+            Some(1) => {
+                if fetched.pack_bytes == 0 {
+                    fetched.first_byte = started.elapsed();
+                }
+                fetched.pack_bytes += packet.len() as u64 - 1;
+                if head.len() < 12 {
+                    head.extend_from_slice(&packet[1..]);
+                }
+            }
+            Some(3) => bail!("the server says: {}", String::from_utf8_lossy(&packet[1..])),
+            _ if packet.starts_with(b"ERR ") => bail!("the server says: {}", String::from_utf8_lossy(packet)),
+            _ => {}
+        }
+    }
+    if let Some(count) = head.get(8..12) {
+        fetched.objects = count.iter().fold(0, |word, byte| (word << 8) | u32::from(*byte));
+    }
+    fetched.total = started.elapsed();
+    Ok(fetched)
 }

@@ -2,6 +2,7 @@
 //! is theirs.
 
 pub(crate) mod fetch;
+mod listings;
 mod open_packs;
 pub(crate) mod push;
 mod refs;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bytes::Bytes;
 use git::advertise::{Service, Version};
-use git::view::ReferencesView;
 use model::desired::RepositoryConfig;
 use model::error::Kind;
 use store::{Repositories, Repository, Snapshot};
@@ -22,13 +23,15 @@ use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::pipe;
 pub(crate) use fetch::fetch;
+pub(crate) use listings::Listings;
+use listings::{Asked, Question};
 pub(crate) use open_packs::OpenPacks;
 pub(crate) use push::push;
 
 /// What a service answers.
 pub(crate) enum Answer {
     /// All of it.
-    Whole(Vec<u8>),
+    Whole(Bytes),
     /// Written by blocking work. Errors go in-band, because the answer has begun by then.
     Written(Writing),
 }
@@ -151,9 +154,9 @@ impl Work {
 pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -> Result<Answer, Trouble> {
     if service == Service::UploadPack && version == Version::V2 {
         // It says what this server can do; the repository is asked for with the command that follows.
-        return Ok(Answer::Whole(git::advertise::capabilities_v2()));
+        return Ok(Answer::Whole(git::advertise::capabilities_v2().into()));
     }
-    let (bytes, _) = references(work, service, move |view| git::advertise::advertise(service, version, view)).await?;
+    let (bytes, _) = references(work, service, Asked::Advertisement(service, version)).await?;
     Ok(Answer::Whole(bytes))
 }
 
@@ -161,27 +164,41 @@ pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -
 pub(crate) type Moment = (Arc<Repository>, Arc<Snapshot>);
 
 /// What a server says first in versions 0 and 1 on a stream, and the moment that it shows.
-pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Vec<u8>, Moment), Trouble> {
-    references(work, service, move |view| git::advertise::greeting(service, version, view)).await
+pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Bytes, Moment), Trouble> {
+    references(work, service, Asked::Greeting(service, version)).await
 }
 
 /// Writes down the references for a service.
-async fn references(
-    work: &Work,
-    service: Service,
-    encode: impl FnOnce(&ReferencesView<'_>) -> Vec<u8> + Send + 'static,
-) -> Result<(Vec<u8>, Moment), Trouble> {
-    let turn = work.turn().await?;
+async fn references(work: &Work, service: Service, asked: Asked) -> Result<(Bytes, Moment), Trouble> {
+    let _turn = work.turn().await?;
     // A push is made against what it is shown, so that must be true.
     let staleness = if service == Service::UploadPack { work.config.max_staleness } else { Duration::ZERO };
     let (repository, snapshot) = work.open_within(staleness).await?;
-    let config = Arc::clone(&work.config);
-    blocking(work, move || {
-        let _turn = turn;
-        let bytes = encode(&refs::View::new(&snapshot, &config).references());
-        Ok((bytes, (repository, snapshot)))
-    })
-    .await
+    let bytes = listed(work, &snapshot, asked).await?;
+    Ok((bytes, (repository, snapshot)))
+}
+
+/// References as they are asked for; from memory, where the same was asked before and nothing has changed.
+async fn listed(work: &Work, snapshot: &Arc<Snapshot>, asked: Asked) -> Result<Bytes, Trouble> {
+    let listings = &work.gateway.listings;
+    let question = Question::new(snapshot, &work.config, &asked);
+    let mut _turn = None;
+    if let Some(question) = &question {
+        if let Some(bytes) = listings.get(question) {
+            return Ok(bytes);
+        }
+        _turn = listings.turn().await;
+        if let Some(bytes) = listings.get(question) {
+            return Ok(bytes);
+        }
+    }
+    let (snapshot, config) = (Arc::clone(snapshot), Arc::clone(&work.config));
+    let encode = move || Ok(Bytes::from(asked.encode(&refs::View::new(&snapshot, &config).references())));
+    let bytes = blocking(work, encode).await?;
+    if let Some(question) = question {
+        listings.keep(question, &bytes);
+    }
+    Ok(bytes)
 }
 
 /// Runs blocking work; a panic in it is one failed request.

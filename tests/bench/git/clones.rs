@@ -26,7 +26,7 @@ pub(super) fn run(bed: &Bed<'_>, sides: &Sides, figures: &mut Figures) -> Result
 
 /// Megabytes in a second.
 #[expect(clippy::cast_precision_loss, reason = "bytes of a pack")]
-fn rate(bytes: u64, time: Duration) -> f64 {
+pub(super) fn rate(bytes: u64, time: Duration) -> f64 {
     bytes as f64 / 1e6 / time.as_secs_f64().max(1e-9)
 }
 

@@ -11,6 +11,7 @@ use tests::report::spinner;
 use tests::{Manifests, Server, ServerOptions, fixture, wait};
 
 use super::Bed;
+use super::ssh::Door;
 use crate::figures::{each, quantile};
 use crate::jgit::JGit;
 use crate::peer::Peer;
@@ -30,6 +31,7 @@ pub(super) struct Sides {
     meter: Meter,
     jgit: JGit,
     pub(super) peer: Peer,
+    pub(super) door: Door,
     _manifests: Manifests,
 }
 
@@ -72,9 +74,11 @@ impl Sides {
             Ok((server.metric("codekeep_maintenance_done_total", "tabulate")? > 0.0).then_some(()))
         })?;
         drop(server);
-        let server = Server::start(options.with(&["--maintenance-interval", "30d"]))?;
+        let door = Door::new(&manifests)?;
+        let [listen, address, keys, folder] = &door.arguments();
+        let server = Server::start(options.with(&["--maintenance-interval", "30d", listen, address, keys, folder]))?;
         progress.finish_and_clear();
-        Ok(Self { meter: Meter::of(&[server.pid()]), server, jgit, peer, _manifests: manifests })
+        Ok(Self { meter: Meter::of(&[server.pid()]), server, jgit, peer, door, _manifests: manifests })
     }
 
     /// The sides that are compared; Codekeep comes first, `JGit` second.

@@ -55,8 +55,8 @@ fn fill(bed: &SshBed, work: &Path) -> Result<()> {
     git.ok(work, &["add", "--all"])?;
     git.ok(work, &["update-index", "--chmod=+x", "run.sh"])?;
     git.ok(work, &["commit", "--quiet", "--message", "Something of everything"])?;
-    git.ok(work, &["tag", "--annotate", "--message", "one", "v1"])?;
-    git.ok(work, &["push", "--quiet", "origin", "HEAD", "v1"]).map(drop)
+    git.ok(work, &["tag", "--annotate", "--message", "one", "annotated"])?;
+    git.ok(work, &["push", "--quiet", "origin", "HEAD", "annotated"]).map(drop)
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn archives_have_what_git_puts_into_them() -> Result<()> {
     for case in [
         &["HEAD"][..],
         &[branch.trim()],
-        &["--prefix=release-1/", "v1"],
-        &["--prefix=x-", "refs/tags/v1"],
+        &["--prefix=release-1/", "annotated"],
+        &["--prefix=x-", "refs/tags/annotated"],
         &["--format=tgz", "-9", "HEAD"],
         &["--format=tar.gz", "HEAD", "src"],
         &["--format=zip", "--prefix=release/", "HEAD"],

@@ -62,7 +62,8 @@ fn other_commands_and_tricks_are_refused_in_one_line() -> Result<()> {
         ("git-upload-pack '/../../etc'", "there is no such repository"),
         ("git-upload-pack '~/hello'", "there is no such repository"),
         ("git-upload-pack '/team-a/hello' 'x'", "takes no options"),
-        ("git-lfs-authenticate '/team-a/hello' download", "not supported yet"),
+        ("git-lfs-authenticate '/team-a/hello'", "takes no options"),
+        ("git-lfs-transfer '/team-a/hello' download", "runs git-upload-pack and git-receive-pack only"),
         ("git-receive-pack '/team-b/theirs'", "was not found, or no AccessPolicy allows"),
     ] {
         let (status, answer) = bed.ssh.run("alice", bed.address, &[command])?;

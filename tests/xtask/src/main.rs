@@ -3,6 +3,7 @@
 mod checks;
 mod cluster;
 mod command;
+mod fuzz;
 mod simulate;
 mod suites;
 mod summary;
@@ -46,6 +47,8 @@ enum Task {
     Cluster(cluster::Task),
     /// Run the store in simulations, each decided by a seed; prints the seeds that fail
     Simulate(simulate::Options),
+    /// Give made-up input to what reads input, for a while
+    Fuzz(fuzz::Options),
     /// Install what the tests need into target/tools
     Tools,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => suites::bench(&arguments),
         Task::Cluster(task) => cluster::run(task),
         Task::Simulate(options) => simulate::run(&options),
+        Task::Fuzz(options) => fuzz::run_all(&options),
         Task::Tools => tools::install_all().map(|()| true),
     };
     match outcome {

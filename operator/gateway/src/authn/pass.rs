@@ -21,8 +21,8 @@ use crate::ssh::HostKeys;
 
 /// The authentication scheme of passes.
 const SCHEME: &str = "CodekeepPass";
-/// How long a pass holds. git-lfs asks for a new one in time.
-pub(crate) const LIFETIME: Duration = Duration::from_mins(15);
+/// How long a pass holds: the objects of one batch are sent with it.
+pub(crate) const LIFETIME: Duration = Duration::from_hours(1);
 /// Longest pass: the largest SSH key in base64, twice.
 const MAX_BYTES: usize = 10 << 10;
 

@@ -37,6 +37,7 @@ use crate::service::{Trouble, Work};
 pub(crate) use call::Call;
 pub(crate) use message::Operation;
 pub(crate) use origin::Encrypted;
+use origin::Links;
 
 /// The content type of everything that is not an object.
 const JSON: &str = "application/vnd.git-lfs+json";
@@ -131,9 +132,8 @@ pub(crate) async fn answer(asked: Asked, call: Call, parts: &Parts, body: Body) 
         Ok(json) => json.unwrap_or_default(),
         Err(refusal) => return refusal.response(),
     };
-    let origin = || origin::of(parts, &work.gateway.config);
     let outcome = match (call, batch) {
-        (Call::Batch, Some(Ok(batch))) => batch::batch(&work, batch, &origin()).await,
+        (Call::Batch, Some(Ok(batch))) => batch::batch(&work, batch, &Links::of(parts, &work.gateway.config)).await,
         (Call::Batch, Some(Err(refusal))) => Err(refusal),
         (Call::Batch | Call::Unknown, _) => Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such LFS address")),
         (Call::Object(oid), _) if parts.method == Method::PUT => {

@@ -4,14 +4,16 @@ use std::error::Error;
 use std::io::BufRead;
 use std::sync::atomic::AtomicBool;
 
+use bytes::Bytes;
 use git::advertise::Version;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::view::RepositoryView;
 use git::{archive, ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::listings::{Asked, MAX_REFERENCES};
 use super::refs::View;
-use super::{Answer, Moment, Trouble, Work, blocking, chain, written};
+use super::{Answer, Moment, Trouble, Work, blocking, chain, listed, written};
 use crate::{authorize, pipe};
 
 /// Answers a fetch, or a listing of references in version 2, that comes with all that the client has to say.
@@ -41,7 +43,7 @@ pub(crate) async fn answer(
     command: Result<Command, RequestError>,
 ) -> Result<Answer, Trouble> {
     match command {
-        Ok(Command::Nothing) => Ok(Answer::Whole(vec![])),
+        Ok(Command::Nothing) => Ok(Answer::Whole(Bytes::new())),
         Ok(Command::LsRefs(request)) => list(work, turn, request).await,
         Ok(Command::Fetch(_) | Command::ObjectInfo(_)) if work.caller.lists_only => Ok(deny(work)),
         Ok(Command::Fetch(request)) => send(work, turn, request).await,
@@ -53,6 +55,9 @@ pub(crate) async fn answer(
 /// Lists references: from memory, without any pack.
 async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request) -> Result<Answer, Trouble> {
     let (_, snapshot) = work.open_within(work.config.max_staleness).await?;
+    if snapshot.refs.len() <= MAX_REFERENCES {
+        return Ok(Answer::Whole(listed(work, &snapshot, Asked::LsRefs(request)).await?));
+    }
     let asked = work.clone();
     Ok(written(move |out, _| {
         let _turn = turn;
@@ -185,13 +190,13 @@ fn deny(work: &Work) -> Answer {
     work.measure.settle("denied");
     let line = authorize::operator_fetch(&work.config.path, &work.caller, &work.gateway.metrics);
     let line = format!("{line} (request {})", work.caller.request_id);
-    Answer::Whole(pktline::error_line(&line))
+    Answer::Whole(pktline::error_line(&line).into())
 }
 
 pub(crate) fn refuse(error: &RequestError, work: &Work) -> Answer {
     work.measure.settle("invalid");
     tracing::info!(request.id = work.caller.request_id, repo.name = %work.config.path, %error, "fetch refused");
-    Answer::Whole(pktline::error_line(&format!("{error} (request {})", work.caller.request_id)))
+    Answer::Whole(pktline::error_line(&format!("{error} (request {})", work.caller.request_id)).into())
 }
 
 /// The label in metrics: a client that went away is no fault of ours.

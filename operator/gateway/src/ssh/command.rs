@@ -129,7 +129,7 @@ impl Command {
                     Admitted::Archive => talk.archive().await,
                     Admitted::Push => talk.push().await,
                     Admitted::Pass(answer) => {
-                        talk.output.answer(Answer::Whole(answer)).await.map(|()| 0).map_err(End::from)
+                        talk.output.answer(Answer::Whole(answer.into())).await.map(|()| 0).map_err(End::from)
                     }
                 };
                 (talk.output, ended)
@@ -299,7 +299,7 @@ impl Talk {
 
     /// Version 2: commands until the client has had enough.
     async fn commands(&mut self) -> Result<u32, End> {
-        self.output.answer(Answer::Whole(capabilities_v2())).await?;
+        self.output.answer(Answer::Whole(capabilities_v2().into())).await?;
         while self.input.wait(PATIENCE).await {
             let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
             let command =
@@ -310,7 +310,7 @@ impl Talk {
             let work = self.next_work("fetch");
             let answer = fetch::answer(&work, turn, command).await.unwrap_or_else(|trouble| {
                 work.measure.settle(trouble.outcome());
-                Answer::Whole(pktline::error_line(&trouble.line(&work)))
+                Answer::Whole(pktline::error_line(&trouble.line(&work)).into())
             });
             self.output.answer(answer).await?;
             if work.measure.trouble().is_some() {

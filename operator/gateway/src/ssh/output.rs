@@ -38,7 +38,7 @@ impl Output {
         match answer {
             Answer::Whole(bytes) => {
                 self.sent.inc_by(bytes.len() as u64);
-                self.send(bytes.into()).await
+                self.send(bytes).await
             }
             Answer::Written(writing) => {
                 let interrupt = Arc::new(AtomicBool::new(false));

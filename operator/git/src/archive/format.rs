@@ -24,8 +24,8 @@ pub(super) struct Member<'a> {
 /// An archive that is being written.
 pub(super) enum Archive<'a> {
     Tar(Tar<&'a mut dyn Write>),
-    TarGz(Tar<GzEncoder<&'a mut dyn Write>>),
-    Zip(Zip<'a>),
+    TarGz(Box<Tar<GzEncoder<&'a mut dyn Write>>>),
+    Zip(Box<Zip<'a>>),
 }
 
 impl<'a> Archive<'a> {
@@ -33,8 +33,8 @@ impl<'a> Archive<'a> {
         let level = wanted.level.map_or_else(Compression::default, Compression::new);
         Ok(match wanted.format {
             Format::Tar => Self::Tar(Tar::begin(out, source)?),
-            Format::TarGz => Self::TarGz(Tar::begin(GzEncoder::new(out, level), source)?),
-            Format::Zip => Self::Zip(Zip::begin(out, source, level)?),
+            Format::TarGz => Self::TarGz(Box::new(Tar::begin(GzEncoder::new(out, level), source)?)),
+            Format::Zip => Self::Zip(Box::new(Zip::begin(out, source, level)?)),
         })
     }
 

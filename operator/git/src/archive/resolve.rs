@@ -29,8 +29,9 @@ pub(super) fn resolve(
     cache: &mut ReadCache,
 ) -> Result<Source, Error> {
     let treeish = wanted.treeish.as_bstr();
-    let (name, folder) =
-        treeish.split_once_str(":").map_or((treeish.as_bytes(), None), |(name, path)| (name, Some(path.as_bstr())));
+    let (name, folder) = treeish
+        .split_once_str(":")
+        .map_or_else(|| (treeish.as_bytes(), None), |(name, path)| (name, Some(path.as_bstr())));
     let missing = || Error::Refused(format!("no such ref: {}; only branches and tags can be archived", name.as_bstr()));
     let id = if name == b"HEAD" { view.refs.head_id() } else { view.refs.named(name).map(|(id, _)| id) };
     let id = id.ok_or_else(missing)?;

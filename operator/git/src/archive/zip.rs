@@ -37,7 +37,7 @@ impl<'a> Zip<'a> {
         let name = name.to_str_lossy();
         match kind {
             EntryKind::Tree | EntryKind::Commit => {
-                self.writer.add_directory(name, self.options.unix_permissions(0o755))?
+                self.writer.add_directory(name, self.options.unix_permissions(0o755))?;
             }
             EntryKind::Link => self.writer.add_symlink(name, content.to_str_lossy(), self.options)?,
             EntryKind::Blob | EntryKind::BlobExecutable => {

@@ -24,7 +24,7 @@ impl LfsObjects {
                 match self.check_one(&oid).await {
                     Ok(()) => {}
                     Err(error) if error.is_damage() && problems.len() < MAX_PROBLEMS => {
-                        problems.push(error.to_string())
+                        problems.push(error.to_string());
                     }
                     Err(error) if error.is_damage() => {}
                     Err(error) => return Err(error),

@@ -67,7 +67,7 @@ async fn a_pass_is_for_one_repository_and_ends_with_its_time_and_with_the_key() 
     assert_eq!(check(&here, &header, "team-b/hello", &desired("alice")), None);
     assert_eq!(check(&here, &header, "team-a/hello", &desired("bob")), None, "the key is somebody else's now");
     assert_eq!(check(&here, &header, "team-a/hello", &DesiredState::default()), None, "the key was taken back");
-    let late = passes(folder.path(), 16 * 60).await;
+    let late = passes(folder.path(), 61 * 60).await;
     assert_eq!(check(&late, &header, "team-a/hello", &desired("alice")), None);
     let stranger = passes(other.path(), 0).await;
     assert_eq!(check(&stranger, &header, "team-a/hello", &desired("alice")), None);

@@ -7,7 +7,8 @@ use http::StatusCode;
 use model::policy::Action;
 use store::LfsObjects;
 
-use super::message::{Answered, BatchRequest, BatchResponse, Link, ObjectError, Operation, Pointer, Wanted};
+use super::message::{Answered, BatchRequest, BatchResponse, ObjectError, Operation, Pointer, Wanted};
+use super::origin::Links;
 use super::{Outcome, Refusal, Work, json};
 use crate::authorize;
 
@@ -15,7 +16,7 @@ use crate::authorize;
 const LOOKUPS: usize = 32;
 
 /// Answers a batch; what is wrong with one object is said about it and stops no other.
-pub(crate) async fn batch(work: &Work, request: BatchRequest, origin: &str) -> Outcome {
+pub(crate) async fn batch(work: &Work, request: BatchRequest, links: &Links) -> Outcome {
     if let Some(name) = request.reference()?
         && request.operation == Operation::Upload
     {
@@ -35,7 +36,7 @@ pub(crate) async fn batch(work: &Work, request: BatchRequest, origin: &str) -> O
                     Ok(wanted) => wanted,
                     Err(line) => return Ok(failed(&pointer, StatusCode::UNPROCESSABLE_ENTITY, line)),
                 };
-                answer(work, objects, operation, wanted, origin).await
+                answer(work, objects, operation, wanted, links).await
             }
         })
         .buffered(LOOKUPS)
@@ -66,17 +67,16 @@ async fn answer(
     objects: &LfsObjects,
     operation: Operation,
     wanted: Wanted,
-    origin: &str,
+    links: &Links,
 ) -> Result<Answered, Refusal> {
     let Wanted { oid, size } = wanted;
     let found = objects.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
-    let to = |suffix: &str| Link { href: format!("{origin}/{suffix}") };
     let (actions, error) = match (operation, found) {
         (_, Some(found)) if found.size() != size => {
             let line = format!("the object has {} bytes and not {size}: its pointer file is wrong", found.size());
             (vec![], Some((StatusCode::UNPROCESSABLE_ENTITY, line)))
         }
-        (Operation::Download, Some(_)) => (vec![("download", to(&format!("objects/{oid}")))], None),
+        (Operation::Download, Some(_)) => (vec![("download", links.to(&format!("objects/{oid}")))], None),
         (Operation::Download, None) => {
             let line = "the object is not there; whoever committed it has to run: git lfs push --all";
             (vec![], Some((StatusCode::NOT_FOUND, line.to_owned())))
@@ -85,7 +85,10 @@ async fn answer(
         (Operation::Upload, None) => match too_large(work, size) {
             Some(line) => (vec![], Some((StatusCode::UNPROCESSABLE_ENTITY, line))),
             // The size goes along, so that what arrives can be compared with what was announced here.
-            None => (vec![("upload", to(&format!("objects/{oid}?size={size}"))), ("verify", to("verify"))], None),
+            None => (
+                vec![("upload", links.to(&format!("objects/{oid}?size={size}"))), ("verify", links.to("verify"))],
+                None,
+            ),
         },
     };
     let error = error.map(|(status, message)| ObjectError { code: status.as_u16(), message });

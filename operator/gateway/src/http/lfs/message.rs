@@ -135,6 +135,9 @@ pub(crate) struct Answered {
 #[derive(Debug, Serialize)]
 pub(crate) struct Link {
     pub(crate) href: String,
+    /// What has to be sent along, where the client does not know it by itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) header: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug, Serialize)]

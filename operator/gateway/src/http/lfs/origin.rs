@@ -1,17 +1,42 @@
 //! The address under which a client reaches the LFS API, which the answer to a batch has to spell out.
 
-use http::header::HOST;
+use std::collections::BTreeMap;
+
+use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::uri::Scheme;
 
+use super::message::Link;
+use crate::authn::pass;
 use crate::gateway::GatewayConfig;
 
 /// Whether this server speaks TLS itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Encrypted(pub(crate) bool);
 
+/// Links to this server for the client of one request.
+pub(super) struct Links {
+    base: String,
+    header: BTreeMap<&'static str, String>,
+}
+
+impl Links {
+    pub(super) fn of(request: &Parts, config: &GatewayConfig) -> Self {
+        // A client with a password finds it by itself; one with a pass has it for this request only.
+        let authorization = request.headers.get(AUTHORIZATION).filter(|value| pass::parse(value).is_some());
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        let header = authorization.map(|value| ("Authorization", value.to_owned()));
+        Self { base: base(request, config), header: header.into_iter().collect() }
+    }
+
+    /// A link to an address below `…/info/lfs/`.
+    pub(super) fn to(&self, suffix: &str) -> Link {
+        Link { href: format!("{}/{suffix}", self.base), header: self.header.clone() }
+    }
+}
+
 /// `https://HOST/…/info/lfs`, as the client of this request wrote it: only that client reads the answer.
-pub(super) fn of(request: &Parts, config: &GatewayConfig) -> String {
+fn base(request: &Parts, config: &GatewayConfig) -> String {
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
     let path = request.uri.path();
