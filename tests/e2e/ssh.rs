@@ -2,7 +2,6 @@
 
 mod access;
 mod archive;
-mod clients;
 mod clone_push;
 mod endurance;
 mod hosts;
@@ -25,15 +24,15 @@ const ED25519: [&str; 2] = ["-t", "ed25519"];
 
 /// A server with SSH, and keys named after their users: `alice`, `bob` and `carol` of `team-a`, `dave` of `team-b`, and `mallory`, whom
 /// nobody knows.
-struct SshBed {
-    bed: Bed,
-    ssh: Ssh,
+pub(crate) struct SshBed {
+    pub(crate) bed: Bed,
+    pub(crate) ssh: Ssh,
     address: SocketAddr,
     host_keys: TempDir,
 }
 
 impl SshBed {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Self::with(&[])
     }
 
@@ -52,7 +51,7 @@ impl SshBed {
     }
 
     /// The URL of a path.
-    fn url_of(&self, path: &str) -> String {
+    pub(crate) fn url_of(&self, path: &str) -> String {
         format!("ssh://git@{}{path}", self.address)
     }
 

@@ -9,7 +9,7 @@ use tests::manifests::PASSWORD;
 use tests::{Git, Manifests, Server, ServerOptions, fixture};
 
 /// Writes a self-signed certificate for 127.0.0.1; the key goes first, as a careful operator would do it.
-fn certificate(folder: &Path) -> Result<()> {
+pub(crate) fn certificate(folder: &Path) -> Result<()> {
     let key = KeyPair::generate()?;
     let certificate =
         CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?.self_signed(&key)?;

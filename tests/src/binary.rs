@@ -1,6 +1,8 @@
 //! Where the `codekeep` binary under test is.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -39,5 +41,19 @@ pub fn python() -> PathBuf {
 /// A program that `cargo xtask tools` installed.
 #[must_use]
 pub fn tool(name: &str) -> PathBuf {
-    workspace().join("target/tools/bin").join(name)
+    tools().join("bin").join(name)
+}
+
+/// Where `cargo xtask tools` installs to.
+#[must_use]
+pub fn tools() -> PathBuf {
+    workspace().join("target/tools")
+}
+
+/// An interpreter with a program of `tests/clients`, ready to be started.
+#[must_use]
+pub fn client(interpreter: impl AsRef<OsStr>, program: &str) -> Command {
+    let mut command = Command::new(interpreter);
+    command.arg(workspace().join("tests/clients").join(program));
+    command
 }

@@ -1,8 +1,12 @@
 //! What the tests need beside Rust, git and Python: installed once into `target/tools`, versions pinned here.
 
+mod clients;
 mod peers;
 
-use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{cargo, must, program, run, say, target, workspace};
 
@@ -15,6 +19,7 @@ const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-de
 pub(crate) fn install_all() -> Result<()> {
     git_lfs()?;
     python()?;
+    clients::install_all()?;
     CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
 }
 
@@ -24,10 +29,11 @@ pub(crate) fn install_for_peers() -> Result<()> {
     peers::install_all()
 }
 
-/// Installs the test runner only, and Python's packages.
+/// Installs the test runner, and the clients that the tests start.
 pub(crate) fn install_for_quick() -> Result<()> {
     git_lfs()?;
     python()?;
+    clients::install_all()?;
     let (name, version) = CARGO_TOOLS[0];
     cargo_tool(name, version)
 }
@@ -94,4 +100,42 @@ fn cargo_tool(name: &str, version: &str) -> Result<()> {
     let root = target().join("tools");
     let root = root.to_str().context("the target folder is not UTF-8")?;
     must(name, cargo(&["install", "--locked", "--debug", "--root", root, "--version", version, name]))
+}
+
+/// Installs a program unless this very version of it is there.
+fn once(name: &str, version: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stamp = folder()?.join(format!("{name}.version"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == version) {
+        return Ok(());
+    }
+    say(format!("installing {name} for the tests, once …"));
+    let started = std::time::Instant::now();
+    install()?;
+    say(format!("{name} took {} s", started.elapsed().as_secs()));
+    std::fs::write(stamp, version).context("failed to note the version")
+}
+
+/// Go, as it is on this machine, for programs without C.
+fn go(arguments: &[&str]) -> Result<Command> {
+    let mut command = program("go", arguments);
+    command.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-trimpath -buildvcs=false");
+    command.env("GOBIN", bin()?);
+    Ok(command)
+}
+
+fn folder() -> Result<PathBuf> {
+    let folder = target().join("tools");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn bin() -> Result<PathBuf> {
+    let bin = folder()?.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    ensure!(bin.is_absolute(), "the target folder has no absolute path");
+    Ok(bin)
+}
+
+fn text(path: PathBuf) -> Result<String> {
+    path.into_os_string().into_string().ok().context("the target folder is not UTF-8")
 }
