@@ -1,8 +1,12 @@
 //! Pruning: packs become one pack with what some tips lead to, and nothing else.
 
 use std::{
+    ops::ControlFlow,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use gix::{
@@ -13,7 +17,7 @@ use gix::{
 
 use crate::{
     fold::{self, Folded},
-    odb::{self, Packs, ReadCache},
+    odb::{self, EntryKind, Location, Pack, Packs, ReadCache},
     pack_writer::{self, Receiver, Selection},
 };
 
@@ -36,9 +40,10 @@ pub fn prune(
     fold::write(packs, &selection, &receiver, folder, interrupt).map(Some)
 }
 
-/// Whether `packs` hold everything that `tips` lead to, and every base that their deltas build on.
+/// Whether `packs` hold everything that `tips` lead to, and every copy of every object can be read from its own pack and older ones.
 ///
-/// With `complete`, the first pack is known to stand alone, and to hold whatever its objects lead to: it is not looked at.
+/// Every copy: of several, a later fold keeps the oldest, and whoever reads takes the youngest. With `complete`, the first pack is known to
+/// stand alone, and to hold whatever its objects lead to: it is not looked at.
 ///
 /// # Errors
 /// When a pack cannot be read, or `interrupt` was set.
@@ -50,16 +55,15 @@ pub fn covers(
 ) -> Result<bool, pack_writer::Error> {
     let is_missing = |error: &odb::Error| matches!(error, odb::Error::Missing(_) | odb::Error::MissingBase { .. });
     let (mut buffer, mut cache) = (Vec::new(), ReadCache::default());
-    for pack in packs.packs().iter().skip(usize::from(complete)) {
-        for (at, (id, ..)) in pack.iter().enumerate() {
+    for (number, pack) in packs.packs().iter().enumerate().skip(usize::from(complete)) {
+        if !stands_on(pack, &packs.packs()[..number])? {
+            return Ok(false);
+        }
+        for (at, (_, offset, _)) in pack.iter().enumerate() {
             if at.is_multiple_of(256) && interrupt.load(Ordering::Relaxed) {
                 return Err(pack_writer::Error::Interrupted);
             }
-            match packs.get(&id, &mut buffer, &mut cache) {
-                Ok(_) => {}
-                Err(error) if is_missing(&error) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
+            packs.read(Location { pack: number, offset }, &mut buffer, &mut cache)?;
         }
     }
     match Walk::new(packs, complete.then_some(0), interrupt).run(tips) {
@@ -67,6 +71,19 @@ pub fn covers(
         Err(pack_writer::Error::Odb(error)) if is_missing(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether every delta of a pack builds on an object of the pack or of older ones. So deltas never go round in a circle, whichever copies
+/// are left in the end.
+fn stands_on(pack: &Pack, older: &[Arc<Pack>]) -> Result<bool, odb::Error> {
+    let mut stands = true;
+    pack.heads(&mut |_, entry| {
+        if let EntryKind::RefDelta(base) = entry.kind {
+            stands = pack.contains(&base) || older.iter().any(|older| older.contains(&base));
+        }
+        Ok::<_, odb::Error>(if stands { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(stands)
 }
 
 /// A walk over everything that tips lead to.

@@ -67,8 +67,15 @@ impl PackTools for Tools {
         let (first, others) = packs.split_at(usize::from(complete));
         let stands_alone = first.iter().flat_map(|pack| pack.keys()).copied().collect();
         let wanted = self.universe.reachable(tips.iter().copied(), &stands_alone);
-        let came = others.iter().flat_map(|pack| pack.keys()).all(|id| held.contains(id));
-        Ok(came && wanted.is_subset(&held))
+        // Every copy stands on its own pack and older ones: a fold keeps the oldest, a reader takes the youngest.
+        let mut before: BTreeSet<ObjectId> = first.iter().flat_map(|pack| pack.keys()).copied().collect();
+        for pack in others {
+            before.extend(pack.keys());
+            if !pack.values().flatten().all(|base| before.contains(base)) {
+                return Ok(false);
+            }
+        }
+        Ok(wanted.is_subset(&held))
     }
 
     fn tabulate(&self, packs: &[LocalPack], at: usize, out: &Path) -> Result<bool, String> {

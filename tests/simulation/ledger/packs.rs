@@ -71,7 +71,7 @@ impl Packs {
         self.live.values().flat_map(|pack| pack.objects.keys())
     }
 
-    /// Whatever `tips` lead to can be read, and so can every object of every pack.
+    /// Whatever `tips` lead to can be read, and so can every copy of every object in every pack.
     pub(super) fn check_whole(
         &mut self,
         universe: &Universe,
@@ -81,9 +81,11 @@ impl Packs {
         if let Some(id) = found.difference(&self.readable).next() {
             return Err(format!("object {id} is needed and cannot be read from any pack"));
         }
-        let unread = self.live.values().flat_map(|pack| pack.objects.keys()).find(|id| !self.readable.contains(*id));
-        if let Some(id) = unread {
-            return Err(format!("object {id} is in a pack and cannot be read"));
+        // Every copy of it: which one is left by a fold is nobody's promise.
+        let mut copies = self.live.values().flat_map(|pack| pack.objects.iter());
+        let unread = copies.find(|(_, base)| base.is_some_and(|base| !self.readable.contains(&base)));
+        if let Some((id, _)) = unread {
+            return Err(format!("a copy of object {id} is in a pack and cannot be read"));
         }
         self.whole.extend(found);
         Ok(())
