@@ -215,7 +215,11 @@ fn connect(universe: &Universe, snapshot: &Snapshot, packs: &LocalPacks, intent:
     let visible: BTreeSet<ObjectId> = visible.intersection(&held).copied().collect();
     git::extend_readable(&mut held, &intent.objects);
     let wanted = universe.reachable(intent.edits.iter().filter_map(|edit| edit.new), &visible);
-    wanted.iter().all(|id| intent.objects.contains_key(id)) && intent.objects.keys().all(|id| held.contains(id))
+    // An object that can be read from elsewhere does not make up for a delta without a base.
+    let resolved = intent.objects.values().flatten().all(|base| held.contains(base));
+    resolved
+        && wanted.iter().all(|id| intent.objects.contains_key(id))
+        && intent.objects.keys().all(|id| held.contains(id))
 }
 
 /// Old values that nothing leads to afterwards.
