@@ -69,17 +69,16 @@ fn what_came_meanwhile_must_find_all_it_needs() {
 
 /// A root, and two branches from it, each with a version of a file of its own.
 fn two_versions() -> Fixture {
-    let mut stream = String::new();
-    for (mark, branch, from, line) in
-        [(1, "root", "", "a"), (2, "dropped", "from :1\n", "b"), (3, "kept", "from :1\n", "c")]
-    {
-        let body = (0..400).map(|number| format!("{number} {}\n", number * 7_919)).collect::<String>() + line;
-        let body = if mark == 1 { line.to_owned() } else { body };
-        stream += &format!(
+    let commit = |(mark, branch, from, line): (usize, &str, &str, &str)| {
+        let lines: Vec<String> = (0..400).map(|number| format!("{number} {}\n", number * 7_919)).collect();
+        let body = if mark == 1 { line.to_owned() } else { lines.concat() + line };
+        format!(
             "commit refs/heads/{branch}\nmark :{mark}\ncommitter C <c@example.com> 1600000000 +0000\ndata 2\nm\n{from}M 100644 inline f\ndata {}\n{body}\n",
             body.len()
-        );
-    }
+        )
+    };
+    let stream =
+        [(1, "root", "", "a"), (2, "dropped", "from :1\n", "b"), (3, "kept", "from :1\n", "c")].map(commit).concat();
     let mut fixture = Fixture::of(stream.as_bytes(), 3, 1, false);
     (fixture.parts, fixture.packs) = (vec![], Packs::default());
     fixture
@@ -100,21 +99,21 @@ fn a_copy_without_its_base_is_not_made_good_by_another_copy() {
         let pack = git_in(&fixture.origin(), &all, revisions.as_bytes());
         fixture.receive(&pack);
     }
-    let folder = |name: &str| {
-        let folder = fixture.directory.path().join(name);
-        std::fs::create_dir(&folder).unwrap();
-        folder
+    let into = |name: &str| {
+        let path = fixture.directory.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
     };
     let before = Packs::open(&fixture.parts[..1]).unwrap();
-    let pruned = prune(&before, &[root], &folder("prune"), &never).unwrap().unwrap();
+    let pruned = prune(&before, &[root], &into("prune"), &never).unwrap().unwrap();
     let mut parts = vec![PackParts { pack: pruned.pack, index: pruned.index, exact: true, arriving: None }];
     parts.extend_from_slice(&fixture.parts[1..]);
     let packs = Packs::open(&parts).unwrap();
     let problems = |packs: &Packs| deep_check::check(packs, &[kept], 10, &never).unwrap();
     // Whoever reads takes the youngest copy, which is whole; a fold keeps the oldest, whose base has gone.
-    let folded = fold(&packs, 1, &folder("fold"), &never).unwrap();
-    let folded = PackParts { pack: folded.pack, index: folded.index, exact: true, arriving: None };
-    assert_ne!(problems(&Packs::open(&[parts[0].clone(), folded]).unwrap()), Vec::<String>::new());
+    let fold = fold(&packs, 1, &into("fold"), &never).unwrap();
+    parts.splice(1.., [PackParts { pack: fold.pack, index: fold.index, exact: true, arriving: None }]);
+    assert_ne!(problems(&Packs::open(&parts).unwrap()), Vec::<String>::new());
     assert!(!covers(&packs, true, &[kept], &never).unwrap());
     // With the dropped branch all is well.
     assert!(covers(&fixture.packs, true, &[kept], &never).unwrap());
