@@ -25,7 +25,7 @@ impl Repository {
         // Two checkpoints cover what goes: should one be damaged, the other one and the entries behind it still tell all.
         let checkpoints = open::checkpoints(&self.shared, &self.id).await?;
         let Some(covered) = checkpoints.iter().rev().nth(1).copied() else { return Ok(0) };
-        let end = covered.min(whole_from(&known).saturating_sub(1)).min(from + BATCH - 1);
+        let end = through(&known, covered).min(from + BATCH - 1);
         if end < from {
             return Ok(0);
         }
@@ -105,6 +105,12 @@ impl Repository {
     }
 }
 
+/// The last entry that may go when a checkpoint covers this one. Others may have made it: what is in entries that this server has not
+/// read yet, it cannot know.
+fn through(known: &Snapshot, covered: u64) -> u64 {
+    covered.min(known.generation).min(whole_from(known).saturating_sub(1))
+}
+
 /// The first entry whose payload somebody still needs.
 fn whole_from(snapshot: &Snapshot) -> u64 {
     if sabotaged!(StubNeeded) {
@@ -112,4 +118,16 @@ fn whole_from(snapshot: &Snapshot) -> u64 {
     }
     let inlined = snapshot.packs.iter().filter(|pack| Snapshot::is_inlined(pack));
     inlined.map(|pack| pack.generation).min().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_were_not_read_stay_whatever_covers_them() {
+        let known = Snapshot { generation: 8, ..Snapshot::default() };
+        assert_eq!(through(&known, 10), 8);
+        assert_eq!(through(&known, 5), 5);
+    }
 }
