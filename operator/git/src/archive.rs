@@ -13,7 +13,7 @@ mod tree;
 mod zip;
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use gix::objs::tree::EntryKind;
 
@@ -46,6 +46,16 @@ pub enum Error {
     Interrupted,
 }
 
+impl Error {
+    /// What the client reads: nothing of this server's files.
+    fn told(&self) -> String {
+        match self {
+            Self::Objects(_) => "the repository cannot be read; ask the people who run this server".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Answers a request; gives the number of bytes of the answer. `note` ends what a client reads when something fails, `now` is the time of
 /// files that no commit has, in seconds since 1970.
 ///
@@ -61,13 +71,16 @@ pub fn respond(
     let mut cache = ReadCache::default();
     let found = match request {
         Request::List => Ok(None),
-        Request::Archive(wanted) => resolve(wanted, view, now, &mut cache).map(|source| Some((wanted, source))),
+        Request::Archive(wanted) => {
+            resolve(wanted, view, now, &mut cache, interrupt).map(|source| Some((wanted, source)))
+        }
     };
     let found = match found {
         Ok(found) => found,
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => {
             let mut answer = Vec::new();
-            pktline::push(&mut answer, &[b"NACK ", error.to_string().as_bytes(), b" ", note.as_bytes(), b"\n"]);
+            pktline::push(&mut answer, &[b"NACK ", error.told().as_bytes(), b" ", note.as_bytes(), b"\n"]);
             answer.extend_from_slice(pktline::FLUSH);
             out.write_all(&answer)?;
             return Err(error);
@@ -83,7 +96,7 @@ pub fn respond(
         Ok(()) => Ok(channels.finish()?),
         Err(error @ (Error::Write(_) | Error::Interrupted)) => Err(error),
         Err(error) => {
-            channels.error(&format!("the archive cannot be made: {error} {note}\n"))?;
+            channels.error(&format!("the archive cannot be made: {} {note}\n", error.told()))?;
             channels.finish()?;
             Err(error)
         }
@@ -119,10 +132,7 @@ fn write(
     }
     let (mut buffer, mut objects) = (Vec::new(), ReadCache::default());
     let mut selection = Selection::new(&wanted.paths);
-    walk(view.packs, source.tree, &mut selection, cache, &mut |path, kind, id| {
-        if interrupt.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
+    walk(view.packs, source.tree, &mut selection, cache, interrupt, &mut |path, kind, id| {
         let content = match kind {
             EntryKind::Tree | EntryKind::Commit => &[][..],
             _ => {

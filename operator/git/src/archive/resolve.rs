@@ -1,5 +1,7 @@
 //! From `<reference>[:<folder>]` to a tree.
 
+use std::sync::atomic::AtomicBool;
+
 use gix::ObjectId;
 use gix::bstr::{BStr, ByteSlice as _};
 use gix::objs::{CommitRefIter, Kind};
@@ -27,6 +29,7 @@ pub(super) fn resolve(
     view: &RepositoryView<'_>,
     now: i64,
     cache: &mut ReadCache,
+    interrupt: &AtomicBool,
 ) -> Result<Source, Error> {
     let treeish = wanted.treeish.as_bstr();
     let (name, folder) = treeish
@@ -42,7 +45,7 @@ pub(super) fn resolve(
     }
     if !wanted.paths.is_empty() {
         let mut selection = Selection::new(&wanted.paths);
-        walk(view.packs, source.tree, &mut selection, cache, &mut |_, _, _| Ok(()))?;
+        walk(view.packs, source.tree, &mut selection, cache, interrupt, &mut |_, _, _| Ok(()))?;
         selection.all_found()?;
     }
     Ok(source)

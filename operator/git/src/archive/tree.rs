@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::ObjectId;
 use gix::bstr::{BStr, BString, ByteSlice as _};
@@ -141,6 +142,7 @@ pub(super) fn walk(
     tree: ObjectId,
     selection: &mut Selection<'_>,
     cache: &mut ReadCache,
+    interrupt: &AtomicBool,
     each: Each<'_>,
 ) -> Result<(), Error> {
     let mut attributes = Attributes::new();
@@ -148,6 +150,9 @@ pub(super) fn walk(
     // Folders that were entered and not shown yet.
     let mut pending: Vec<(BString, ObjectId)> = Vec::new();
     while let Some(level) = levels.last_mut() {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         let Some(entry) = level.entries.next() else {
             let left = levels.pop().map(|level| level.path).unwrap_or_default();
             pending.pop_if(|(path, _)| *path == left);
