@@ -143,17 +143,19 @@ fn credentials_come_from_a_helper_when_the_server_asks_for_them() -> Result<()> 
 
 #[test]
 fn an_object_larger_than_the_limit_is_refused_in_words_before_it_is_sent() -> Result<()> {
-    let bed = bed()?;
-    bed.manifests.write(
+    let manifests = Manifests::standard()?;
+    manifests.write(
         "repository-team-a-hello.yaml",
         "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {name: hello, namespace: team-a}\n\
          spec: {limits: {lfsObjectSize: 1M}}\n",
     )?;
+    let bed = Bed::of(manifests, &[])?;
+    install(&bed.git)?;
     let work = tracked(&bed.git, &bed.url(), "work", &[("a.bin", &random(1, 1_000_001))])?;
-    tests::wait::until("the new limit", std::time::Duration::from_secs(20), || {
-        let refused = bed.git.run(&work, &["lfs", "push", "origin", "main"])?;
-        Ok((!refused.ok && refused.stderr.contains("lfsObjectSize")).then_some(()))
-    })
+    let refusal = bed.git.run(&work, &["lfs", "push", "origin", "main"])?.refused()?;
+    assert!(refusal.contains("lfsObjectSize"), "{refusal}");
+    assert!(stored(bed.store.path())?.is_empty());
+    Ok(())
 }
 
 #[test]
