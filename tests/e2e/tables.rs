@@ -51,7 +51,7 @@ fn a_clone_of_one_branch_is_answered_from_a_table_and_without_one_the_same() -> 
         let line = clone_branch(&bed, &fresh, &name)?;
         let objects = bed.git.ok(&bed.git.path(&name), &["rev-list", "--objects", "--all"])?.lines().count();
         ensure!(objects == expected, "{objects} objects instead of {expected}: {line}");
-        Ok(line.contains("Tabled").then_some(()))
+        Ok(line.contains("fetch.route=\"tabled\"").then_some(()))
     })?;
 
     let mut bytes = std::fs::read(&table)?;
@@ -64,7 +64,7 @@ fn a_clone_of_one_branch_is_answered_from_a_table_and_without_one_the_same() -> 
         Ok(unlucky.log().contains("a reachability table cannot be used").then_some(()))
     })?;
     let line = clone_branch(&bed, &unlucky, "second")?;
-    ensure!(line.contains("Walked"), "a damaged table was used: {line}");
+    ensure!(line.contains("fetch.route=\"walked\""), "a damaged table was used: {line}");
     ensure!(!bed.server.log().contains("maintenance failed"), "{}", bed.server.log());
     Ok(())
 }

@@ -197,7 +197,7 @@ fn log(work: &Work, sent: &Outcome, kept: bool) {
     tracing::info!(
         request.id = work.caller.request_id,
         repo.name = %work.config.path,
-        fetch.objects = sent.objects,
+        fetch.objects = (!kept).then_some(sent.objects),
         fetch.bytes = sent.bytes,
         fetch.route = if kept { "kept" } else { sent.route.name() },
         fetch.refused = sent.refused,
