@@ -13,6 +13,7 @@ mod maintenance;
 mod memory;
 mod pair;
 mod partial;
+mod sessions;
 mod ssh;
 mod stopped;
 mod tables;

@@ -32,6 +32,8 @@ pub(crate) use push::push;
 pub(crate) enum Answer {
     /// All of it.
     Whole(Bytes),
+    /// All of it, in two parts: the latter is long and also others get it.
+    Parts(Bytes, Bytes),
     /// Written by blocking work. Errors go in-band, because the answer has begun by then.
     Written(Writing),
 }
@@ -154,18 +156,29 @@ impl Work {
 pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -> Result<Answer, Trouble> {
     if service == Service::UploadPack && version == Version::V2 {
         // It says what this server can do; the repository is asked for with the command that follows.
-        return Ok(Answer::Whole(git::advertise::capabilities_v2().into()));
+        return Ok(Answer::Whole(git::advertise::capabilities_v2(&work.caller.request_id).into()));
     }
-    let (bytes, _) = references(work, service, Asked::Advertisement(service, version)).await?;
-    Ok(Answer::Whole(bytes))
+    let (list, _) = references(work, service, Asked::Advertisement(service, version)).await?;
+    Ok(announced(&list, work))
+}
+
+/// Lists up to this length are copied; it is cheaper than a part of its own.
+const SHORT: usize = 64 << 10;
+
+/// A list with what only this client is told.
+fn announced(list: &Bytes, work: &Work) -> Answer {
+    let (head, rest) = git::advertise::announce(list, &git::advertise::session(&work.caller.request_id));
+    let rest = list.slice(rest..);
+    if rest.len() > SHORT { Answer::Parts(head.into(), rest) } else { Answer::Whole([&*head, &rest].concat().into()) }
 }
 
 /// A repository as it is at one moment.
 pub(crate) type Moment = (Arc<Repository>, Arc<Snapshot>);
 
 /// What a server says first in versions 0 and 1 on a stream, and the moment that it shows.
-pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Bytes, Moment), Trouble> {
-    references(work, service, Asked::Greeting(service, version)).await
+pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Answer, Moment), Trouble> {
+    let (list, moment) = references(work, service, Asked::Greeting(service, version)).await?;
+    Ok((announced(&list, work), moment))
 }
 
 /// Writes down the references for a service.

@@ -14,7 +14,7 @@ use store::{CommitError, Committed, Repository};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Answer, Trouble, Work, written};
+use super::{Answer, Trouble, Work, blocking, written};
 use plan::Plan;
 
 /// Times that a push is checked, should unreachable objects be removed again and again before its commit.
@@ -22,11 +22,9 @@ const MAX_CHECKS: u32 = 3;
 
 /// Answers a push. The work goes on to its end even if the client goes away after the pack arrived.
 pub(crate) async fn push(work: &Work, mut input: Box<dyn BufRead + Send>) -> Result<Answer, Trouble> {
-    let task = Push::begin(work, work.turn().await?).await?;
-    Ok(written(move |out, interrupt| {
-        let request = parse(&mut *input, &task.work);
-        task.run_for(request, &mut *input, out, interrupt);
-    }))
+    let (turn, reading) = (work.turn().await?, work.clone());
+    let (request, input) = blocking(work, move || Ok((parse(&mut *input, &reading), input))).await?;
+    take(work, turn, request, input).await
 }
 
 /// Answers a push whose commands were read before; the pack, if there is one, comes from `input`.
@@ -45,7 +43,15 @@ pub(crate) type Parsed = Result<Option<Request>, Refusal>;
 
 /// Reads the commands. Blocking.
 pub(crate) fn parse(input: &mut dyn BufRead, work: &Work) -> Parsed {
-    receive_pack::parse(input, &work.config.limits)
+    let parsed = receive_pack::parse(input, &work.config.limits);
+    let capabilities = match &parsed {
+        Ok(request) => request.as_ref().map(|request| &request.capabilities),
+        Err(refusal) => Some(&refusal.capabilities),
+    };
+    if let Some(capabilities) = capabilities {
+        work.measure.hear(&capabilities.client);
+    }
+    parsed
 }
 
 /// A push under way, on a blocking thread.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::atomic::AtomicBool};
 
 use git::{
+    client::Client,
     pktline::push,
     upload_pack::{self, Command},
     view::RepositoryView,
@@ -32,7 +33,7 @@ fn wire(lines: &[String]) -> Vec<u8> {
 /// What we answer: the lines before the pack, and the pack.
 fn ours(view: &RepositoryView<'_>, lines: &[String]) -> (Vec<String>, Vec<u8>) {
     let wire = wire(lines);
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire).unwrap() else { panic!("not a fetch") };
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else { panic!("not a fetch") };
     let mut out = Vec::new();
     upload_pack::respond(&request, view, &mut out, "(request 1)", &AtomicBool::new(false)).unwrap();
     split(&out, false)
@@ -263,14 +264,14 @@ fn everything_comes_in_channels_when_that_is_asked() {
     let fixture = Fixture::new(71, 60, 3, true);
     let tip = fixture.refs[&fixture.head].id;
     let wire = wire(&request([want(&tip), "sideband-all".to_owned(), "deepen 1".to_owned()]));
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire).unwrap() else { panic!("not a fetch") };
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else { panic!("not a fetch") };
     let mut out = Vec::new();
     upload_pack::respond(&request, &fixture.view(), &mut out, "", &AtomicBool::new(false)).unwrap();
     let (lines, channelled) = split(&out, true);
     assert!(channelled.starts_with(b"shallow-info\nshallow "), "{lines:?}");
     let nobody = "1111111111111111111111111111111111111111";
     let wire = self::wire(&self::request([format!("want {nobody}"), "sideband-all".to_owned()]));
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire).unwrap() else { panic!("not a fetch") };
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else { panic!("not a fetch") };
     let mut refused = Vec::new();
     upload_pack::respond(&request, &fixture.view(), &mut refused, "", &AtomicBool::new(false)).unwrap();
     assert_eq!(refused[4..], *format!("\u{3}upload-pack: not our ref {nobody}\n").as_bytes());
@@ -296,6 +297,6 @@ fn bad_limits_are_refused_in_words() {
         ["deepen 0", "deepen -1", "deepen x", "deepen-since x", "shallow 12", "filter bogus", "filter sparse:oid=x"]
     {
         let wire = wire(&request([line.to_owned()]));
-        assert!(upload_pack::parse_v2(&mut &*wire).is_err(), "{line}");
+        assert!(upload_pack::parse_v2(&mut &*wire, &mut Client::default()).is_err(), "{line}");
     }
 }
