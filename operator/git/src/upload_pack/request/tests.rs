@@ -83,7 +83,7 @@ fn an_empty_request_is_nothing() {
 #[test]
 fn what_is_not_offered_is_refused_in_words() {
     let ask = |line: &str| refused(v2(&["command=fetch", "0001", line, "0000"]));
-    assert!(ask("filter sparse:oid=main").contains("sparse"));
+    assert!(ask("filter sparse:path=main").contains("sparse"));
     assert!(ask("packfile-uris https").contains("packfile-uris"));
     assert!(ask("nonsense").contains("unexpected"));
     assert!(refused(v2(&["command=bundle-uri", "0001", "0000"])).contains("bundle-uri"));
