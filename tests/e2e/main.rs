@@ -14,6 +14,7 @@ mod memory;
 mod pair;
 mod partial;
 mod sessions;
+mod signed;
 mod ssh;
 mod stopped;
 mod tables;

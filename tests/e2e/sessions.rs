@@ -76,8 +76,8 @@ fn lists_that_are_kept_have_the_session_of_each_request() -> Result<()> {
     let bed = Bed::new()?;
     let source = fixture::linear(&bed.git, "source.git", 3)?;
     let tip = bed.git.ok(&source, &["rev-parse", "main"])?;
-    let refs: String = (0..1_500).map(|n| format!("create refs/heads/topic/{n:060} {}\n", tip.trim())).collect();
-    std::fs::write(bed.git.path("refs"), refs)?;
+    let refs: Vec<String> = (0..1_500).map(|n| format!("create refs/heads/topic/{n:060} {}\n", tip.trim())).collect();
+    std::fs::write(bed.git.path("refs"), refs.concat())?;
     let mut command = bed.git.command(&source, &["update-ref", "--stdin"]);
     ensure!(command.stdin(std::fs::File::open(bed.git.path("refs"))?).status()?.success(), "no references");
     bed.git.ok(&source, &["push", "--quiet", "--mirror", &bed.url()])?;

@@ -50,6 +50,11 @@ impl SshBed {
         Ok(Self { bed, ssh, address, host_keys })
     }
 
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The URL of a path.
     pub(crate) fn url_of(&self, path: &str) -> String {
         format!("ssh://git@{}{path}", self.address)

@@ -26,7 +26,7 @@ use crate::authn::pass::{self, Bearer};
 use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
-use crate::service::{self, Answer, Trouble, Work, fetch, push};
+use crate::service::{self, Answer, Greeting, Trouble, Work, fetch, push};
 
 /// The exit status of a command that failed, as git has it.
 pub(super) const FAILED: u32 = 128;
@@ -338,8 +338,8 @@ impl Talk {
     /// Versions 0 and 1: an advertisement, then one conversation about it.
     async fn conversation(&mut self) -> Result<u32, End> {
         let greeting = service::greet(&self.work, Service::UploadPack, self.version).await;
-        let (greeting, moment) = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
-        self.output.answer(greeting).await?;
+        let Greeting { answer, moment, .. } = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        self.output.answer(answer).await?;
         if !self.input.wait(PATIENCE).await {
             return Ok(0);
         }
@@ -375,16 +375,17 @@ impl Talk {
     async fn push(&mut self) -> Result<u32, End> {
         // Pushing has no version 2.
         let greeting = service::greet(&self.work, Service::ReceivePack, self.version).await;
-        let (greeting, _) = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
-        self.output.answer(greeting).await?;
+        let Greeting { answer, nonce, .. } = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        self.output.answer(answer).await?;
         if !self.input.wait(PATIENCE).await {
             return Ok(0);
         }
         let mut turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
         let work = self.next_work("push");
         let reading = work.clone();
-        let request =
-            self.read(self.gateway.config.max_request_bytes, move |input| push::parse(input, &reading)).await?;
+        let request = self
+            .read(self.gateway.config.max_request_bytes, move |input| push::parse(input, &reading, nonce.as_deref()))
+            .await?;
         self.work.measure.hear(&Client { session_id: work.measure.session_id().map(str::to_owned) });
         match &request {
             Ok(None) => return Ok(0),
