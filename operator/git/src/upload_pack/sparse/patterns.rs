@@ -133,6 +133,26 @@ mod tests {
     }
 
     #[test]
+    fn patterns_that_almost_match_take_no_time_to_speak_of() {
+        let paths = ["a/".repeat(2_000) + "c", "a".repeat(4_000), "ab/".repeat(1_300) + "a", "a/aaaa".repeat(600)];
+        let begun = std::time::Instant::now();
+        for pattern in [
+            "**/a/**/a/**/a/**/b",
+            "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b",
+            "**/*a*b/**/*a*b/**/*a*b/**/d",
+            "**/*a*a*b/**/*a*a*b/**/a*b*c",
+            "a**a**a**a**b",
+            "/a/**/*?*?*?*?/**/b",
+        ] {
+            for path in &paths {
+                assert_eq!(said(pattern, path, false), None, "{pattern}");
+            }
+        }
+        // Were each of them to try everything, the heat death would come first.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+
+    #[test]
     fn the_root_is_matched_by_what_matches_nothing_at_all() {
         let root = |text: &str| Patterns::parse(text.as_bytes(), 9).unwrap().of_root();
         assert_eq!([root("*"), root("*/"), root("/"), root("   ")], [Some(true); 4]);
