@@ -288,6 +288,9 @@ pub(crate) struct FsckArgs {
     /// Repositories as NAMESPACE/NAME; all that the store's catalog lists when none is given
     #[arg(value_name = "NAMESPACE/NAME")]
     pub(crate) repositories: Vec<model::RepositoryPath>,
+    /// Also print the certificates of signed pushes that the log still has, as they were sent; their signatures are not verified
+    #[arg(long, env = "CODEKEEP_CERTIFICATES")]
+    pub(crate) certificates: bool,
 }
 
 /// What to do with a store.

@@ -126,6 +126,49 @@ fn partial_clones_get_the_rest_when_it_is_needed() -> Result<()> {
 }
 
 #[test]
+fn sparse_clones_hold_what_those_from_git_hold() -> Result<()> {
+    let (bed, source) = filled()?;
+    let (git, home) = (&bed.git, bed.git.path(""));
+    let tree = git.ok(&source, &["ls-tree", "-r", "--name-only", "main"])?;
+    let file = tree.lines().find(|path| path.contains('/')).unwrap_or_default().to_owned();
+    let folder = file.split('/').next().unwrap_or_default();
+    let work = git.clone(&source.display().to_string(), "editor")?;
+    git.ok(&work, &["checkout", "--quiet", "main"])?;
+    git.commit(&work, "sparse", &format!("/*\n!/*/\n/{folder}/\n"))?;
+    git.ok(&work, &["push", "--quiet", "origin", "main"])?;
+    git.ok(&work, &["push", "--quiet", &bed.url(), "main"])?;
+    for (key, value) in [("uploadpack.allowFilter", "true"), ("uploadpack.allowAnySHA1InWant", "true")] {
+        git.ok(&source, &["config", key, value])?;
+    }
+    let peer = format!("file://{}", source.display());
+    for version in ["0", "2"] {
+        let protocol = format!("protocol.version={version}");
+        let mut found = Vec::new();
+        for (side, url) in [("ours", bed.url()), ("peer", peer.clone())] {
+            let name = format!("sparse-{side}-{version}");
+            let filter = "--filter=sparse:oid=main:sparse";
+            git.ok(&home, &["-c", &protocol, "clone", "--quiet", "--bare", filter, &url, &name])?;
+            found.push(git.ok(&git.path(&name), &["rev-list", "--objects", "--all", "--missing=print"])?);
+        }
+        let missing = found[0].lines().filter(|line| line.starts_with('?')).count();
+        ensure!(missing > 0, "version {version}: nothing was left out");
+        let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        ensure!(sorted(&found[0]) == sorted(&found[1]), "version {version}: the clones differ");
+        // What was left out is there when it is needed.
+        let clone = git.path(&format!("sparse-ours-{version}"));
+        let content = git.ok(&clone, &["show", &format!("main:{file}")])?;
+        ensure!(content == git.ok(&source, &["show", &format!("main:{file}")])?, "another content");
+    }
+    let refused = git.run(&home, &["clone", "--filter=sparse:oid=main:nothing", &bed.url(), "refused"])?;
+    ensure!(
+        !refused.ok && refused.stderr.contains("unable to access sparse blob in 'main:nothing'"),
+        "{}",
+        refused.stderr
+    );
+    Ok(())
+}
+
+#[test]
 fn a_shallow_partial_clone_is_the_quickest_checkout() -> Result<()> {
     let (bed, source) = filled()?;
     let (git, home) = (&bed.git, bed.git.path(""));

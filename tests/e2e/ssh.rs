@@ -50,12 +50,17 @@ impl SshBed {
         Ok(Self { bed, ssh, address, host_keys })
     }
 
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The URL of a path.
     pub(crate) fn url_of(&self, path: &str) -> String {
         format!("ssh://git@{}{path}", self.address)
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.url_of(&format!("/{REPOSITORY}"))
     }
 
@@ -75,7 +80,7 @@ impl SshBed {
     }
 
     /// A work tree with some commits, pushed and cloned over SSH with alice's key, which it goes on using.
-    fn started(&self) -> Result<PathBuf> {
+    pub(crate) fn started(&self) -> Result<PathBuf> {
         let source = fixture::linear(&self.bed.git, "source.git", 12)?;
         self.ok(&source, &["push", "--quiet", "--mirror", &self.url()])?;
         self.ok(&self.home(), &["clone", "--quiet", &self.url(), "work"])?;

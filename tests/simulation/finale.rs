@@ -116,6 +116,7 @@ async fn last_push(server: &Arc<Server>, path: &RepositoryPath) -> Result<()> {
             actor: "last".to_owned(),
             request_id: format!("last-{name}"),
             options: vec![],
+            certificate: None,
             atomic: false,
             edits: vec![RefEdit { old: snapshot.refs.get(&branch), name: branch, new: Some(id), peeled: None }],
             pack: None,

@@ -119,6 +119,7 @@ fn push(edits: Vec<RefEdit>) -> Push {
         actor,
         request_id,
         options: vec![],
+        certificate: None,
         atomic: false,
         edits,
         pack: None,

@@ -6,10 +6,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+use git::receive_pack::Certificate;
+use gix::bstr::ByteSlice as _;
 use model::desired::{DesiredState, RepositoryConfig};
 use model::policy::{AccessRequest, Action, Decision, Labels, Principal, ReferenceScope};
 use model::{RefName, RepositoryPath};
 
+use crate::authn::nonce::NonceError;
 use crate::metrics::GatewayMetrics;
 
 /// Who asks, from where, in which request.
@@ -162,6 +166,31 @@ pub(crate) fn reference(
     let decision = desired.policies.evaluate(&request(action, &config.path, caller, &config.labels, scope));
     record(action, &config.path, caller, &decision, true, metrics);
     if decision.is_allowed() { Ok(()) } else { Err(forbidden(action, &config.path, caller, &decision)) }
+}
+
+/// Writes down that a push was signed. By whom is not known: no signature is verified here (ADR 0014).
+pub(crate) fn certificate(
+    certificate: &Certificate,
+    nonce: Result<(), NonceError>,
+    path: &RepositoryPath,
+    caller: &Caller,
+) {
+    let digest = digest::digest(&digest::SHA256, &certificate.text);
+    // What the client says; bounded, and no character of it can end the line.
+    let pusher: String = certificate.pusher.to_str_lossy().chars().filter(|c| !c.is_control()).take(200).collect();
+    tracing::info!(
+        target: "audit",
+        principal = %caller.principal,
+        request.id = caller.request_id,
+        source.ip = %caller.source,
+        repo.name = %path,
+        certificate.pusher = pusher,
+        certificate.format = certificate.format,
+        certificate.sha256 = hex::encode(digest),
+        certificate.nonce = nonce.map_or_else(NonceError::status, |()| "OK"),
+        certificate.verified = false,
+        "push certificate received"
+    );
 }
 
 fn request<'a>(

@@ -13,6 +13,7 @@ use store::Repositories;
 use tokio::sync::{Semaphore, watch};
 
 use crate::authn::Authenticator;
+use crate::authn::nonce::Nonces;
 use crate::authn::pass::Passes;
 use crate::authn::token::Tokens;
 use crate::http::ServiceName;
@@ -73,6 +74,8 @@ pub struct Gateway {
     pub(crate) random: Arc<dyn Random>,
     /// For who comes by SSH, where anybody does.
     pub(crate) passes: OnceLock<Passes>,
+    /// For signed pushes, where there are keys to make them with.
+    pub(crate) nonces: OnceLock<Nonces>,
     pushes: Mutex<Pushes>,
 }
 
@@ -150,6 +153,7 @@ impl Gateway {
             answers: Arc::default(),
             random,
             passes: OnceLock::new(),
+            nonces: OnceLock::new(),
             pushes: Mutex::new(pushes),
         }))
     }

@@ -143,6 +143,7 @@ async fn handle(
         verb = measure.verb(),
         status = status.as_u16(),
         source.ip = %peer.ip(),
+        client.session_id = measure.session_id(),
         duration_ms = u64::try_from(measure.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request answered"
     );

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use git::client::Client;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Metrics of the gateway.
@@ -61,7 +62,14 @@ impl GatewayMetrics {
     /// Begins to measure a request.
     pub(crate) fn begin(&self, transport: &'static str, verb: &'static str) -> Arc<Measure> {
         self.in_flight.inc();
-        Arc::new(Measure { metrics: self.clone(), transport, verb, started: Instant::now(), outcome: OnceLock::new() })
+        Arc::new(Measure {
+            metrics: self.clone(),
+            transport,
+            verb,
+            started: Instant::now(),
+            outcome: OnceLock::new(),
+            session_id: OnceLock::new(),
+        })
     }
 
     /// Counts an SSH connection that ended, or that was not taken.
@@ -81,6 +89,7 @@ pub(crate) struct Measure {
     verb: &'static str,
     started: Instant,
     outcome: OnceLock<&'static str>,
+    session_id: OnceLock<String>,
 }
 
 impl Measure {
@@ -90,6 +99,18 @@ impl Measure {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Takes note of what the client says of itself, for the log.
+    pub(crate) fn hear(&self, client: &Client) {
+        if let Some(id) = &client.session_id {
+            let _ = self.session_id.set(id.clone());
+        }
+    }
+
+    /// The name that the client gave to what it does.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        self.session_id.get().map(String::as_str)
     }
 
     /// What went wrong so far, if anything did.

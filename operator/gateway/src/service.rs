@@ -32,6 +32,8 @@ pub(crate) use push::push;
 pub(crate) enum Answer {
     /// All of it.
     Whole(Bytes),
+    /// All of it, in two parts: the latter is long and also others get it.
+    Parts(Bytes, Bytes),
     /// Written by blocking work. Errors go in-band, because the answer has begun by then.
     Written(Writing),
 }
@@ -154,18 +156,50 @@ impl Work {
 pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -> Result<Answer, Trouble> {
     if service == Service::UploadPack && version == Version::V2 {
         // It says what this server can do; the repository is asked for with the command that follows.
-        return Ok(Answer::Whole(git::advertise::capabilities_v2().into()));
+        return Ok(Answer::Whole(git::advertise::capabilities_v2(&work.caller.request_id).into()));
     }
-    let (bytes, _) = references(work, service, List::Advertisement(service, version)).await?;
-    Ok(Answer::Whole(bytes))
+    let (list, _) = references(work, service, List::Advertisement(service, version)).await?;
+    Ok(announced(&list, work, nonce(work, service).as_deref()))
+}
+
+/// Lists up to this length are copied; it is cheaper than a part of its own.
+const SHORT: usize = 64 << 10;
+
+/// What the client may sign, if it pushes and there are keys to make it with.
+fn nonce(work: &Work, service: Service) -> Option<String> {
+    let nonces = work.gateway.nonces.get().filter(|_| service == Service::ReceivePack);
+    nonces.and_then(|nonces| nonces.issue(&work.config.path))
+}
+
+/// A list with what only this client is told.
+fn announced(list: &Bytes, work: &Work, nonce: Option<&str>) -> Answer {
+    let mut capabilities = git::advertise::session(&work.caller.request_id);
+    if let Some(nonce) = nonce {
+        capabilities.push_str(" push-cert=");
+        capabilities.push_str(nonce);
+    }
+    let (head, rest) = git::advertise::announce(list, &capabilities);
+    let rest = list.slice(rest..);
+    if rest.len() > SHORT { Answer::Parts(head.into(), rest) } else { Answer::Whole([&*head, &rest].concat().into()) }
 }
 
 /// A repository as it is at one moment.
 pub(crate) type Moment = (Arc<Repository>, Arc<Snapshot>);
 
-/// What a server says first in versions 0 and 1 on a stream, and the moment that it shows.
-pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Bytes, Moment), Trouble> {
-    references(work, service, List::Greeting(service, version)).await
+/// What a server says first in versions 0 and 1 on a stream.
+pub(crate) struct Greeting {
+    pub(crate) answer: Answer,
+    /// The moment that it shows.
+    pub(crate) moment: Moment,
+    /// What the client may sign.
+    pub(crate) nonce: Option<String>,
+}
+
+/// Greets a client.
+pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<Greeting, Trouble> {
+    let (list, moment) = references(work, service, List::Greeting(service, version)).await?;
+    let nonce = nonce(work, service);
+    Ok(Greeting { answer: announced(&list, work, nonce.as_deref()), moment, nonce })
 }
 
 /// Writes down the references for a service.

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authn::nonce::Nonces;
 use crate::authn::pass::Passes;
 use crate::gateway::Gateway;
 pub use host_keys::{HostKeyError, HostKeys};
@@ -86,7 +87,9 @@ pub async fn serve_ssh(
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     // Somebody who came by SSH may go on over HTTP.
-    let _ = gateway.passes.set(Passes::new(host_keys.clone(), Arc::new(SystemClock::new())));
+    let clock = Arc::new(SystemClock::new());
+    let _ = gateway.passes.set(Passes::new(host_keys.clone(), clock.clone()));
+    let _ = gateway.nonces.set(Nonces::new(host_keys.clone(), clock));
     let limits = Limits::new(Most {
         open: config.max_connections,
         unproven: config.max_unproven,

@@ -83,9 +83,36 @@ fn greet(service: Service, version: Version, refs: &ReferencesView<'_>, out: &mu
     references(service, refs, out);
 }
 
-/// The body of `info/refs` for fetching in version 2: what the server can do, whatever the repository.
+/// Adds capabilities that are another's each time to what [`advertise`] or [`greeting`] gave. That may be long and kept for others,
+/// so it is not copied: what comes out takes the place of its beginning, up to the offset beside it.
 #[must_use]
-pub fn capabilities_v2() -> Vec<u8> {
+pub fn announce(list: &[u8], capabilities: &str) -> (Vec<u8>, usize) {
+    let mut at = 0;
+    while let Some((length, rest)) = list[at..].split_first_chunk() {
+        let length = pktline::decode_length(*length).map_or(0, |length| length.max(4));
+        let Some(payload) = rest.get(..length.saturating_sub(4)) else { break };
+        if payload.contains(&0) {
+            let mut head = list[..at].to_vec();
+            pktline::push(&mut head, &[pktline::text(payload), b" ", capabilities.as_bytes(), b"\n"]);
+            return (head, at + length);
+        }
+        at += length.max(4);
+    }
+    (Vec::new(), 0)
+}
+
+/// The capability by which a client finds a request of ours in our log ([gitprotocol-capabilities]).
+///
+/// [gitprotocol-capabilities]: https://git-scm.com/docs/gitprotocol-capabilities#_session_idsession_id
+#[must_use]
+pub fn session(request_id: &str) -> String {
+    format!("session-id={request_id}")
+}
+
+/// The body of `info/refs` for fetching in version 2: what the server can do, whatever the repository, and in which request it
+/// says so.
+#[must_use]
+pub fn capabilities_v2(request_id: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_024);
     pktline::push(&mut out, &[b"version 2\n"]);
     pktline::push(&mut out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
@@ -94,6 +121,7 @@ pub fn capabilities_v2() -> Vec<u8> {
     pktline::push(&mut out, &[b"server-option\n"]);
     pktline::push(&mut out, &[b"object-format=sha1\n"]);
     pktline::push(&mut out, &[b"object-info\n"]);
+    pktline::push(&mut out, &[session(request_id).as_bytes(), b"\n"]);
     out.extend_from_slice(pktline::FLUSH);
     out
 }

@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Decodes the length of a packet: 0, 1, 2 for the special ones, else 4 to [`MAX_PACKET`].
-fn decode_length(head: [u8; 4]) -> Result<usize, PacketError> {
+pub(crate) fn decode_length(head: [u8; 4]) -> Result<usize, PacketError> {
     let bad = || PacketError::Length(String::from_utf8_lossy(&head).into_owned());
     let mut length = 0;
     for byte in head {

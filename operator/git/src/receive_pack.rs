@@ -6,16 +6,18 @@
 //! [gitprotocol-pack]: https://git-scm.com/docs/gitprotocol-pack
 
 mod capability;
+mod certificate;
 mod command;
 mod report;
 mod request;
 
 pub use capability::Capabilities;
+pub use certificate::{Certificate, CertificateError};
 pub use command::{Command, Refused};
 pub use report::{Report, write_refusal};
 pub use request::{Refusal, Request, RequestError, parse};
 
-/// What the server offers to a client that pushes, without agent and session id, which belong to the advertisement.
+/// What the server offers to a client that pushes, without agent, session id and nonce, which belong to the advertisement.
 pub const CAPABILITIES: &str =
     "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1";
 

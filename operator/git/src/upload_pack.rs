@@ -25,6 +25,7 @@ mod plan;
 mod request;
 mod response;
 mod shallow;
+mod sparse;
 mod tabled;
 mod visible;
 mod wants;
@@ -124,7 +125,7 @@ pub fn respond(
     let mut cache = odb::ReadCache::default();
     let mut channel = response::Channel { out, note, interrupt, banded: request.sideband_all };
     let alive = || !interrupt.load(Ordering::Relaxed);
-    let (wants, boundary) = match check(request, request.haves.is_empty(), view, &alive, &mut cache) {
+    let Checked { wants, boundary, sparse } = match check(request, request.haves.is_empty(), view, &alive, &mut cache) {
         Ok(Ok(checked)) => checked,
         Ok(Err(refusal)) => return channel.refuse(refusal),
         Err(error) => return Err(channel.failed(error)),
@@ -137,27 +138,40 @@ pub fn respond(
         return Ok(Outcome { bytes: lines.len() as u64, ..Outcome::default() });
     }
     let common = &negotiated.common;
-    let question = plan::Question { request, view, wants: &wants, common, boundary: &boundary, alive: &alive };
+    let question =
+        plan::Question { request, view, wants: &wants, common, boundary: &boundary, sparse: &sparse, alive: &alive };
     let mut outcome = response::pack(&question, &mut channel, cache)?;
     outcome.bytes += lines.len() as u64;
     Ok(outcome)
 }
 
-/// What is wanted, and where the client's history is to end; the inner error is the refusal that the client reads.
-type Checked = Result<(wants::Wants, shallow::Boundary), String>;
+/// A request that is answered.
+struct Checked {
+    /// What is wanted.
+    wants: wants::Wants,
+    /// Where the client's history is to end.
+    boundary: shallow::Boundary,
+    /// The patterns of its filter.
+    sparse: sparse::Sparse,
+}
 
-/// Checks what a client wants before anything is said about it.
+/// Checks what a client wants before anything is said about it; the inner error is the refusal that the client reads.
 fn check(
     request: &Request,
     has_nothing: bool,
     view: &RepositoryView<'_>,
     alive: &dyn Fn() -> bool,
     cache: &mut odb::ReadCache,
-) -> Result<Checked, odb::Error> {
+) -> Result<Result<Checked, String>, odb::Error> {
     let wants = match wants::check(request, has_nothing, view, cache)? {
         Ok(wants) => wants,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let names = request.filter.as_ref().map_or(&[][..], |filter| &filter.sparse);
+    let sparse = match sparse::Sparse::read(names, view, cache)? {
+        Ok(sparse) => sparse,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let boundary = shallow::boundary(request, view, &wants, alive, cache)?;
-    Ok(boundary.map(|boundary| (wants, boundary)))
+    Ok(boundary.map(|boundary| Checked { wants, boundary, sparse }))
 }

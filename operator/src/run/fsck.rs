@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use model::RepositoryPath;
 use prometheus::Registry;
-use store::CheckReport;
+use store::{CheckReport, PushCertificate, Repositories};
 
 use crate::args::FsckArgs;
 use crate::stores;
@@ -43,6 +43,10 @@ async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
             let report = report.with_context(|| format!("failed to check {path} {in_store}"))?;
             if let Some(report) = report {
                 print(&path, &report)?;
+                if args.certificates {
+                    let printed = certificates(repositories, &path).await;
+                    printed.with_context(|| format!("failed to read the certificates of {path} {in_store}"))?;
+                }
                 sound &= report.problems.is_empty();
                 checked.push(path);
             }
@@ -65,6 +69,26 @@ fn print(path: &RepositoryPath, report: &CheckReport) -> anyhow::Result<()> {
         "{path}: {verdict} ({entries} entries, {references} references, {objects} objects in {packs} packs, {bytes} bytes{large})"
     ))?;
     problems.iter().try_for_each(|problem| say(&format!("  {problem}")))
+}
+
+/// Prints what clients have signed, oldest first, as far back as the log goes.
+async fn certificates(repositories: &Repositories, path: &RepositoryPath) -> anyhow::Result<()> {
+    let Some(id) = repositories.find(path).await? else { return Ok(()) };
+    let repository = repositories.open(&id).await?;
+    let snapshot = repository.snapshot().await?;
+    for generation in snapshot.upkeep.truncated + 1..=snapshot.generation {
+        for PushCertificate { generation, time, actor, request_id, text } in
+            repository.certificates_of(generation).await?
+        {
+            say(&format!(
+                "{path}: certificate of entry {generation}, {time}, pushed by {actor}, request {request_id}"
+            ))?;
+            // It was sent by a client: nothing of it may move a cursor.
+            let plain = text.to_string().replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+            say(plain.trim_end_matches('\n'))?;
+        }
+    }
+    Ok(())
 }
 
 fn say(line: &str) -> anyhow::Result<()> {

@@ -55,6 +55,8 @@ pub struct PushRecord {
     pub request_id: String,
     /// Push options.
     pub options: Vec<BString>,
+    /// What the client has signed, as it was sent (ADR 0014).
+    pub certificate: Option<BString>,
     /// Changes of references.
     pub edits: Vec<RefEdit>,
     /// Packs that came with it.

@@ -58,7 +58,7 @@ pub use refs::Refs;
 pub use repositories::Repositories;
 pub use repository::{
     CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal, Maintained,
-    Policy, Push, PushedPack, ReceivedPack, Repository, StagedPack,
+    Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository, StagedPack,
 };
 pub use s3::S3Store;
 pub use state::{

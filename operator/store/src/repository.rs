@@ -41,7 +41,7 @@ use arrival::Arrival;
 pub use check::CheckReport;
 use checkpoints::Written;
 use commit::{Pace, Pending};
-pub use events::Events;
+pub use events::{Events, PushCertificate};
 pub use locks::{LockActor, LockRefusal};
 pub use maintain::{Maintained, Policy};
 use open::Latest;
@@ -104,6 +104,8 @@ pub struct Push {
     pub request_id: String,
     /// Push options.
     pub options: Vec<BString>,
+    /// What the client has signed, as it was sent; nobody here verifies the signature.
+    pub certificate: Option<BString>,
     /// All edits or none.
     pub atomic: bool,
     /// Changes of references.

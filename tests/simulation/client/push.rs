@@ -198,6 +198,7 @@ fn push(universe: &Universe, snapshot: &Snapshot, arriving: &Arriving, pack: Opt
         actor: arriving.actor.clone(),
         request_id: arriving.request_id.clone(),
         options: vec![],
+        certificate: None,
         atomic: *atomic,
         edits: edits.clone(),
         pack,

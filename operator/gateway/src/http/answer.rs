@@ -1,11 +1,13 @@
 //! A service's answer as an HTTP response.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use model::error::Kind;
 
 use super::respond;
@@ -18,6 +20,14 @@ pub(crate) fn response(answer: Result<Answer, Trouble>, content_type: &str, work
         Ok(Answer::Whole(bytes)) => {
             work.gateway.metrics.sent_bytes.inc_by(bytes.len() as u64);
             respond::git(content_type, Body::from(bytes))
+        }
+        Ok(Answer::Parts(first, second)) => {
+            let length = (first.len() + second.len()) as u64;
+            work.gateway.metrics.sent_bytes.inc_by(length);
+            let parts = [first, second].map(Ok::<_, Infallible>);
+            let mut response = respond::git(content_type, Body::from_stream(futures::stream::iter(parts)));
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            response
         }
         Ok(Answer::Written(writing)) => {
             let interrupt = Arc::new(AtomicBool::new(false));

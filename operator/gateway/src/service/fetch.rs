@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use git::advertise::Version;
+use git::client::Client;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::view::RepositoryView;
 use git::{archive, ls_refs, pktline};
@@ -23,16 +24,21 @@ pub(crate) async fn fetch(
     mut input: Box<dyn BufRead + Send>,
 ) -> Result<Answer, Trouble> {
     let turn = work.turn().await?;
-    let command = blocking(work, move || Ok(parse(version, &mut *input))).await?;
+    let (command, client) = blocking(work, move || {
+        let mut client = Client::default();
+        Ok((parse(version, &mut *input, &mut client), client))
+    })
+    .await?;
+    work.measure.hear(&client);
     answer(work, turn, command).await
 }
 
 /// Reads the request. What is wrong with it, the client reads in an `ERR` line.
-fn parse(version: Version, input: &mut dyn BufRead) -> Result<Command, RequestError> {
+fn parse(version: Version, input: &mut dyn BufRead, client: &mut Client) -> Result<Command, RequestError> {
     if version == Version::V2 {
-        return upload_pack::parse_v2(input);
+        return upload_pack::parse_v2(input, client);
     }
-    let request = upload_pack::parse_v0(input);
+    let request = upload_pack::parse_v0(input, client);
     request.map(|request| request.map_or(Command::Nothing, Command::Fetch))
 }
 

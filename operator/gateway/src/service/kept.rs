@@ -63,7 +63,7 @@ impl List {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
     List(List),
-    Pack(upload_pack::Request),
+    Pack(Box<upload_pack::Request>),
 }
 
 /// A question whose answer never changes: what is asked, about this state of the log, with this `HEAD`.
@@ -85,7 +85,7 @@ impl Question {
     /// About a pack; `None` when it is not worth keeping: a clone of everything is sent as it lies, and negotiation has no pack.
     pub(crate) fn pack(snapshot: &Snapshot, config: &RepositoryConfig, request: &upload_pack::Request) -> Option<Self> {
         let is_a_part = !request.haves.is_empty() || !request.is_plain();
-        (request.done && is_a_part).then(|| Self::new(snapshot, config, Asked::Pack(request.clone())))
+        (request.done && is_a_part).then(|| Self::new(snapshot, config, Asked::Pack(Box::new(request.clone()))))
     }
 
     fn new(snapshot: &Snapshot, config: &RepositoryConfig, asked: Asked) -> Self {
@@ -150,7 +150,7 @@ impl Answers {
 
     /// A list, if it is kept.
     pub(crate) fn list(&self, question: &Question) -> Option<Bytes> {
-        self.inner().get(question).flatten()
+        self.inner().get(question).and_then(|kept| kept.answer.clone())
     }
 
     /// Keeps a list.
@@ -165,7 +165,7 @@ impl Answers {
         loop {
             let mut making = {
                 let mut inner = self.inner();
-                match inner.get(&question) {
+                match inner.get(&question).map(|kept| kept.answer.clone()) {
                     Some(Some(answer)) => return Pack::Kept(answer),
                     Some(None) => return Pack::Alone,
                     None => {}
@@ -194,13 +194,13 @@ impl Answers {
 }
 
 impl Inner {
-    fn get(&mut self, question: &Question) -> Option<Option<Bytes>> {
+    /// What is kept; it was wanted now.
+    fn get(&mut self, question: &Question) -> Option<&Kept> {
         let at = self.kept.iter().rposition(|kept| kept.question == *question)?;
         let mut found = self.kept.remove(at)?;
         found.wanted = Instant::now();
-        let answer = found.answer.clone();
         self.kept.push_back(found);
-        Some(answer)
+        self.kept.back()
     }
 
     fn keep(&mut self, question: Question, answer: Option<Bytes>) {

@@ -7,14 +7,16 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use git::receive_pack::{self, Refusal, Report, Request};
+use git::receive_pack::{self, Refusal, Report, Request, RequestError};
 use git::sideband;
 use model::error::Kind;
 use store::{CommitError, Committed, Repository};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Answer, Trouble, Work, written};
+use super::{Answer, Trouble, Work, blocking, written};
+use crate::authn::nonce::NonceError;
+use crate::authorize;
 use plan::Plan;
 
 /// Times that a push is checked, should unreachable objects be removed again and again before its commit.
@@ -22,11 +24,9 @@ const MAX_CHECKS: u32 = 3;
 
 /// Answers a push. The work goes on to its end even if the client goes away after the pack arrived.
 pub(crate) async fn push(work: &Work, mut input: Box<dyn BufRead + Send>) -> Result<Answer, Trouble> {
-    let task = Push::begin(work, work.turn().await?).await?;
-    Ok(written(move |out, interrupt| {
-        let request = parse(&mut *input, &task.work);
-        task.run_for(request, &mut *input, out, interrupt);
-    }))
+    let (turn, reading) = (work.turn().await?, work.clone());
+    let (request, input) = blocking(work, move || Ok((parse(&mut *input, &reading, None), input))).await?;
+    take(work, turn, request, input).await
 }
 
 /// Answers a push whose commands were read before; the pack, if there is one, comes from `input`.
@@ -43,9 +43,27 @@ pub(crate) async fn take(
 /// What a client wants to be changed; `None`: nothing.
 pub(crate) type Parsed = Result<Option<Request>, Refusal>;
 
-/// Reads the commands. Blocking.
-pub(crate) fn parse(input: &mut dyn BufRead, work: &Work) -> Parsed {
-    receive_pack::parse(input, &work.config.limits)
+/// Reads the commands. Blocking. `nonce` is what was given to be signed in the same connection, if it is one.
+pub(crate) fn parse(input: &mut dyn BufRead, work: &Work, nonce: Option<&str>) -> Parsed {
+    let parsed = receive_pack::parse(input, &work.config.limits);
+    let capabilities = match &parsed {
+        Ok(request) => request.as_ref().map(|request| &request.capabilities),
+        Err(refusal) => Some(&refusal.capabilities),
+    };
+    if let Some(capabilities) = capabilities {
+        work.measure.hear(&capabilities.client);
+    }
+    let parsed = parsed?;
+    if let Some(Request { certificate: Some(certificate), capabilities, .. }) = &parsed {
+        let nonces = work.gateway.nonces.get().ok_or(NonceError::Keyless);
+        let checked = nonces.and_then(|nonces| nonces.check(&certificate.nonce, &work.config.path, nonce));
+        authorize::certificate(certificate, checked, &work.config.path, &work.caller);
+        checked.map_err(|error| Refusal {
+            reason: RequestError::Nonce(error.to_string()),
+            capabilities: capabilities.clone(),
+        })?;
+    }
+    Ok(parsed)
 }
 
 /// A push under way, on a blocking thread.

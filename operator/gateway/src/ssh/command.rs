@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use git::advertise::{Service, Version, capabilities_v2};
+use git::client::Client;
 use git::upload_pack::{self, Command as Wanted};
 use git::{archive, pktline};
 use model::desired::DesiredState;
@@ -25,7 +26,7 @@ use crate::authn::pass::{self, Bearer};
 use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
-use crate::service::{self, Answer, Trouble, Work, fetch, push};
+use crate::service::{self, Answer, Greeting, Trouble, Work, fetch, push};
 
 /// The exit status of a command that failed, as git has it.
 pub(super) const FAILED: u32 = 128;
@@ -144,6 +145,7 @@ impl Command {
             status,
             source.ip = %self.source,
             key = self.key.fingerprint(),
+            client.session_id = measure.session_id(),
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request answered"
         );
@@ -292,6 +294,20 @@ impl Talk {
         Ok(value)
     }
 
+    /// Reads what a client wants, and what it says of itself.
+    async fn hear<T: Send + 'static>(
+        &mut self,
+        parse: impl FnOnce(&mut dyn BufRead, &mut Client) -> T + Send + 'static,
+    ) -> Result<T, End> {
+        let read = move |input: &mut dyn BufRead| {
+            let mut client = Client::default();
+            (parse(input, &mut client), client)
+        };
+        let (asked, client) = self.read(self.gateway.config.max_request_bytes, read).await?;
+        self.work.measure.hear(&client);
+        Ok(asked)
+    }
+
     /// Fetches; gives the exit status.
     async fn fetch(&mut self) -> Result<u32, End> {
         if self.version == Version::V2 { self.commands().await } else { self.conversation().await }
@@ -299,11 +315,10 @@ impl Talk {
 
     /// Version 2: commands until the client has had enough.
     async fn commands(&mut self) -> Result<u32, End> {
-        self.output.answer(Answer::Whole(capabilities_v2().into())).await?;
+        self.output.answer(Answer::Whole(capabilities_v2(&self.work.caller.request_id).into())).await?;
         while self.input.wait(PATIENCE).await {
             let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
-            let command =
-                self.read(self.gateway.config.max_request_bytes, |input| upload_pack::parse_v2(input)).await?;
+            let command = self.hear(|input, client| upload_pack::parse_v2(input, client)).await?;
             if matches!(command, Ok(Wanted::Nothing)) {
                 break;
             }
@@ -323,14 +338,13 @@ impl Talk {
     /// Versions 0 and 1: an advertisement, then one conversation about it.
     async fn conversation(&mut self) -> Result<u32, End> {
         let greeting = service::greet(&self.work, Service::UploadPack, self.version).await;
-        let (greeting, moment) = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
-        self.output.answer(Answer::Whole(greeting)).await?;
+        let Greeting { answer, moment, .. } = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        self.output.answer(answer).await?;
         if !self.input.wait(PATIENCE).await {
             return Ok(0);
         }
         let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
-        let wants =
-            self.read(self.gateway.config.max_request_bytes, |input| upload_pack::parse_wants_v0(input)).await?;
+        let wants = self.hear(|input, client| upload_pack::parse_wants_v0(input, client)).await?;
         let work = self.next_work("fetch");
         let answer = match wants {
             Ok(None) => return Ok(0),
@@ -361,16 +375,18 @@ impl Talk {
     async fn push(&mut self) -> Result<u32, End> {
         // Pushing has no version 2.
         let greeting = service::greet(&self.work, Service::ReceivePack, self.version).await;
-        let (greeting, _) = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
-        self.output.answer(Answer::Whole(greeting)).await?;
+        let Greeting { answer, nonce, .. } = greeting.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        self.output.answer(answer).await?;
         if !self.input.wait(PATIENCE).await {
             return Ok(0);
         }
         let mut turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
         let work = self.next_work("push");
         let reading = work.clone();
-        let request =
-            self.read(self.gateway.config.max_request_bytes, move |input| push::parse(input, &reading)).await?;
+        let request = self
+            .read(self.gateway.config.max_request_bytes, move |input| push::parse(input, &reading, nonce.as_deref()))
+            .await?;
+        self.work.measure.hear(&Client { session_id: work.measure.session_id().map(str::to_owned) });
         match &request {
             Ok(None) => return Ok(0),
             Ok(Some(request)) if request.pack_follows => {

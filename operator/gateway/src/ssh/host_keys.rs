@@ -26,6 +26,8 @@ const MAX_BYTES: u64 = 64 << 10;
 const MAX_FILES: usize = 64;
 /// What keys of [`HostKeys::seals`] are derived for.
 const SEALS: &[u8] = b"codekeep seals 1";
+/// What keys of [`HostKeys::nonces`] are derived for.
+const NONCES: &[u8] = b"codekeep push nonces 1";
 /// The file of the key that is made.
 const MADE: &str = "ssh_host_ed25519_key";
 
@@ -73,6 +75,7 @@ struct Loaded {
     config: Arc<Config>,
     public: Vec<SshPublicKey>,
     seals: Arc<[hmac::Key]>,
+    nonces: Arc<[hmac::Key]>,
 }
 
 /// A file as it was, to see that it changed.
@@ -115,6 +118,11 @@ impl HostKeys {
     /// Keys for what one server of a pool gives and another has to know again. The first seals.
     pub(crate) fn seals(&self) -> Arc<[hmac::Key]> {
         Arc::clone(&self.loaded.borrow().seals)
+    }
+
+    /// Keys for nonces of signed pushes, in the same order.
+    pub(crate) fn nonces(&self) -> Arc<[hmac::Key]> {
+        Arc::clone(&self.loaded.borrow().nonces)
     }
 
     /// The public keys, for `known_hosts`.
@@ -191,7 +199,8 @@ fn load(folder: &Path) -> Result<(Seen, Loaded), HostKeyError> {
         move |source| HostKeyError::Read { path, source }
     };
     let seen = files(folder).map_err(unreadable(folder))?;
-    let (mut keys, mut public, mut seals) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut keys, mut public) = (Vec::new(), Vec::new());
+    let (mut seals, mut nonces) = (Vec::new(), Vec::new());
     for (path, _, length) in &seen {
         let unusable = |reason: String| HostKeyError::Unusable { path: path.clone(), reason };
         if *length > MAX_BYTES {
@@ -207,13 +216,15 @@ fn load(folder: &Path) -> Result<(Seen, Loaded), HostKeyError> {
         }
         public.push(SshPublicKey::from_blob(&key.public_key_bytes()).map_err(|error| unusable(format!("it {error}")))?);
         keys.push(key);
-        let seal = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()), SEALS);
-        seals.push(hmac::Key::new(hmac::HMAC_SHA256, seal.as_ref()));
+        for (list, label) in [(&mut seals, SEALS), (&mut nonces, NONCES)] {
+            let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()), label);
+            list.push(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()));
+        }
     }
     if keys.is_empty() {
         return Err(HostKeyError::Nothing(folder.to_owned()));
     }
-    Ok((seen, Loaded { config: algorithms::config(keys), public, seals: seals.into() }))
+    Ok((seen, Loaded { config: algorithms::config(keys), public, seals: seals.into(), nonces: nonces.into() }))
 }
 
 fn decode(text: &str) -> Result<PrivateKey, String> {

@@ -40,6 +40,11 @@ impl Output {
                 self.sent.inc_by(bytes.len() as u64);
                 self.send(bytes).await
             }
+            Answer::Parts(first, second) => {
+                self.sent.inc_by((first.len() + second.len()) as u64);
+                self.send(first).await?;
+                self.send(second).await
+            }
             Answer::Written(writing) => {
                 let interrupt = Arc::new(AtomicBool::new(false));
                 let (writer, mut chunks) = pipe::channel(Arc::clone(&interrupt), CHUNKS, self.sent.clone());

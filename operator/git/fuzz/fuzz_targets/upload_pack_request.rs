@@ -1,11 +1,16 @@
 //! Requests for objects: never a panic, and a refusal is always one line.
 #![no_main]
 
-use git::{pktline, upload_pack};
+use git::{client::Client, pktline, upload_pack};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let refusals = [upload_pack::parse_v2(&mut &*bytes).err(), upload_pack::parse_v0(&mut &*bytes).err()];
+    let mut client = Client::default();
+    let refusals = [
+        upload_pack::parse_v2(&mut &*bytes, &mut client).err(),
+        upload_pack::parse_v0(&mut &*bytes, &mut client).err(),
+    ];
+    assert!(client.session_id.is_none_or(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
     for refusal in refusals.into_iter().flatten() {
         let line = pktline::error_line(&refusal.to_string());
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use model::{ObjectId, RefName, RefValue};
 
-use super::{Service, Version, advertise, capabilities_v2};
+use super::{Service, Version, advertise, announce, capabilities_v2, session};
+use crate::pktline::{Packet, ReadLimits, Reader};
 use crate::view::ReferencesView;
 
 fn shown(service: Service, version: Version, refs: &[&str]) -> String {
@@ -39,15 +40,54 @@ fn references_come_in_order_and_hidden_ones_do_not() {
     assert!(!push.contains("HEAD") && push.contains(" refs/heads/a\0report-status"), "{push}");
 }
 
+/// The lines of a list, the empty ones being flush packets.
+fn lines(mut list: &[u8]) -> Vec<String> {
+    let mut reader = Reader::new(&mut list, ReadLimits::default());
+    let mut lines = Vec::new();
+    while let Some(packet) = reader.read().unwrap() {
+        lines.push(if let Packet::Data(line) = packet {
+            String::from_utf8(line.to_vec()).unwrap()
+        } else {
+            String::new()
+        });
+    }
+    lines
+}
+
+#[test]
+fn what_is_announced_to_one_client_leaves_the_list_as_it_is() {
+    let more = session("4f2a-1");
+    for service in [Service::UploadPack, Service::ReceivePack] {
+        for version in [Version::V0, Version::V1] {
+            for refs in [&[][..], &["refs/heads/main", "refs/heads/other", "refs/tags/v1"]] {
+                let list = shown(service, version, refs);
+                let (head, rest) = announce(list.as_bytes(), &more);
+                let told = String::from_utf8([&head, &list.as_bytes()[rest..]].concat()).unwrap();
+                let told = lines(told.as_bytes());
+                let expected = lines(list.as_bytes()).into_iter().map(|line| match line.strip_suffix('\n') {
+                    Some(text) if text.contains('\0') => format!("{text} {more}\n"),
+                    _ => line,
+                });
+                assert_eq!(told, expected.collect::<Vec<_>>());
+                assert_eq!(told.iter().filter(|line| line.contains(&more)).count(), 1, "{told:?}");
+            }
+        }
+    }
+    assert_eq!(announce(b"", "x"), (vec![], 0));
+    assert_eq!(announce(b"0000", "x"), (vec![], 0));
+    assert_eq!(announce(b"zzzz\0\0\0", "x"), (vec![], 0));
+}
+
 #[test]
 fn version_2_lists_capabilities_only() {
-    let text = String::from_utf8(capabilities_v2()).unwrap();
+    let text = String::from_utf8(capabilities_v2("4f2a")).unwrap();
     assert!(text.starts_with("000eversion 2\n"), "{text}");
     for line in [
         "ls-refs=unborn\n",
         "fetch=shallow wait-for-done filter ref-in-want sideband-all\n",
         "server-option\n",
         "object-info\n",
+        "0014session-id=4f2a\n",
     ] {
         assert!(text.contains(line), "{text}");
     }

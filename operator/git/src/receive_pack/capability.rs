@@ -1,6 +1,6 @@
 //! What a client asks for on the first line of a push.
 
-use gix::bstr::{BString, ByteSlice as _};
+use crate::client::{Client, printable};
 
 /// The capabilities of one push. Unknown ones are ignored, as the protocol wants it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +19,9 @@ pub struct Capabilities {
     /// Options follow the commands.
     pub push_options: bool,
     /// The name of the client's program.
-    pub agent: Option<BString>,
+    pub agent: Option<String>,
+    /// What else it says of itself.
+    pub client: Client,
     /// The hash function, where it is not SHA-1.
     pub(super) foreign_format: bool,
 }
@@ -48,8 +50,9 @@ impl Capabilities {
     fn valued(&mut self, word: &[u8]) {
         if let Some(agent) = word.strip_prefix(b"agent=") {
             // It goes to logs.
-            let printable = agent.iter().filter(|byte| byte.is_ascii_graphic()).take(200).copied();
-            self.agent = Some(printable.collect::<Vec<u8>>().as_bstr().to_owned());
+            self.agent = Some(printable(agent, 200));
+        } else if let Some(id) = word.strip_prefix(b"session-id=") {
+            self.client.hear_session(id);
         } else if let Some(format) = word.strip_prefix(b"object-format=") {
             self.foreign_format = format != b"sha1";
         }

@@ -7,6 +7,7 @@ use model::limits::Limits;
 
 use super::{
     Capabilities,
+    certificate::{self, Certificate, CertificateError},
     command::{Command, Line, Refused},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub struct Request {
     pub capabilities: Capabilities,
     /// What was given with `--push-option`.
     pub push_options: Vec<BString>,
+    /// What the client has signed: the commands and the options are these.
+    pub certificate: Option<Certificate>,
     /// Whether a pack follows: not after deletions only.
     pub pack_follows: bool,
     /// The client's history ends somewhere. The repository's does not: what is pushed must hang on what it has.
@@ -72,9 +75,12 @@ pub enum RequestError {
     /// Too many places where the client's history ends.
     #[error("the push names more than {SHALLOW} shallow commits")]
     Shallow,
-    /// A signed push.
-    #[error("signed pushes are not supported: push without --signed")]
-    Certificate,
+    /// A signed push whose certificate is none, or says something else.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A signed push whose nonce is not good.
+    #[error("{0}")]
+    Nonce(String),
     /// Another hash function.
     #[error("this server keeps SHA-1 repositories only")]
     ObjectFormat,
@@ -110,17 +116,21 @@ fn read(
     capabilities: &mut Capabilities,
 ) -> Result<Option<Request>, RequestError> {
     let refs = u64::from(limits.refs_per_push);
-    let packets = refs + (OPTIONS + SHALLOW) as u64 + 16;
+    let packets = refs + (OPTIONS + SHALLOW + certificate::MAX_BYTES) as u64 + 16;
     let bytes = refs * LINE_BYTES + (8 << 20);
     let mut reader = Reader::new(input, ReadLimits { packets, bytes });
-    let (found, is_shallow) = commands(&mut reader, limits, capabilities)?;
-    if found.is_empty() {
+    let Found { wishes, is_shallow, certificate } = commands(&mut reader, limits, capabilities)?;
+    if wishes.is_empty() {
         return Ok(None);
     }
     let push_options = if capabilities.push_options { options(&mut reader)? } else { Vec::new() };
-    let pack_follows = found.iter().any(|wish| wish.pack);
-    let (commands, refused) = sort_out(found);
-    Ok(Some(Request { commands, refused, capabilities: capabilities.clone(), push_options, pack_follows, is_shallow }))
+    if certificate.as_ref().is_some_and(|signed| signed.push_options != push_options) {
+        return Err(CertificateError::Differs("the push options").into());
+    }
+    let pack_follows = wishes.iter().any(|wish| wish.pack);
+    let (commands, refused) = sort_out(wishes);
+    let capabilities = capabilities.clone();
+    Ok(Some(Request { commands, refused, capabilities, push_options, certificate, pack_follows, is_shallow }))
 }
 
 /// A command line.
@@ -130,18 +140,31 @@ struct Wish {
     pack: bool,
 }
 
-/// The commands, and whether the client's history ends somewhere.
-fn commands(
-    reader: &mut Reader<'_>,
-    limits: &Limits,
-    capabilities: &mut Capabilities,
-) -> Result<(Vec<Wish>, bool), RequestError> {
-    let (mut found, mut ends) = (Vec::new(), 0);
+impl Wish {
+    fn parse(line: &[u8]) -> Result<Self, RequestError> {
+        let line = Line::parse(line).ok_or(RequestError::Line)?;
+        let pack = line.new.is_some();
+        Ok(Self { command: line.into_command(), pack })
+    }
+}
+
+/// What comes before the options and the pack.
+#[derive(Default)]
+struct Found {
+    wishes: Vec<Wish>,
+    is_shallow: bool,
+    certificate: Option<Certificate>,
+}
+
+/// The commands, whether the client's history ends somewhere, and what it has signed.
+fn commands(reader: &mut Reader<'_>, limits: &Limits, capabilities: &mut Capabilities) -> Result<Found, RequestError> {
+    let (mut found, mut ends, mut begun) = (Found::default(), 0, false);
+    let most = limits.refs_per_push;
     loop {
         let line = match reader.read()? {
-            None if found.is_empty() && ends == 0 => return Ok((found, false)),
+            None if !begun && ends == 0 => return Ok(found),
             None => return Err(RequestError::Truncated),
-            Some(Packet::Flush) => return Ok((found, ends > 0)),
+            Some(Packet::Flush) => return Ok(Found { is_shallow: ends > 0, ..found }),
             Some(Packet::Data(line)) => line,
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::Line),
         };
@@ -154,22 +177,49 @@ fn commands(
             continue;
         }
         let mut parts = line.splitn(2, |byte| *byte == 0);
-        let command = parts.next().unwrap_or_default();
-        if let Some(words) = parts.next().filter(|_| found.is_empty()) {
+        let command = text(parts.next().unwrap_or_default());
+        if let Some(words) = parts.next().filter(|_| !begun) {
             *capabilities = Capabilities::parse(text(words));
-        }
-        if command.starts_with(b"push-cert") {
-            return Err(RequestError::Certificate);
         }
         if capabilities.foreign_format {
             return Err(RequestError::ObjectFormat);
         }
-        if found.len() >= limits.refs_per_push as usize {
-            return Err(RequestError::TooManyRefs(limits.refs_per_push));
+        if found.certificate.is_some() {
+            return Err(CertificateError::Differs("the commands").into());
         }
-        let line = Line::parse(text(command)).ok_or(RequestError::Line)?;
-        let pack = line.new.is_some();
-        found.push(Wish { command: line.into_command(), pack });
+        if command == b"push-cert" {
+            if begun {
+                return Err(CertificateError::Differs("the commands").into());
+            }
+            let (certificate, lines) = Certificate::parse(signed(reader)?)?;
+            if lines.len() > most as usize {
+                return Err(RequestError::TooManyRefs(most));
+            }
+            found.wishes = lines.iter().map(|line| Wish::parse(line)).collect::<Result<_, _>>()?;
+            found.certificate = Some(certificate);
+        } else {
+            if found.wishes.len() >= most as usize {
+                return Err(RequestError::TooManyRefs(most));
+            }
+            found.wishes.push(Wish::parse(command)?);
+        }
+        begun = true;
+    }
+}
+
+/// The lines of a certificate as they were sent.
+fn signed(reader: &mut Reader<'_>) -> Result<Vec<u8>, RequestError> {
+    let mut all = Vec::new();
+    loop {
+        match reader.read()? {
+            Some(Packet::Data(line)) if text(line) == b"push-cert-end" => return Ok(all),
+            Some(Packet::Data(line)) => all.extend_from_slice(line),
+            Some(Packet::Flush | Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::Line),
+            None => return Err(RequestError::Truncated),
+        }
+        if all.len() > certificate::MAX_BYTES {
+            return Err(CertificateError::Long.into());
+        }
     }
 }
 

@@ -86,6 +86,73 @@ fn options_follow_the_commands() {
     }
 }
 
+const SIGNED: &str = "-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----\n";
+
+/// A certificate for this header and these commands.
+fn certificate(header: &str, commands: &str) -> String {
+    format!("certificate version 0.1\n{header}\n{commands}{SIGNED}")
+}
+
+/// A signed push as git writes it, with further lines.
+fn signed(text: &str, more: &[&str]) -> Vec<u8> {
+    let first = "push-cert\0report-status side-band-64k push-options session-id=s1";
+    let cut: Vec<&str> = text.split_inclusive('\n').collect();
+    lines(&[&[first], &*cut, &["push-cert-end\n"], more].concat())
+}
+
+const HEADER: &str = "pusher SHA256:x 1700000000 +0000\npushee http://host/a/b\nnonce 17-ab\npush-option ci.skip\n";
+
+#[test]
+fn commands_of_a_signed_push_come_from_its_certificate() {
+    let text = certificate(HEADER, &format!("{ZERO} {ONE} refs/heads/a\n{TWO} {ZERO} refs/heads/b\n"));
+    let mut bytes = signed(&text, &[]);
+    bytes.extend(lines(&["ci.skip\n"]));
+    bytes.extend_from_slice(b"PACK");
+    let mut input = bytes.as_slice();
+    let request = parse(&mut input, &Limits::default()).unwrap().unwrap();
+    assert_eq!(input, b"PACK");
+    let names: Vec<_> = request.commands.iter().map(|command| command.name.to_string()).collect();
+    assert_eq!(names, ["refs/heads/a", "refs/heads/b"]);
+    assert!(request.pack_follows && request.capabilities.report_status && !request.is_shallow);
+    assert_eq!(request.capabilities.client.session_id.as_deref(), Some("s1"));
+    let signed = request.certificate.unwrap();
+    assert_eq!((signed.text, signed.format, &*signed.nonce), (text.into(), "ssh", "17-ab"));
+    assert_eq!((signed.pusher, signed.push_options), ("SHA256:x 1700000000 +0000".into(), vec!["ci.skip".into()]));
+}
+
+#[test]
+fn certificates_that_say_something_else_are_refused_in_words() {
+    let command = format!("{ZERO} {ONE} refs/heads/a\n");
+    let good = certificate(HEADER, &command);
+    let options = lines(&["ci.skip"]);
+    let refused = |bytes: Vec<u8>| read(&[bytes, options.clone()].concat()).unwrap_err().to_string();
+    for (bytes, words) in [
+        (signed(&good, &[&command]), "the commands differ"),
+        (signed(&good, &[&format!("{ZERO} {TWO} refs/heads/a")]), "the commands differ"),
+        (lines(&[&format!("{command}\0report-status"), "push-cert\n", "push-cert-end\n"]), "the commands differ"),
+        (signed(&good.replace("ci.skip", "ci.run"), &[]), "the push options differ"),
+        (signed(&good.replace("push-option ci.skip\n", ""), &[]), "the push options differ"),
+        (signed(&good.replace("0.1", "0.2"), &[]), "version 0.1"),
+        (signed(&good.replace("nonce 17-ab\n", ""), &[]), "no nonce"),
+        (signed(&good.replace("nonce 17-ab", "nonce 17-ab\nnonce 18-ab"), &[]), "no nonce, or several"),
+        (signed(&good.replace("pusher", "someone"), &[]), "no pusher"),
+        (signed(&good.replace(SIGNED, ""), &[]), "no signature"),
+        (signed(&good.replace(&command, ""), &[]), "no commands"),
+        (signed("certificate version 0.1\n", &[]), "no commands"),
+        (signed(&good.replace(&command, "nonsense\n"), &[]), "not a command"),
+        (signed(&format!("{good}{}", "x\n".repeat(40_000)), &[]), "larger than 65536 bytes"),
+        (lines(&["push-cert\0report-status", &good]), "not a command"),
+    ] {
+        let refusal = refused(bytes);
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+    assert!(read(&[signed(&good, &[]), options].concat()).is_ok());
+    for cut in [27, 60, 400] {
+        let refusal = read(&signed(&good, &[])[..cut]).unwrap_err().to_string();
+        assert!(refusal.contains("ends"), "{cut}: {refusal}");
+    }
+}
+
 #[test]
 fn names_that_are_none_are_refused_one_by_one() {
     let names = [
@@ -124,7 +191,6 @@ fn what_is_not_offered_is_refused_in_words() {
     let sha256 = format!("{line} object-format=sha256");
     for (bytes, words) in [
         (lines(&["shallow 12", &line]), "not a command"),
-        (lines(&["push-cert\0report-status side-band-64k"]), "signed"),
         (lines(&[&sha256]), "SHA-1"),
         (lines(&["nonsense"]), "not a command"),
         (lines(&[&format!("{ZERO} {ONE}")]), "not a command"),
@@ -187,6 +253,7 @@ proptest! {
     #[test]
     fn arbitrary_lines_never_panic(
         texts in proptest::collection::vec("[0-9a-f]{39,41} ?[0-9a-f]{40} ?(refs/heads/)?.{0,20}", 0..5),
+        certificate in "(certificate version 0.1\n)?(pusher x\n|nonce y\n|\n){0,5}.{0,9}\n(-----BEGIN SSH SIGNATURE-----\n)?",
         words in "(report-status|push-options|side-band-64k|object-format=sha256|agent=.{0,9}| ){0,6}",
     ) {
         let mut texts = texts;
@@ -194,6 +261,7 @@ proptest! {
             first.push('\0');
             first.push_str(&words);
         }
+        let _ = read(&signed(&certificate, &[]));
         let bytes = lines(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         if let Ok(Some(request)) = read(&bytes) {
             prop_assert_eq!(request.commands.len() + request.refused.len(), texts.len());

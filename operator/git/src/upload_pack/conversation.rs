@@ -13,7 +13,7 @@ use std::{
 use gix::ObjectId;
 
 use super::{
-    Error, Outcome, check,
+    Checked, Error, Outcome, check,
     negotiate::{Common, ack, enough},
     plan::Question,
     request::{Acknowledge, Form, Line, MAX_HAVES, Request, RequestError},
@@ -53,7 +53,7 @@ pub fn converse(
     // A client that asks where its history ends waits for that. Any other goes on at once, and its first line tells a clone.
     let first = if request.deepen.is_asked() { None } else { Some(read(&mut reader)?) };
     let has_nothing = matches!(first, Some(Ok(Line::Done)));
-    let (wants, boundary) = match check(request, has_nothing, view, &alive, &mut cache) {
+    let Checked { wants, boundary, sparse } = match check(request, has_nothing, view, &alive, &mut cache) {
         Ok(Ok(checked)) => checked,
         Ok(Err(refusal)) => return channel.refuse(refusal),
         Err(error) => return Err(channel.failed(error)),
@@ -94,7 +94,8 @@ pub fn converse(
         };
     }
     let common = &talk.common;
-    let question = Question { request, view, wants: &wants, common, boundary: &boundary, alive: &alive };
+    let question =
+        Question { request, view, wants: &wants, common, boundary: &boundary, sparse: &sparse, alive: &alive };
     let mut outcome = response::pack(&question, &mut channel, cache)?;
     outcome.bytes += talk.bytes;
     Ok(outcome)

@@ -4,14 +4,14 @@
 //!
 //! [rev-list]: https://git-scm.com/docs/git-rev-list#Documentation/git-rev-list.txt---filterltfilter-specgt
 
-use gix::objs::Kind;
+use gix::{bstr::BString, objs::Kind};
 use percent_encoding::percent_decode;
 
 /// Filters in one combination.
 const MAX_COMBINED: usize = 32;
 
 /// What a client wants of what it could have; several filters leave out what any of them leaves out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// `blob:limit`: blobs of this size and more are left out; `blob:none` is 0.
     pub blob_limit: Option<u64>,
@@ -19,6 +19,8 @@ pub struct Filter {
     pub depth: Option<u64>,
     /// `object:type`: objects of other kinds are left out.
     pub kind: Option<Only>,
+    /// `sparse:oid`: blobs are left out that are not matched by the patterns in each of these blobs, which are named as they were.
+    pub sparse: Vec<BString>,
 }
 
 /// The kinds that `object:type` leaves.
@@ -73,7 +75,10 @@ impl Filter {
                 let kind = value.strip_prefix("type=").and_then(|kind| Kind::from_bytes(kind.as_bytes()).ok());
                 Ok(Self { kind: Some(Only::Kind(kind.ok_or_else(invalid)?)), ..Self::default() })
             }
-            ("sparse", _) => Err(FilterError::Unsupported("sparse")),
+            ("sparse", value) => {
+                let name = value.strip_prefix("oid=").filter(|name| !name.is_empty()).ok_or_else(invalid)?;
+                Ok(Self { sparse: vec![name.into()], ..Self::default() })
+            }
             ("combine", _) => Err(FilterError::Unsupported("combine in combine")),
             _ => Err(invalid()),
         }
@@ -86,7 +91,13 @@ impl Filter {
             (Some(one), Some(two)) if one != two => Some(Only::Nothing),
             (one, two) => one.or(two),
         };
-        Self { blob_limit: least(self.blob_limit, other.blob_limit), depth: least(self.depth, other.depth), kind }
+        let sparse = [self.sparse, other.sparse].concat();
+        Self {
+            blob_limit: least(self.blob_limit, other.blob_limit),
+            depth: least(self.depth, other.depth),
+            kind,
+            sparse,
+        }
     }
 
     /// Whether objects of this kind may be sent at all.
@@ -108,6 +119,11 @@ impl Filter {
     /// Whether the place of an object decides, and not only what it is.
     pub(super) fn minds_depth(&self) -> bool {
         self.depth.is_some_and(|depth| depth > 0) && self.looks_into_trees()
+    }
+
+    /// Whether the path of a blob decides.
+    pub(super) fn minds_paths(&self) -> bool {
+        !self.sparse.is_empty() && self.sends(Kind::Blob)
     }
 
     /// Whether an object so far below a root tree is sent.
@@ -146,7 +162,7 @@ mod tests {
 
     #[test]
     fn filters_are_read_as_git_writes_them() {
-        let of = |blob_limit, depth, kind| Ok(Filter { blob_limit, depth, kind });
+        let of = |blob_limit, depth, kind| Ok(Filter { blob_limit, depth, kind, sparse: vec![] });
         assert_eq!(parse("blob:none"), of(Some(0), None, None));
         assert_eq!(parse("blob:limit=10"), of(Some(10), None, None));
         assert_eq!(parse("blob:limit=1K"), of(Some(1_024), None, None));
@@ -156,6 +172,11 @@ mod tests {
         assert_eq!(parse("combine:blob%3Alimit%3D1m+blob:limit=2k"), of(Some(2_048), None, None));
         assert_eq!(parse("combine:object:type=tag+object:type=blob"), of(None, None, Some(Only::Nothing)));
         assert_eq!(parse("combine:object:type=tag+object:type=tag"), parse("object:type=tag"));
+        let sparse = |blob_limit, names: &[&str]| {
+            Ok(Filter { blob_limit, sparse: names.iter().map(|name| (*name).into()).collect(), ..Filter::default() })
+        };
+        assert_eq!(parse("sparse:oid=main:a/b=c"), sparse(None, &["main:a/b=c"]));
+        assert_eq!(parse("combine:sparse:oid=x+blob:none+sparse:oid=main%3ay"), sparse(Some(0), &["x", "main:y"]));
     }
 
     #[test]
@@ -175,12 +196,15 @@ mod tests {
             "combine:",
             "combine:+",
             "bogus:1",
+            "sparse",
+            "sparse:oid=",
+            "sparse:path=x",
             "blob:limit=99999999999999999999",
         ] {
             assert!(matches!(parse(text), Err(FilterError::Invalid(_))), "{text}: {:?}", parse(text));
         }
         assert!(matches!(Filter::parse(b"blob:\xff"), Err(FilterError::Invalid(_))));
         assert!(matches!(parse(&format!("combine:{}", ["tree:1"; 40].join("+"))), Err(FilterError::Invalid(_))));
-        assert_eq!(parse("sparse:oid=main:x"), Err(FilterError::Unsupported("sparse")));
+        assert!(matches!(parse("combine:combine:blob:none"), Err(FilterError::Unsupported(_))));
     }
 }

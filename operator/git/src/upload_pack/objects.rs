@@ -10,7 +10,11 @@ use gix::{
     objs::{Kind, TreeRefIter, tree::EntryRef},
 };
 
-use super::{filter::Filter, held::Haves};
+use super::{
+    filter::Filter,
+    held::Haves,
+    sparse::{At, Sieve, Sparse},
+};
 use crate::odb::{self, Commit, Error, Packs, ReadCache, Side};
 
 /// Most trees of the edge that are read to find out whether something merely moved.
@@ -31,8 +35,8 @@ pub(crate) struct Found {
     appeared: bool,
 }
 
-/// A tree, the trees that it replaces, and how far below the root it is.
-type Work = (ObjectId, Vec<ObjectId>, u64);
+/// A tree, the trees that it replaces, how far below the root it is, and where, if that matters.
+type Work = (ObjectId, Vec<ObjectId>, u64, At);
 
 /// Walks the trees of commits.
 pub(crate) struct TreeWalk<'a> {
@@ -43,16 +47,32 @@ pub(crate) struct TreeWalk<'a> {
     thin: bool,
     buffers: Vec<Vec<u8>>,
     filter: Filter,
+    /// What is left out by where it is.
+    sieve: Option<Sieve<'a>>,
 }
 
 impl<'a> TreeWalk<'a> {
     pub(crate) fn new(packs: &'a Packs, cache: &'a mut ReadCache, thin: bool) -> Self {
-        Self { packs, cache, found: Found::default(), thin, buffers: Vec::new(), filter: Filter::default() }
+        Self {
+            packs,
+            cache,
+            found: Found::default(),
+            thin,
+            buffers: Vec::new(),
+            filter: Filter::default(),
+            sieve: None,
+        }
     }
 
-    /// Leaves out what a filter leaves out.
-    pub(crate) fn filtered(self, filter: Option<Filter>) -> Self {
-        Self { filter: filter.unwrap_or_default(), ..self }
+    /// Leaves out what a filter leaves out; `sparse` are its patterns.
+    pub(super) fn filtered(self, filter: Option<&Filter>, sparse: Option<&'a Sparse>) -> Self {
+        let filter = filter.cloned().unwrap_or_default();
+        Self { sieve: sparse.filter(|_| filter.minds_paths()).map(Sieve::new), filter, ..self }
+    }
+
+    /// Whether the filter asks for more work than anybody needs; then the walk has ended early.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.sieve.as_ref().is_some_and(Sieve::is_exhausted)
     }
 
     /// What `commit` brings; `parents` are the trees of its parents, which were dealt with before.
@@ -60,7 +80,8 @@ impl<'a> TreeWalk<'a> {
         if parents.contains(&commit.tree) || !self.filter.looks_into_trees() {
             return Ok(());
         }
-        self.tree(commit.tree, parents)
+        let at = self.sieve.as_ref().map(Sieve::root).unwrap_or_default();
+        self.tree(commit.tree, parents, at)
     }
 
     /// An object that is wanted for itself: no filter leaves it out, but perhaps what is below it.
@@ -69,7 +90,8 @@ impl<'a> TreeWalk<'a> {
             if !self.filter.sends(Kind::Tree) {
                 self.found.objects.push(id);
             }
-            return self.tree(id, Vec::new());
+            // No pattern is asked about what was named.
+            return self.tree(id, Vec::new(), At::default());
         }
         if self.found.seen.insert(id, 0).is_none() {
             self.found.objects.push(id);
@@ -78,7 +100,19 @@ impl<'a> TreeWalk<'a> {
     }
 
     /// Looks at an object so far below a root tree; false if it was looked at before. What is new and is to be sent is noted.
-    fn meet(&mut self, id: ObjectId, kind: Kind, depth: u64) -> Result<bool, Error> {
+    fn meet(&mut self, id: ObjectId, kind: Kind, depth: u64, at: &At) -> Result<bool, Error> {
+        if let Some(sieve) = &mut self.sieve {
+            if kind == Kind::Tree {
+                if self.found.seen.insert(id, 0).is_none() && self.filter.sends(kind) {
+                    self.found.objects.push(id);
+                }
+                return Ok(sieve.enter(id, at));
+            }
+            if !sieve.sends(at) {
+                // It may be at another place as well.
+                return Ok(false);
+            }
+        }
         let depth = if self.filter.minds_depth() { depth } else { 0 };
         let before = self.found.seen.get(&id).copied();
         if before.is_some_and(|before| before <= depth) {
@@ -99,22 +133,22 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    fn tree(&mut self, tree: ObjectId, parents: Vec<ObjectId>) -> Result<(), Error> {
-        if !self.meet(tree, Kind::Tree, 0)? {
+    fn tree(&mut self, tree: ObjectId, parents: Vec<ObjectId>, at: At) -> Result<(), Error> {
+        if !self.meet(tree, Kind::Tree, 0, &at)? {
             return Ok(());
         }
         if let Some(parent) = parents.first().filter(|_| self.thin) {
             self.found.replaces.insert(tree, *parent);
         }
-        let mut todo = if self.filter.reaches(1) { vec![(tree, parents, 0)] } else { vec![] };
-        while let Some(work) = todo.pop() {
+        let mut todo = if self.filter.reaches(1) { vec![(tree, parents, 0, at)] } else { vec![] };
+        while let Some(work) = todo.pop().filter(|_| !self.is_exhausted()) {
             self.compare(&work, &mut todo)?;
         }
         Ok(())
     }
 
     /// Compares one tree with those that it replaces, and remembers the trees below to compare.
-    fn compare(&mut self, (tree, parents, depth): &Work, todo: &mut Vec<Work>) -> Result<(), Error> {
+    fn compare(&mut self, (tree, parents, depth, at): &Work, todo: &mut Vec<Work>) -> Result<(), Error> {
         while self.buffers.len() <= parents.len() {
             self.buffers.push(Vec::new());
         }
@@ -128,7 +162,7 @@ impl<'a> TreeWalk<'a> {
         for entry in TreeRefIter::from_bytes(&buffers[0], gix::hash::Kind::Sha1) {
             let entry =
                 entry.map_err(|_| Error::damaged("packs".as_ref(), format!("the tree {tree} cannot be read")))?;
-            self.entry(&entry, &mut sides, depth + 1, todo)?;
+            self.entry(&entry, &mut sides, (depth + 1, at), todo)?;
         }
         drop(sides);
         self.buffers = buffers;
@@ -143,7 +177,7 @@ impl<'a> TreeWalk<'a> {
         &mut self,
         entry: &EntryRef<'_>,
         sides: &mut [Side<'_>],
-        depth: u64,
+        (depth, above): (u64, &At),
         todo: &mut Vec<Work>,
     ) -> Result<(), Error> {
         let kind = if entry.mode.is_tree() { Kind::Tree } else { Kind::Blob };
@@ -156,7 +190,9 @@ impl<'a> TreeWalk<'a> {
             return Ok(());
         }
         let id = entry.oid.to_owned();
-        if !self.meet(id, kind, depth)? {
+        let sieve = self.sieve.as_mut();
+        let at = sieve.map(|sieve| sieve.below(above, entry.filename, kind == Kind::Tree)).unwrap_or_default();
+        if !self.meet(id, kind, depth, &at)? {
             return Ok(());
         }
         let others = sides.iter_mut().filter_map(|side| side.find(entry)).filter(|other| !other.mode.is_commit());
@@ -168,7 +204,12 @@ impl<'a> TreeWalk<'a> {
             self.found.replaces.extend(base.map(|(base, _)| (id, *base)));
         }
         if kind == Kind::Tree && self.filter.reaches(depth + 1) {
-            todo.push((id, replaced.into_iter().filter(|(_, is_tree)| *is_tree).map(|(id, _)| id).collect(), depth));
+            todo.push((
+                id,
+                replaced.into_iter().filter(|(_, is_tree)| *is_tree).map(|(id, _)| id).collect(),
+                depth,
+                at,
+            ));
         }
         Ok(())
     }
@@ -181,7 +222,8 @@ impl<'a> TreeWalk<'a> {
     /// Ends the walk. What the client has is taken out, for it only moved: what its `haves` lead to, if that is known, else what is in
     /// the trees of the `edge`.
     pub(crate) fn finish(mut self, edge: &[ObjectId], haves: Option<&Haves<'_>>) -> Result<Found, Error> {
-        if !self.found.appeared || edge.is_empty() || self.found.objects.is_empty() {
+        // A client that leaves out what is at some places may lack what was there, and has to get it where it moved to.
+        if self.sieve.is_some() || !self.found.appeared || edge.is_empty() || self.found.objects.is_empty() {
             return Ok(self.found);
         }
         if let Some(haves) = haves.filter(|haves| haves.tell_all()) {

@@ -15,6 +15,7 @@ use super::{
     objects::TreeWalk,
     request::Request,
     shallow::Boundary,
+    sparse::Sparse,
     tabled, visible,
     wants::Wants,
 };
@@ -45,6 +46,8 @@ pub(super) enum Plan<'a> {
     Walked(Chosen<'a>),
     /// The request was given up.
     Interrupted,
+    /// The filter asks for more work than anybody needs.
+    Exhausted,
 }
 
 /// What a walk chose.
@@ -67,6 +70,8 @@ pub(super) struct Question<'a> {
     pub(super) common: &'a Common,
     /// Where the client's history ends.
     pub(super) boundary: &'a Boundary,
+    /// The patterns of the filter.
+    pub(super) sparse: &'a Sparse,
     /// Whether the answer is still waited for.
     pub(super) alive: &'a dyn Fn() -> bool,
 }
@@ -77,9 +82,14 @@ impl Question<'_> {
         self.request.thin_pack && !self.common.is_empty() && self.request.filter.is_none()
     }
 
+    /// Whether objects are sent or left out by where they are, which tables do not know.
+    fn minds_places(&self) -> bool {
+        self.request.filter.as_ref().is_some_and(|filter| filter.minds_depth() || filter.minds_paths())
+    }
+
     /// Those of the commits that are sent: if the filter leaves commits out, only those that were named.
     pub(super) fn commits_sent(&self, found: impl Iterator<Item = ObjectId>) -> Vec<ObjectId> {
-        if self.request.filter.is_none_or(|filter| filter.sends(Kind::Commit)) {
+        if self.request.filter.as_ref().is_none_or(|filter| filter.sends(Kind::Commit)) {
             return found.collect();
         }
         let named: HashSet<&ObjectId> = self.wants.named.iter().collect();
@@ -99,8 +109,7 @@ pub(super) fn plan<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result
         });
     }
     let has_tables = view.packs.packs().iter().any(|pack| pack.table().is_some());
-    let minds_depth = request.filter.is_some_and(|filter| filter.minds_depth());
-    if has_tables && common.is_empty() && boundary.cut.is_empty() && !minds_depth {
+    if has_tables && common.is_empty() && boundary.cut.is_empty() && !question.minds_places() {
         return everything_behind(question, cache);
     }
     walk(question, cache)
@@ -132,7 +141,7 @@ pub(super) fn everything_is_wanted(view: &RepositoryView<'_>, wants: &Wants) -> 
 
 /// Chooses by walking from the wants to what is common.
 fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, Error> {
-    let Question { request, view, wants, common, boundary, alive } = *question;
+    let Question { request, view, wants, common, boundary, sparse, alive } = *question;
     let haves: Vec<ObjectId> = common.commits.iter().chain(&boundary.haves).copied().collect();
     let wanted: Vec<ObjectId> = wants.commits.iter().chain(&boundary.wants).copied().collect();
     let Some(mut walked) = Walk::new(view.packs, cache).cut(&boundary.cut).run(&wanted, &haves, alive)? else {
@@ -152,8 +161,7 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         follow_tags(question, tips, &mut tags, cache)?;
     }
     let in_tables = walked.commits.iter().filter(|(_, commit)| commit.place.is_some()).count();
-    let minds_depth = request.filter.is_some_and(|filter| filter.minds_depth());
-    if in_tables >= MANY_COMMITS && !minds_depth {
+    if in_tables >= MANY_COMMITS && !question.minds_places() {
         drop(sent);
         let mut commits = Commits::none(view.packs);
         for (id, commit) in walked.commits {
@@ -172,7 +180,7 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
             }
         }
     }
-    let mut trees = TreeWalk::new(view.packs, cache, thin).filtered(request.filter);
+    let mut trees = TreeWalk::new(view.packs, cache, thin).filtered(request.filter.as_ref(), Some(sparse));
     for (id, kind) in wants.others.iter().filter(|(id, _)| !common.others.contains(id)) {
         trees.object(*id, *kind)?;
     }
@@ -183,6 +191,9 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         }
         let tree_of = |id| sent.get(id).map(|commit| commit.tree).or_else(|| outside.get(id).copied());
         trees.commit(commit, commit.parents.iter().filter_map(tree_of).collect())?;
+        if trees.is_exhausted() {
+            return Ok(Plan::Exhausted);
+        }
     }
     drop(outside);
     let haves = Haves::of(question);

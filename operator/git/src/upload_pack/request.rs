@@ -10,6 +10,7 @@ use super::{
     shallow::Deepen,
 };
 use crate::{
+    client::Client,
     ls_refs,
     pktline::{self, Packet, PacketError, ReadLimits, Reader},
     sideband::Band,
@@ -172,11 +173,11 @@ fn excerpt(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(100)]).into_owned()
 }
 
-/// Parses a request of version 2.
+/// Parses a request of version 2. What the client says of itself goes to `client`.
 ///
 /// # Errors
 /// When it is not one, or asks for what was not offered.
-pub fn parse_v2(input: &mut dyn BufRead) -> Result<Command, RequestError> {
+pub fn parse_v2(input: &mut dyn BufRead, client: &mut Client) -> Result<Command, RequestError> {
     let mut reader = Reader::new(input, LIMITS);
     let mut command = None;
     let has_arguments = loop {
@@ -190,7 +191,7 @@ pub fn parse_v2(input: &mut dyn BufRead) -> Result<Command, RequestError> {
                 match line.strip_prefix(b"command=") {
                     Some(name) if command.is_none() => command = Some(name.to_vec()),
                     Some(_) => return Err(RequestError::unexpected(line)),
-                    None => capability_v2(line)?,
+                    None => capability_v2(line, client)?,
                 }
             }
         }
@@ -236,8 +237,12 @@ fn arguments<R>(
 }
 
 /// A capability of version 2.
-fn capability_v2(line: &[u8]) -> Result<(), RequestError> {
+fn capability_v2(line: &[u8], client: &mut Client) -> Result<(), RequestError> {
     match split(line) {
+        (b"session-id", Some(id)) => {
+            client.hear_session(id);
+            Ok(())
+        }
         // What the latter say is for servers that have options.
         (b"agent" | b"session-id" | b"server-option", _) | (b"object-format", Some(b"sha1")) => Ok(()),
         (b"object-format", other) => Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
@@ -356,9 +361,9 @@ fn object_id(hex: &[u8], line: &[u8]) -> Result<ObjectId, RequestError> {
 ///
 /// # Errors
 /// When it is not one, or asks for what was not offered.
-pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
+pub fn parse_v0(input: &mut dyn BufRead, client: &mut Client) -> Result<Option<Request>, RequestError> {
     let mut reader = Reader::new(input, LIMITS);
-    let Some(mut request) = needs_v0(&mut reader)? else { return Ok(None) };
+    let Some(mut request) = needs_v0(&mut reader, client)? else { return Ok(None) };
     while !request.done {
         match Line::read(&mut reader)? {
             Line::End => break,
@@ -375,16 +380,16 @@ pub fn parse_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError
 ///
 /// # Errors
 /// When it is not one, or asks for what was not offered.
-pub fn parse_wants_v0(input: &mut dyn BufRead) -> Result<Option<Request>, RequestError> {
-    needs_v0(&mut Reader::new(input, LIMITS))
+pub fn parse_wants_v0(input: &mut dyn BufRead, client: &mut Client) -> Result<Option<Request>, RequestError> {
+    needs_v0(&mut Reader::new(input, LIMITS), client)
 }
 
-fn needs_v0(reader: &mut Reader<'_>) -> Result<Option<Request>, RequestError> {
+fn needs_v0(reader: &mut Reader<'_>, client: &mut Client) -> Result<Option<Request>, RequestError> {
     let mut request = Request::new(Form::V0 { acknowledge: Acknowledge::First, no_done: false }, Band::None);
     loop {
         match reader.read()? {
             None | Some(Packet::Flush) => break,
-            Some(Packet::Data(line)) => need_v0(&mut request, pktline::text(line))?,
+            Some(Packet::Data(line)) => need_v0(&mut request, pktline::text(line), client)?,
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
         }
     }
@@ -424,7 +429,7 @@ impl Line {
 }
 
 /// `want <id>[ <capabilities>]`, or what is left out of it.
-fn need_v0(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
+fn need_v0(request: &mut Request, line: &[u8], client: &mut Client) -> Result<(), RequestError> {
     let Some(rest) = line.strip_prefix(b"want ") else {
         return if limits(request, line)? { Ok(()) } else { Err(unsupported(line)) };
     };
@@ -436,7 +441,7 @@ fn need_v0(request: &mut Request, line: &[u8]) -> Result<(), RequestError> {
         if !first {
             return Err(RequestError::unexpected(line));
         }
-        capability_v0(request, word)?;
+        capability_v0(request, word, client)?;
     }
     Ok(())
 }
@@ -456,7 +461,7 @@ const HARMLESS: &[&[u8]] = &[
     b"allow-reachable-sha1-in-want",
 ];
 
-fn capability_v0(request: &mut Request, word: &[u8]) -> Result<(), RequestError> {
+fn capability_v0(request: &mut Request, word: &[u8], client: &mut Client) -> Result<(), RequestError> {
     let Form::V0 { acknowledge, no_done } = &mut request.form else { return Ok(()) };
     match split(word) {
         (b"multi_ack_detailed", None) => *acknowledge = Acknowledge::Detailed,
@@ -471,6 +476,7 @@ fn capability_v0(request: &mut Request, word: &[u8]) -> Result<(), RequestError>
             return Err(RequestError::ObjectFormat(excerpt(format.unwrap_or(b""))));
         }
         (b"deepen-relative", None) => request.deepen.relative = true,
+        (b"session-id", Some(id)) => client.hear_session(id),
         // What a client would understand, or says of itself; lines that use the former are refused.
         (word, _) if HARMLESS.contains(&word) => {}
         _ => return Err(RequestError::UnknownCapability(excerpt(word))),

@@ -51,6 +51,12 @@ pub(super) fn pack(question: &Question<'_>, channel: &mut Channel<'_>, mut cache
     let planned = plan(question, &mut cache).map_err(Error::from);
     // The walk is over: its memory is better used for what comes.
     drop(cache);
+    if matches!(planned, Ok(Plan::Exhausted)) {
+        let refusal = "upload-pack: this filter takes too long: use fewer patterns, or leave it out".to_owned();
+        writer.error(&format!("{refusal} {}\n", channel.note))?;
+        let bytes = writer.finish()?;
+        return Ok(Outcome { bytes, refused: Some(refusal), ..Outcome::default() });
+    }
     let sent = planned.and_then(|planned| stream(question, planned, &mut writer, interrupt));
     match sent {
         Ok((objects, route)) => {
@@ -78,7 +84,7 @@ fn stream(
 ) -> Result<(u64, Route), Error> {
     let Question { request, view, .. } = *question;
     let (selection, held, route) = match planned {
-        Plan::Interrupted => return Err(Error::Interrupted),
+        Plan::Interrupted | Plan::Exhausted => return Err(Error::Interrupted),
         Plan::Verbatim => return verbatim(view.packs, writer, interrupt).map(|objects| (objects, Route::Verbatim)),
         Plan::Joined => return joined(view.packs, writer, interrupt).map(|objects| (objects, Route::Joined)),
         Plan::Whole => (Selection::all(view.packs), None, Route::Whole),

@@ -37,7 +37,7 @@ pub(super) fn choose<'a>(
     let mut marks = Marks::new(view.packs);
     let sent = introduced(view.packs, commits, request.filter.as_ref(), &mut marks, alive)?;
     let Some(mut held) = held(question, commits, edge, cache)?.filter(|_| sent) else { return Ok(Plan::Interrupted) };
-    let mut trees = TreeWalk::new(view.packs, cache, thin).filtered(request.filter);
+    let mut trees = TreeWalk::new(view.packs, cache, thin).filtered(request.filter.as_ref(), None);
     for (id, kind) in wants.others.iter().filter(|(id, _)| !common.others.contains(id)) {
         trees.object(*id, *kind)?;
     }
@@ -109,7 +109,7 @@ pub(super) fn introduced(
     alive: &dyn Fn() -> bool,
 ) -> Result<bool, Error> {
     let mut found = Introduced::default();
-    let mut sieve = Sieve::new(packs, filter.copied().unwrap_or_default());
+    let mut sieve = Sieve::new(packs, filter.cloned().unwrap_or_default());
     for ((at, pack), numbers) in packs.packs().iter().enumerate().zip(&commits.tabled) {
         let Some(table) = pack.table().filter(|_| numbers.len() > 0) else { continue };
         let mut lists = table.lists();

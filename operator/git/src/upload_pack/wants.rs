@@ -109,7 +109,11 @@ pub(super) fn check(
 
 /// Whether all of these commits are reachable from visible references: mostly the default branch tells, and the others, of which
 /// there may be very many, are not looked at.
-fn are_visible(view: &RepositoryView<'_>, commits: &[ObjectId], cache: &mut ReadCache) -> Result<bool, Error> {
+pub(super) fn are_visible(
+    view: &RepositoryView<'_>,
+    commits: &[ObjectId],
+    cache: &mut ReadCache,
+) -> Result<bool, Error> {
     if let Some(head) = view.refs.head_id()
         && commits::reachable(view.packs, &[head], commits, MAX_WALK, cache)?
     {

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, sync::atomic::AtomicBool};
 
 use git::{
+    client::Client,
     pktline::push,
     upload_pack::{self, Error, Outcome},
 };
@@ -31,7 +32,7 @@ fn wire(wants: &[ObjectId], capabilities: &str, lines: &str) -> Vec<u8> {
 
 fn ours(fixture: &Fixture, wire: &[u8]) -> (Result<Outcome, Error>, Vec<u8>) {
     let (mut input, mut out) = (wire, Vec::new());
-    let request = upload_pack::parse_wants_v0(&mut input).unwrap().unwrap();
+    let request = upload_pack::parse_wants_v0(&mut input, &mut Client::default()).unwrap().unwrap();
     let never = AtomicBool::new(false);
     let outcome = upload_pack::converse(&request, &mut input, &fixture.view(), &mut out, "(request 1)", &never);
     (outcome, out)
@@ -164,7 +165,7 @@ fn no_input_makes_it_panic() {
             }
         }
         let (mut input, mut out) = (&*bytes, Vec::new());
-        let Ok(Some(request)) = upload_pack::parse_wants_v0(&mut input) else { continue };
+        let Ok(Some(request)) = upload_pack::parse_wants_v0(&mut input, &mut Client::default()) else { continue };
         let never = AtomicBool::new(false);
         let _ = upload_pack::converse(&request, &mut input, &fixture.view(), &mut out, "", &never);
     }
@@ -189,7 +190,7 @@ fn acknowledgements_are_not_gathered_without_bound() {
     let (tip, old) = (fixture.refs[&fixture.head].id, fixture.commits[0]);
     let wire = wire(&[tip], DETAILED, &format!("{}done\n", format!("have {old}\n").repeat(20_000)));
     let (mut input, mut out) = (&*wire, Largest(0));
-    let request = upload_pack::parse_wants_v0(&mut input).unwrap().unwrap();
+    let request = upload_pack::parse_wants_v0(&mut input, &mut Client::default()).unwrap().unwrap();
     let never = AtomicBool::new(false);
     upload_pack::converse(&request, &mut input, &fixture.view(), &mut out, "", &never).unwrap();
     assert!(out.0 < 300_000, "{} bytes at once", out.0);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use git::{
+    client::Client,
     pktline::{Packet, ReadLimits, Reader, push},
     upload_pack::{self, Command, Outcome, Route},
 };
@@ -35,7 +36,9 @@ pub(crate) fn fetch_raw(
         push(&mut wire, &[b"have ", id.to_string().as_bytes(), b"\n"]);
     }
     wire.extend_from_slice(b"0000");
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire).unwrap() else { panic!("not a fetch") };
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else {
+        panic!("not a fetch")
+    };
     let mut out = Vec::new();
     let outcome =
         upload_pack::respond(&request, &fixture.view(), &mut out, "(request 1)", &AtomicBool::new(false)).unwrap();
@@ -320,7 +323,7 @@ fn version_0_talks_as_git_does() {
         for line in haves.lines() {
             if line.is_empty() { wire.extend_from_slice(b"0000") } else { push(&mut wire, &[line.as_bytes(), b"\n"]) }
         }
-        let request = upload_pack::parse_v0(&mut &*wire).unwrap().unwrap();
+        let request = upload_pack::parse_v0(&mut &*wire, &mut Client::default()).unwrap().unwrap();
         let mut out = Vec::new();
         upload_pack::respond(&request, &fixture.view(), &mut out, "", &AtomicBool::new(false)).unwrap();
         out

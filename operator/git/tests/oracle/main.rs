@@ -26,4 +26,7 @@ mod prune;
 mod reach;
 
 #[cfg(test)]
+mod sparse;
+
+#[cfg(test)]
 mod tabled;

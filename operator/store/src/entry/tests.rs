@@ -62,12 +62,15 @@ prop_compose! {
         actor in "\\PC{0,10}",
         request_id in "[a-z0-9]{0,8}",
         options in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..8), 0..3),
+        certificate in prop::option::of(prop::collection::vec(any::<u8>(), 0..80)),
         edits in prop::collection::vec(edit(), 0..4),
         packs in prop::collection::vec(pack(), 0..3),
         dropped in prop::collection::vec(object(), 0..3),
         default_branch in prop::option::of(name()),
     ) -> PushRecord {
-        PushRecord { actor, request_id, options: options.into_iter().map(Into::into).collect(), edits, packs, dropped, default_branch }
+        let options = options.into_iter().map(Into::into).collect();
+        let certificate = certificate.map(Into::into);
+        PushRecord { actor, request_id, options, certificate, edits, packs, dropped, default_branch }
     }
 }
 
@@ -145,6 +148,33 @@ proptest! {
         framed.extend_from_slice(&digest);
         let _ = Entry::decode(&framed.into());
     }
+}
+
+#[test]
+fn a_certificate_is_an_annotation_that_old_versions_skip() {
+    let signed = PushRecord {
+        actor: String::new(),
+        request_id: String::new(),
+        options: vec![],
+        certificate: Some("certificate version 0.1".into()),
+        edits: vec![],
+        packs: vec![],
+        dropped: vec![],
+        default_branch: None,
+    };
+    let plain = PushRecord { certificate: None, ..signed.clone() };
+    let entry = |push| Entry {
+        previous: [0; 32],
+        writer: [0; 16],
+        time: Timestamp::UNIX_EPOCH,
+        pushes: vec![push],
+        compaction: None,
+        upkeep: None,
+        locks: vec![],
+    };
+    assert_eq!(wire::Entry::from(&entry(signed.clone())).required_features, Vec::<String>::new());
+    assert!(!Entry::decode(&entry(plain).encode(b"").0).unwrap().entry.pushes.contains(&signed));
+    assert!(Entry::decode(&entry(signed.clone()).encode(b"").0).unwrap().entry.pushes.contains(&signed));
 }
 
 #[test]

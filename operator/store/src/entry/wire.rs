@@ -57,6 +57,9 @@ pub(super) struct Push {
     dropped: Vec<Vec<u8>>,
     #[prost(bytes = "vec", tag = "7")]
     default_branch: Vec<u8>,
+    /// An annotation, which a reader may skip: no feature names it.
+    #[prost(bytes = "vec", optional, tag = "8")]
+    certificate: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -196,7 +199,7 @@ impl TryFrom<Entry> for super::Entry {
 
 impl From<&PushRecord> for Push {
     fn from(push: &PushRecord) -> Self {
-        let PushRecord { actor, request_id, options, edits, packs, dropped, default_branch } = push;
+        let PushRecord { actor, request_id, options, certificate, edits, packs, dropped, default_branch } = push;
         Self {
             actor: actor.clone(),
             request_id: request_id.clone(),
@@ -205,6 +208,7 @@ impl From<&PushRecord> for Push {
             packs: packs.iter().map(Pack::from).collect(),
             dropped: dropped.iter().map(|id| id.as_slice().to_vec()).collect(),
             default_branch: default_branch.as_ref().map(|name| name.as_bstr().to_vec()).unwrap_or_default(),
+            certificate: certificate.as_ref().map(|certificate| certificate.to_vec()),
         }
     }
 }
@@ -218,6 +222,7 @@ impl TryFrom<Push> for PushRecord {
             actor: wire.actor,
             request_id: wire.request_id,
             options: wire.options.into_iter().map(Into::into).collect(),
+            certificate: wire.certificate.map(Into::into),
             edits: all(wire.edits)?,
             packs: all(wire.packs)?,
             dropped: wire.dropped.iter().map(|id| object_id(id)).collect::<Result<_, _>>()?,

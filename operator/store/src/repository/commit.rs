@@ -125,6 +125,7 @@ impl Repository {
         let (mut bytes, mut edits, mut count) = (0, 0, 0);
         for pending in queue.iter() {
             bytes += pending.pack.iter().filter_map(|pack| pack.inline.as_ref()).map(Bytes::len).sum::<usize>();
+            bytes += pending.push.certificate.as_ref().map_or(0, |certificate| certificate.len());
             edits += pending.push.edits.len();
             if count > 0 && (bytes > ENTRY_BYTES || edits > ENTRY_EDITS) {
                 break;

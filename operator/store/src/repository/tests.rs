@@ -108,6 +108,7 @@ pub(super) fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
         actor: "alice".to_owned(),
         request_id: "r".to_owned(),
         options: vec![],
+        certificate: None,
         atomic: false,
         edits,
         pack: None,

@@ -91,6 +91,7 @@ impl Plan {
             actor: work.caller.principal.to_string(),
             request_id: work.caller.request_id.clone(),
             options: request.push_options.clone(),
+            certificate: request.certificate.as_ref().map(|certificate| certificate.text.clone()),
             atomic: self.atomic,
             edits,
             pack: received.take_pack().map(PushedPack::Received),

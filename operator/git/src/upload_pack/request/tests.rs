@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::{Acknowledge, Command, Form, RequestError, parse_v0, parse_v2};
+use super::{Acknowledge, Command, Form, RequestError, parse_v0, parse_v2, parse_wants_v0};
 use crate::upload_pack::Filter;
-use crate::{pktline::push, sideband::Band};
+use crate::{client::Client, pktline::push, sideband::Band};
 
 const ID: &str = "1234567890123456789012345678901234567890";
 
@@ -17,8 +17,25 @@ fn wire(lines: &[&str]) -> Vec<u8> {
     out
 }
 
+#[test]
+fn session_of_a_client_is_heard_whatever_it_asks_for() {
+    let first = format!("want {ID} ofs-delta session-id=20261126T1.5Z-H1-P9 agent=git/2.39.5");
+    let fetch = ["command=fetch", "session-id=20261126T1.5Z-H1-P9", "0001", "done", "0000"];
+    let list = ["command=ls-refs", "session-id=20261126T1.5Z-H1-P9", "0000"];
+    let (mut zero, mut stream, mut two, mut listing) = Default::default();
+    parse_v0(&mut &*wire(&[&first, "0000", "done"]), &mut zero).unwrap().unwrap();
+    parse_wants_v0(&mut &*wire(&[&first, "0000"]), &mut stream).unwrap().unwrap();
+    parse_v2(&mut &*wire(&fetch), &mut two).unwrap();
+    parse_v2(&mut &*wire(&list), &mut listing).unwrap();
+    let expected = Client { session_id: Some("20261126T1.5Z-H1-P9".to_owned()) };
+    assert_eq!([zero, stream, two, listing], [(); 4].map(|()| expected.clone()));
+    let mut silent = Client::default();
+    parse_v2(&mut &*wire(&["command=ls-refs", "session-id", "0000"]), &mut silent).unwrap();
+    assert_eq!(silent, Client::default());
+}
+
 fn v2(lines: &[&str]) -> Result<Command, RequestError> {
-    parse_v2(&mut &*wire(lines))
+    parse_v2(&mut &*wire(lines), &mut Client::default())
 }
 
 fn refused(result: Result<Command, RequestError>) -> String {
@@ -60,13 +77,13 @@ fn ls_refs_without_arguments_is_understood() {
 fn an_empty_request_is_nothing() {
     assert_eq!(v2(&[]).unwrap(), Command::Nothing);
     assert_eq!(v2(&["0000"]).unwrap(), Command::Nothing);
-    assert_eq!(parse_v0(&mut &b"0000"[..]).unwrap(), None);
+    assert_eq!(parse_v0(&mut &b"0000"[..], &mut Client::default()).unwrap(), None);
 }
 
 #[test]
 fn what_is_not_offered_is_refused_in_words() {
     let ask = |line: &str| refused(v2(&["command=fetch", "0001", line, "0000"]));
-    assert!(ask("filter sparse:oid=main").contains("sparse"));
+    assert!(ask("filter sparse:path=main").contains("sparse"));
     assert!(ask("packfile-uris https").contains("packfile-uris"));
     assert!(ask("nonsense").contains("unexpected"));
     assert!(refused(v2(&["command=bundle-uri", "0001", "0000"])).contains("bundle-uri"));
@@ -81,7 +98,7 @@ fn what_is_left_out_of_a_history_is_understood_in_all_versions() {
     let Ok(Command::Fetch(two)) = v2(&[&["command=fetch", "0001"], &lines[..], &["0000"]].concat()) else { panic!() };
     let first = format!("want {ID} shallow filter deepen-relative");
     let zero = wire(&[&first, lines[0], lines[1], lines[3], "0000", "done"]);
-    let zero = parse_v0(&mut &*zero).unwrap().unwrap();
+    let zero = parse_v0(&mut &*zero, &mut Client::default()).unwrap().unwrap();
     for request in [two, zero] {
         assert_eq!((request.shallow.len(), request.deepen.depth, request.deepen.relative), (1, Some(3), true));
         assert_eq!(request.filter, Filter::parse(b"blob:none").ok());
@@ -104,7 +121,7 @@ fn what_is_left_out_of_a_history_is_understood_in_all_versions() {
 fn a_request_of_version_0_is_understood() {
     let first = format!("want {ID} multi_ack_detailed no-done side-band-64k thin-pack ofs-delta agent=git/2.39");
     let lines = wire(&[&first, &format!("want {ID}"), "0000", &format!("have {ID}"), "0000", "done"]);
-    let request = parse_v0(&mut &*lines).unwrap().unwrap();
+    let request = parse_v0(&mut &*lines, &mut Client::default()).unwrap().unwrap();
     assert_eq!(request.form, Form::V0 { acknowledge: Acknowledge::Detailed, no_done: true });
     assert_eq!((request.band, request.done, request.haves.len(), request.wants.len()), (Band::Large, true, 1, 2));
 }
@@ -120,12 +137,12 @@ proptest! {
         ]), 0..12)
     ) {
         let _ = v2(&lines);
-        let _ = parse_v0(&mut &*wire(&lines));
+        let _ = parse_v0(&mut &*wire(&lines), &mut Client::default());
     }
 
     #[test]
     fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse_v2(&mut &*bytes);
-        let _ = parse_v0(&mut &*bytes);
+        let _ = parse_v2(&mut &*bytes, &mut Client::default());
+        let _ = parse_v0(&mut &*bytes, &mut Client::default());
     }
 }

@@ -68,11 +68,12 @@ impl Plan {
             record
         });
         let packs: Vec<PackRecord> = packs.collect();
-        let Push { actor, request_id, options, dropped, .. } = &pending.push;
+        let Push { actor, request_id, options, certificate, dropped, .. } = &pending.push;
         self.pushes.push(PushRecord {
             actor: actor.clone(),
             request_id: request_id.clone(),
             options: options.clone(),
+            certificate: certificate.clone(),
             edits,
             packs,
             dropped: dropped.clone(),
