@@ -2,6 +2,7 @@
 
 mod locks;
 mod raw;
+mod unused;
 
 use std::path::{Path, PathBuf};
 
@@ -60,7 +61,7 @@ fn stored(store: &Path) -> Result<Vec<String>> {
             found.push(object?.file_name().to_string_lossy().into_owned());
         }
     }
-    found.retain(|name| !name.contains('.'));
+    found.retain(|name| !matches!(name.rsplit('.').next(), Some("sums" | "gone")));
     found.sort();
     Ok(found)
 }

@@ -8,12 +8,14 @@
 //! - **prune**: all packs become one without what nothing leads to any more;
 //! - **tabulate**: large packs get a table of what each of their commits brings, so that few questions need a walk (ADR 0011);
 //! - **delete**: the objects of packs that were folded or pruned;
+//! - **lfs**: LFS objects that no pointer file names any more are deleted (ADR 0015);
 //! - **truncate**: old entries become stubs, old checkpoints go;
 //! - **sweep**: uploads that no entry names, left by pushes that crashed;
 //! - **scrub**: everything that the bucket holds is read and verified.
 
 mod delete;
 mod fold;
+mod lfs;
 mod prune;
 mod scrub;
 mod sweep;
@@ -33,6 +35,7 @@ use crate::entry::{Compaction, UpkeepRecord};
 use crate::error::Error;
 use crate::repositories::Repositories;
 use crate::state::{Lease, Snapshot};
+pub(super) use lfs::LfsLook;
 use model::RepositoryPath;
 
 /// Others leave maintenance alone for this long.
@@ -51,6 +54,9 @@ pub struct Policy {
     pub grace: Duration,
     /// What only deleted or rewound references led to is kept for this time.
     pub unreachable_retention: Duration,
+    /// LFS objects that no pointer file names are given up after this time, and deleted after as long again; never sooner than
+    /// commits that nothing leads to. Longer than anybody takes between uploading large files and pushing what names them.
+    pub lfs_retention: Duration,
     /// Entries of the log are kept whole for this time, for those who read events.
     pub log_retention: Duration,
     /// Everything is read and verified once in this time.
@@ -73,6 +79,7 @@ impl Default for Policy {
         Self {
             grace: day,
             unreachable_retention: 14 * day,
+            lfs_retention: 14 * day,
             log_retention: 14 * day,
             scrub_interval: 30 * day,
             scrub_rate: 32 << 20,
@@ -81,6 +88,13 @@ impl Default for Policy {
             checkpoint_entries: 64,
             base_changes: 4_096,
         }
+    }
+}
+
+impl Policy {
+    /// For how long LFS objects are kept that no pointer file names.
+    pub(crate) fn lfs_retention(&self) -> Duration {
+        self.lfs_retention.max(self.unreachable_retention)
     }
 }
 
@@ -95,6 +109,8 @@ pub struct Maintained {
     pub tables: u64,
     /// Packs and tables whose objects were deleted.
     pub deleted: u64,
+    /// LFS objects that were deleted.
+    pub lfs: u64,
     /// Entries that became stubs.
     pub truncated: u64,
     /// Uploads without an owner that were deleted.
@@ -133,6 +149,7 @@ impl Repository {
                 packs: self.fold(&mut state).await?,
                 pruned: self.prune(&mut state).await?,
                 deleted: self.delete_retired(&mut state).await?,
+                lfs: self.delete_lfs(&mut state).await?,
                 truncated: self.truncate(&mut state).await?,
                 orphans: self.sweep(&mut state).await?,
                 damaged: self.scrub(&mut state).await?,

@@ -70,7 +70,12 @@ async fn answer(
     links: &Links,
 ) -> Result<Answered, Refusal> {
     let Wanted { oid, size } = wanted;
-    let found = objects.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
+    let found = match operation {
+        Operation::Download => objects.find(&oid).await,
+        // One that is about to be deleted is to be sent again.
+        Operation::Upload => objects.find_lasting(&oid).await,
+    };
+    let found = found.map_err(|error| work.store_refusal(&error))?;
     let (actions, error) = match (operation, found) {
         (_, Some(found)) if found.size() != size => {
             let line = format!("the object has {} bytes and not {size}: its pointer file is wrong", found.size());
