@@ -86,6 +86,11 @@ pub(crate) fn lfs_all(id: &RepositoryId) -> String {
     format!("{id}/lfs/")
 }
 
+/// How far a scrub of the LFS objects has come.
+pub(crate) fn lfs_scrub(id: &RepositoryId) -> String {
+    format!("{id}/lfs-scrub")
+}
+
 /// Size and checksums of a Git LFS object; it is there when this is.
 pub(crate) fn lfs_sums(id: &RepositoryId, oid: &Oid, life: u32) -> String {
     lfs(id, oid, life) + ".sums"

@@ -1,4 +1,4 @@
-//! Reads every LFS object and compares it with its name: for `codekeep fsck`; not for a request path.
+//! Reads LFS objects and compares them with their checksums: all at once for `codekeep fsck`, some now and then for the scrub.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use futures::stream::StreamExt as _;
@@ -52,5 +52,31 @@ impl LfsObjects {
         }
         let reason = "it does not have the hash that is its name".to_owned();
         Err(Error::Damaged { key: keys::lfs(&self.id, oid, life), reason })
+    }
+
+    /// Reads an object from an offset on, where a chunk begins, at the rate of the scrub, and at most about `most` bytes. Returns
+    /// how many it read, and where it stopped unless that is the end.
+    pub(crate) async fn scrub(
+        &self,
+        (oid, life): (&Oid, u32),
+        offset: u64,
+        most: u64,
+    ) -> Result<(u64, Option<u64>), Error> {
+        let Some(object) = self.sums(oid, life).await? else { return Ok((0, None)) };
+        let (size, mut at) = (object.size(), offset);
+        let mut chunks = std::pin::pin!(self.read(object, offset.min(size)..size));
+        while at < offset.saturating_add(most) {
+            match chunks.next().await {
+                Some(Ok(chunk)) => {
+                    at += chunk.len() as u64;
+                    tokio::time::sleep(self.shared.policy.scrub_time(chunk.len() as u64)).await;
+                }
+                // It may have been deleted meanwhile.
+                Some(Err(Error::Missing { .. })) if self.sums(oid, life).await?.is_none() => break,
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        Ok((at - offset, (offset.saturating_add(most)..size).contains(&at).then_some(at)))
     }
 }

@@ -18,6 +18,7 @@ mod fold;
 mod lfs;
 mod prune;
 mod scrub;
+mod scrub_lfs;
 mod sweep;
 mod tabulate;
 mod truncate;
@@ -37,6 +38,7 @@ use crate::repositories::Repositories;
 use crate::state::{Lease, Snapshot};
 pub(super) use lfs::LfsLook;
 use model::RepositoryPath;
+pub(super) use scrub_lfs::LfsScrub;
 
 /// Others leave maintenance alone for this long.
 const LEASE_SECONDS: u64 = 60;
@@ -95,6 +97,11 @@ impl Policy {
     /// For how long LFS objects are kept that no pointer file names.
     pub(crate) fn lfs_retention(&self) -> Duration {
         self.lfs_retention.max(self.unreachable_retention)
+    }
+
+    /// How long a scrub may take for so many bytes.
+    pub(crate) fn scrub_time(&self, bytes: u64) -> Duration {
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / self.scrub_rate.max(1))
     }
 }
 

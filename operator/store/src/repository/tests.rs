@@ -2,6 +2,7 @@ mod arrivals;
 mod growth;
 mod lfs;
 mod lfs_lives;
+mod lfs_scrub;
 mod locks;
 mod maintenance;
 mod old_news;
