@@ -1,6 +1,7 @@
 //! Git LFS: the real `git-lfs` against one server, two servers and a bucket.
 
 mod locks;
+mod quota;
 mod raw;
 mod unused;
 

@@ -9,6 +9,7 @@ mod lives;
 mod read;
 mod receive;
 mod sums;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::repository::Shared;
 pub(crate) use lives::Life;
 pub use receive::{LfsReceived, ReceiveError};
 pub use sums::LfsObject;
+pub(crate) use usage::Usages;
 
 /// Doubtful answers to a create.
 const MAX_DOUBTS: u32 = 4;
@@ -89,6 +91,7 @@ impl LfsObjects {
             self.create(&keys::lfs_sums(&self.id, object.oid(), life), &object.encode()).await?;
             // What a crash had left of this life may have been given up while all of it was uploaded.
             if !self.is_gone(object.oid(), life).await? {
+                self.shared.lfs_usage.took(&self.id, object.size());
                 return Ok(());
             }
         }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use store::ReceiveError;
 
 use super::batch::too_large;
-use super::{Outcome, Refusal, Work, json};
+use super::{Outcome, Refusal, Work, json, quota};
 use crate::pipe;
 use crate::service::Trouble;
 
@@ -32,6 +32,7 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
     }
     let turn = work.transfer().await.map_err(|trouble| work.refusal(&trouble))?;
     let objects = work.lfs().await?;
+    quota::admit(work, &objects, &oid, size).await?;
     let (config, metrics) = (&work.gateway.config, &work.gateway.metrics);
     // One byte too many is noticed by whoever counts; this is the second lock on the door.
     let limit = size.saturating_add(1 << 20);
