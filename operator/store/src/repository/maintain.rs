@@ -156,11 +156,12 @@ impl Repository {
                 packs: self.fold(&mut state).await?,
                 pruned: self.prune(&mut state).await?,
                 deleted: self.delete_retired(&mut state).await?,
-                lfs: self.delete_lfs(&mut state).await?,
                 truncated: self.truncate(&mut state).await?,
                 orphans: self.sweep(&mut state).await?,
                 damaged: self.scrub(&mut state).await?,
                 tables: self.tabulate(&mut state).await?,
+                // Refuses to go on when a pack is damaged, which must not keep the scrub from saying so.
+                lfs: self.delete_lfs(&mut state).await?,
             })
         };
         let done = round.await;

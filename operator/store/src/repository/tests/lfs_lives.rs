@@ -162,6 +162,8 @@ async fn nothing_goes_while_a_pack_cannot_be_read() {
         assert!(matches!(failed, Err(Error::Damaged { .. })), "{failed:?}");
         assert_eq!(story.keys(), before);
     }
+    let scrub = cold.open().await.known().upkeep.scrub.clone().expect("because it was due");
+    assert!(!scrub.problems.is_empty(), "that a pack is damaged must be said all the same");
     story.bed.store.tamper(&key, |bytes| bytes[70] ^= 1);
     assert_eq!(cold.repositories.maintain(&path).await.unwrap().lfs, 1, "the copy that was given up");
     story.assert_is_there().await;
