@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
 use pki::Authority;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{ObjectStore as _, S3Store, StoreMetrics, StoreUrl};
 use tests::kube::{
-    SYSTEM, Tenant, condition, dedicated, give_credentials, hurry_volumes, kubectl, kubectl_with, local_value,
-    pool_is_ready, ready, repository,
+    GIT_SERVERS, SYSTEM, Tenant, condition, dedicated, give_credentials, hurry_volumes, kubectl, kubectl_with,
+    local_value, pool_is_ready, ready, repository,
 };
 use tests::wait;
 
@@ -125,10 +125,8 @@ fn only_the_watched_namespaces_are_served() -> Result<()> {
     helm(&["upgrade", "codekeep", &chart(), "--values", "-", "--set", &only], &values)?;
     let outcome = (|| {
         installed()?;
-        // The controller replaces the pool a moment after itself.
-        wait::until("the other not to be served", Duration::from_mins(2), || {
-            Ok(other.git("", &["ls-remote", &other.url("hello")?])?.refused().ok())
-        })?;
+        pool_watches(&watched.namespace)?;
+        other.git("", &["ls-remote", &other.url("hello")?])?.refused()?;
         watched.push("hello", "file1")?.accepted()?;
         reconcile(&watched, "watched")?;
         let who = format!("--as=system:serviceaccount:{SYSTEM}:codekeep-controller");
@@ -141,12 +139,24 @@ fn only_the_watched_namespaces_are_served() -> Result<()> {
     helm(&["upgrade", "codekeep", &chart(), "--values", "-"], &values)?;
     installed()?;
     outcome?;
-    wait::until("the other to be served again", Duration::from_mins(2), || {
-        Ok(other.git("", &["ls-remote", &other.url("hello")?])?.accepted().ok())
-    })?;
-    // Whatever pod answers: none of those before is left.
-    pool_is_ready()?;
+    pool_watches("")?;
     other.push("hello", "file1")?.accepted().map(drop)
+}
+
+/// Waits until every pod of the pool watches these namespaces, and is ready: the controller replaces them a moment after itself.
+fn pool_watches(namespaces: &str) -> Result<()> {
+    wait::until("pods that watch the right namespaces", Duration::from_mins(2), || {
+        let pods = kubectl(&["--namespace", SYSTEM, "get", "pods", "--selector", GIT_SERVERS, "--output", "json"])?;
+        let pods: Value = serde_json::from_str(&pods.accepted()?)?;
+        let pods = pods["items"].as_array().context("a list of pods")?;
+        let watches = |pod: &Value| {
+            let environment = pod["spec"]["containers"][0]["env"].as_array().map_or(&[][..], Vec::as_slice);
+            let entry = environment.iter().find(|entry| entry["name"] == "CODEKEEP_WATCH_NAMESPACES");
+            entry.and_then(|entry| entry["value"].as_str()).unwrap_or_default() == namespaces
+        };
+        Ok((!pods.is_empty() && pods.iter().all(watches)).then_some(()))
+    })?;
+    pool_is_ready()
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{random, wait};
 /// Where Codekeep is installed.
 pub const SYSTEM: &str = "codekeep-system";
 /// What selects git servers.
-const GIT_SERVERS: &str = "app.kubernetes.io/component=git-server";
+pub const GIT_SERVERS: &str = "app.kubernetes.io/component=git-server";
 /// How long something may take that happens within a second or two when the machine is idle.
 const SOON: Duration = Duration::from_mins(1);
 /// The folder of clones in a tenant's pod.

@@ -17,7 +17,7 @@ use crate::authn::pass::Passes;
 use crate::authn::token::Tokens;
 use crate::http::ServiceName;
 use crate::metrics::GatewayMetrics;
-use crate::service::{Listings, OpenPacks};
+use crate::service::{Answers, OpenPacks};
 
 /// Bounds of the gateway.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ pub struct Gateway {
     pub(crate) operations: Arc<Semaphore>,
     pub(crate) transfers: Arc<Semaphore>,
     pub(crate) open_packs: OpenPacks,
-    pub(crate) listings: Listings,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) random: Arc<dyn Random>,
     /// For who comes by SSH, where anybody does.
     pub(crate) passes: OnceLock<Passes>,
@@ -147,7 +147,7 @@ impl Gateway {
             operations,
             transfers,
             open_packs: OpenPacks::default(),
-            listings: Listings::default(),
+            answers: Arc::default(),
             random,
             passes: OnceLock::new(),
             pushes: Mutex::new(pushes),
@@ -180,7 +180,7 @@ impl Gateway {
     /// Lets go what is kept of repositories that nobody uses.
     pub fn close_idle(&self) {
         self.open_packs.close_idle();
-        self.listings.let_go();
+        self.answers.let_go();
     }
 
     /// The newest desired state.

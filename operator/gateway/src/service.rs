@@ -2,7 +2,7 @@
 //! is theirs.
 
 pub(crate) mod fetch;
-mod listings;
+mod kept;
 mod open_packs;
 pub(crate) mod push;
 mod refs;
@@ -23,8 +23,8 @@ use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::pipe;
 pub(crate) use fetch::fetch;
-pub(crate) use listings::Listings;
-use listings::{Asked, Question};
+pub(crate) use kept::Answers;
+use kept::{List, Question};
 pub(crate) use open_packs::OpenPacks;
 pub(crate) use push::push;
 
@@ -156,7 +156,7 @@ pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -
         // It says what this server can do; the repository is asked for with the command that follows.
         return Ok(Answer::Whole(git::advertise::capabilities_v2().into()));
     }
-    let (bytes, _) = references(work, service, Asked::Advertisement(service, version)).await?;
+    let (bytes, _) = references(work, service, List::Advertisement(service, version)).await?;
     Ok(Answer::Whole(bytes))
 }
 
@@ -165,11 +165,11 @@ pub(crate) type Moment = (Arc<Repository>, Arc<Snapshot>);
 
 /// What a server says first in versions 0 and 1 on a stream, and the moment that it shows.
 pub(crate) async fn greet(work: &Work, service: Service, version: Version) -> Result<(Bytes, Moment), Trouble> {
-    references(work, service, Asked::Greeting(service, version)).await
+    references(work, service, List::Greeting(service, version)).await
 }
 
 /// Writes down the references for a service.
-async fn references(work: &Work, service: Service, asked: Asked) -> Result<(Bytes, Moment), Trouble> {
+async fn references(work: &Work, service: Service, asked: List) -> Result<(Bytes, Moment), Trouble> {
     let _turn = work.turn().await?;
     // A push is made against what it is shown, so that must be true.
     let staleness = if service == Service::UploadPack { work.config.max_staleness } else { Duration::ZERO };
@@ -179,16 +179,16 @@ async fn references(work: &Work, service: Service, asked: Asked) -> Result<(Byte
 }
 
 /// References as they are asked for; from memory, where the same was asked before and nothing has changed.
-async fn listed(work: &Work, snapshot: &Arc<Snapshot>, asked: Asked) -> Result<Bytes, Trouble> {
-    let listings = &work.gateway.listings;
-    let question = Question::new(snapshot, &work.config, &asked);
+async fn listed(work: &Work, snapshot: &Arc<Snapshot>, asked: List) -> Result<Bytes, Trouble> {
+    let answers = &work.gateway.answers;
+    let question = Question::list(snapshot, &work.config, &asked);
     let mut _turn = None;
     if let Some(question) = &question {
-        if let Some(bytes) = listings.get(question) {
+        if let Some(bytes) = answers.list(question) {
             return Ok(bytes);
         }
-        _turn = listings.turn().await;
-        if let Some(bytes) = listings.get(question) {
+        _turn = answers.turn().await;
+        if let Some(bytes) = answers.list(question) {
             return Ok(bytes);
         }
     }
@@ -196,7 +196,7 @@ async fn listed(work: &Work, snapshot: &Arc<Snapshot>, asked: Asked) -> Result<B
     let encode = move || Ok(Bytes::from(asked.encode(&refs::View::new(&snapshot, &config).references())));
     let bytes = blocking(work, encode).await?;
     if let Some(question) = question {
-        listings.keep(question, &bytes);
+        answers.keep_list(question, &bytes);
     }
     Ok(bytes)
 }

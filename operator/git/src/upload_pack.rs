@@ -17,6 +17,7 @@ mod ancestors;
 mod commits;
 mod conversation;
 mod filter;
+mod held;
 mod negotiate;
 pub mod object_info;
 mod objects;

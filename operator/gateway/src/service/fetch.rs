@@ -11,7 +11,7 @@ use git::view::RepositoryView;
 use git::{archive, ls_refs, pktline};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::listings::{Asked, MAX_REFERENCES};
+use super::kept::{Gathering, List, MAX_REFERENCES, Pack, Question};
 use super::refs::View;
 use super::{Answer, Moment, Trouble, Work, blocking, chain, listed, written};
 use crate::{authorize, pipe};
@@ -56,7 +56,7 @@ pub(crate) async fn answer(
 async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request) -> Result<Answer, Trouble> {
     let (_, snapshot) = work.open_within(work.config.max_staleness).await?;
     if snapshot.refs.len() <= MAX_REFERENCES {
-        return Ok(Answer::Whole(listed(work, &snapshot, Asked::LsRefs(request)).await?));
+        return Ok(Answer::Whole(listed(work, &snapshot, List::LsRefs(request)).await?));
     }
     let asked = work.clone();
     Ok(written(move |out, _| {
@@ -72,8 +72,23 @@ async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request
 async fn send(work: &Work, turn: OwnedSemaphorePermit, request: Request) -> Result<Answer, Trouble> {
     // The packs that are known come in while the log is asked for news.
     let ((repository, snapshot), ()) = tokio::try_join!(work.open_within(work.config.max_staleness), warm(work))?;
+    let maker = match Question::pack(&snapshot, &work.config, &request) {
+        Some(question) => match work.gateway.answers.pack(question).await {
+            Pack::Kept(answer) => {
+                log(work, &Outcome { bytes: answer.len() as u64, ..Outcome::default() }, true);
+                return Ok(Answer::Whole(answer));
+            }
+            Pack::Make(maker) => Some(maker),
+            Pack::Alone => None,
+        },
+        None => None,
+    };
     with_objects(work, turn, (repository, snapshot), move |view, work, out, interrupt| {
-        conclude(upload_pack::respond(&request, view, out, &note(work), interrupt), work);
+        let mut out = Gathering::new(maker, out);
+        let sent = upload_pack::respond(&request, view, &mut out, &note(work), interrupt);
+        let whole = sent.as_ref().is_ok_and(|sent| sent.refused.is_none());
+        let ended = out.end(whole);
+        conclude(sent.and_then(|sent| ended.map(|()| sent).map_err(Into::into)), work);
     })
     .await
 }
@@ -174,12 +189,17 @@ fn conclude(answered: Result<Outcome, upload_pack::Error>, work: &Work) {
     if sent.refused.is_some() {
         work.measure.settle("invalid");
     }
+    log(work, &sent, false);
+}
+
+/// `kept`: the answer was made for somebody else before.
+fn log(work: &Work, sent: &Outcome, kept: bool) {
     tracing::info!(
         request.id = work.caller.request_id,
         repo.name = %work.config.path,
         fetch.objects = sent.objects,
         fetch.bytes = sent.bytes,
-        fetch.route = ?sent.route,
+        fetch.route = if kept { "kept" } else { sent.route.name() },
         fetch.refused = sent.refused,
         "fetch answered"
     );

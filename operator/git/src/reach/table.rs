@@ -33,11 +33,13 @@ pub struct Table {
     /// Everything before the lists.
     head: Bytes,
     lists: Source,
-    /// For each object of the pack the first commit that introduces it; made when it is asked for.
+    /// For each parent its number, as [`NOBODY`] if it is not in the table; made when it is asked for.
+    parents: OnceLock<Vec<u32>>,
+    /// For each object of the pack the first commit that introduces it, or [`NOBODY`]; made when it is asked for.
     introducers: OnceLock<Vec<u32>>,
 }
 
-/// No commit of the table introduces the object.
+/// No commit of the table.
 const NOBODY: u32 = u32::MAX;
 
 /// Where the lists are.
@@ -88,7 +90,8 @@ impl Table {
                 (bytes.slice(..header.lists_at()), Source::Memory(bytes.slice(header.lists_at()..)))
             }
         };
-        let table = Self { path: path.to_owned(), header, head, lists, introducers: OnceLock::new() };
+        let table =
+            Self { path: path.to_owned(), header, head, lists, parents: OnceLock::new(), introducers: OnceLock::new() };
         table.check().map_err(damaged)?;
         Ok(table)
     }
@@ -209,12 +212,22 @@ impl Table {
         self.u64(self.record(number) + 8).cast_signed()
     }
 
-    /// The parents of a commit.
+    /// The parents of a commit, as codes.
     pub fn parents(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
-        let last = number + 1 >= self.len();
-        let end = if last { self.header.parents } else { self.first_parent(number + 1) };
-        let at = self.header.parents_at();
-        (self.first_parent(number)..end).map(move |parent| self.u32(at + parent as usize * PARENT))
+        self.parents_of(number).map(|parent| self.parent(parent))
+    }
+
+    /// The parents of a commit: their numbers where they are in the table, else their codes. It is for walks over the whole
+    /// table: the first one looks all numbers up.
+    pub fn numbered_parents(&self, number: u32) -> impl Iterator<Item = Result<u32, u32>> + '_ {
+        let numbers = self.parents.get_or_init(|| {
+            let number = |code: u32| if code < self.header.objects { self.number(code) } else { None };
+            (0..self.header.parents).map(|parent| number(self.parent(parent)).unwrap_or(NOBODY)).collect()
+        });
+        self.parents_of(number).map(|parent| match numbers.get(parent as usize) {
+            Some(number) if *number != NOBODY => Ok(*number),
+            _ => Err(self.parent(parent)),
+        })
     }
 
     /// Reads what commits introduce.
@@ -250,6 +263,16 @@ impl Table {
     pub(super) fn list(&self, number: u32) -> std::ops::Range<u64> {
         let last = number + 1 >= self.len();
         self.list_start(number)..if last { self.header.lists } else { self.list_start(number + 1) }
+    }
+
+    /// Where the parents of a commit are among all parents.
+    fn parents_of(&self, number: u32) -> std::ops::Range<u32> {
+        let last = number + 1 >= self.len();
+        self.first_parent(number)..if last { self.header.parents } else { self.first_parent(number + 1) }
+    }
+
+    fn parent(&self, at: u32) -> u32 {
+        self.u32(self.header.parents_at() + at as usize * PARENT)
     }
 
     fn first_parent(&self, number: u32) -> u32 {

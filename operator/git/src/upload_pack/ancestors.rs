@@ -97,18 +97,16 @@ fn parents(
 ) -> Result<(), Error> {
     let pack = packs.pack(place.pack)?;
     let Some(table) = pack.table() else { return Ok(()) };
-    for code in table.parents(place.number) {
-        match table.code(code) {
-            Code::Own(position) => match table.number(position) {
-                Some(number) => {
-                    let parent = Place { pack: place.pack, number };
-                    if found.insert_at(packs, parent) {
-                        places.push(parent);
-                    }
+    for parent in table.numbered_parents(place.number) {
+        match parent.map_err(|code| table.code(code)) {
+            Ok(number) => {
+                let parent = Place { pack: place.pack, number };
+                if found.insert_at(packs, parent) {
+                    places.push(parent);
                 }
-                None => ids.push((pack.id_at(position).to_owned(), None)),
-            },
-            Code::Foreign(id) => ids.push((id, None)),
+            }
+            Err(Code::Own(position)) => ids.push((pack.id_at(position).to_owned(), None)),
+            Err(Code::Foreign(id)) => ids.push((id, None)),
         }
     }
     Ok(())

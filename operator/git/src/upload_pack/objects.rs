@@ -10,7 +10,7 @@ use gix::{
     objs::{Kind, TreeRefIter, tree::EntryRef},
 };
 
-use super::filter::Filter;
+use super::{filter::Filter, held::Haves};
 use crate::odb::{self, Commit, Error, Packs, ReadCache, Side};
 
 /// Most trees of the edge that are read to find out whether something merely moved.
@@ -151,19 +151,16 @@ impl<'a> TreeWalk<'a> {
         if entry.mode.is_commit() || is_left_out {
             return Ok(());
         }
-        let mut replaced = Vec::new();
-        let mut same = false;
-        for side in sides {
-            let Some(other) = side.find(entry) else { continue };
-            same |= odb::same(&other, entry);
-            if !other.mode.is_commit() {
-                replaced.push((other.oid.to_owned(), other.mode.is_tree()));
-            }
-        }
-        let id = entry.oid.to_owned();
-        if same || !self.meet(id, kind, depth)? {
+        // Nearly all entries end here.
+        if sides.iter_mut().any(|side| side.find(entry).is_some_and(|other| odb::same(&other, entry))) {
             return Ok(());
         }
+        let id = entry.oid.to_owned();
+        if !self.meet(id, kind, depth)? {
+            return Ok(());
+        }
+        let others = sides.iter_mut().filter_map(|side| side.find(entry)).filter(|other| !other.mode.is_commit());
+        let replaced: Vec<_> = others.map(|other| (other.oid.to_owned(), other.mode.is_tree())).collect();
         self.found.appeared |= replaced.is_empty();
         if self.thin {
             self.found.known.extend(replaced.iter().map(|(id, _)| *id));
@@ -181,9 +178,14 @@ impl<'a> TreeWalk<'a> {
         self.found
     }
 
-    /// Ends the walk. What is in the trees of the `edge`, which the client has, is taken out: it only moved.
-    pub(crate) fn finish(mut self, edge: &[ObjectId]) -> Result<Found, Error> {
+    /// Ends the walk. What the client has is taken out, for it only moved: what its `haves` lead to, if that is known, else what is in
+    /// the trees of the `edge`.
+    pub(crate) fn finish(mut self, edge: &[ObjectId], haves: Option<&Haves<'_>>) -> Result<Found, Error> {
         if !self.found.appeared || edge.is_empty() || self.found.objects.is_empty() {
+            return Ok(self.found);
+        }
+        if let Some(haves) = haves.filter(|haves| haves.tell_all()) {
+            self.found.objects.retain(|id| !haves.lead_to(id));
             return Ok(self.found);
         }
         let held = held(self.packs, edge, self.cache)?;

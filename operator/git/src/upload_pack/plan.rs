@@ -10,12 +10,12 @@ use super::{
     Route,
     ancestors::{Commits, ancestors},
     commits::Walk,
+    held::{Haves, Held},
     negotiate::Common,
     objects::TreeWalk,
     request::Request,
     shallow::Boundary,
-    tabled::{self, Haves, Held},
-    visible,
+    tabled, visible,
     wants::Wants,
 };
 use crate::{
@@ -185,7 +185,8 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         trees.commit(commit, commit.parents.iter().filter_map(tree_of).collect())?;
     }
     drop(outside);
-    let mut found = trees.finish(&walked.edge)?;
+    let haves = Haves::of(question);
+    let mut found = trees.finish(&walked.edge, haves.as_ref())?;
     let commits = question.commits_sent(walked.commits.iter().map(|(id, _)| *id));
     let objects = std::mem::take(&mut found.objects);
     let selection = Selection::of(view.packs, commits.into_iter().chain(tags).chain(objects))?;
@@ -193,7 +194,7 @@ fn walk<'a>(question: &Question<'a>, cache: &mut ReadCache) -> Result<Plan<'a>, 
         // Commits and tags build deltas on one another as well.
         found.known.extend(common.commits.iter().chain(&common.others));
     }
-    let known = Held::these(found.known).and_behind(Haves::of(question));
+    let known = Held::these(found.known).and_behind(haves);
     Ok(Plan::Walked(Chosen { selection, known, replaces: found.replaces, route: Route::Walked }))
 }
 

@@ -116,7 +116,8 @@ impl Request {
     }
 
     /// Whether all that wants lead to is wanted, as far as the client does not have it.
-    pub(super) fn is_plain(&self) -> bool {
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
         self.shallow.is_empty() && !self.deepen.is_asked() && self.filter.is_none()
     }
 }

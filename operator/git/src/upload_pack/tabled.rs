@@ -1,7 +1,5 @@
 //! Choosing objects by what reachability tables say that commits introduce; commits in no table go on by their trees.
 
-use std::cell::{Cell, OnceCell};
-
 use gix::{
     ObjectId,
     hashtable::{HashMap, HashSet},
@@ -12,6 +10,7 @@ use super::{
     Route,
     ancestors::{Commits, ancestors},
     filter::Filter,
+    held::{Haves, Held},
     objects::{self, TreeWalk},
     plan::{Chosen, Plan, Question, parents_first},
 };
@@ -24,76 +23,6 @@ use crate::{
 /// What the client has is found out commit by commit, too, when no more commits than this are in the tables for each that is
 /// sent: it costs less than sending. Else the trees at the edge are read.
 const COMMITS_FOR_EACH_SENT: usize = 64;
-
-/// What the client has, as far as it is known.
-#[derive(Default)]
-pub(super) struct Held<'a> {
-    /// Single objects.
-    ids: HashSet<ObjectId>,
-    /// All that some commits lead to.
-    behind: Option<Marks<'a>>,
-    /// What else can be found out.
-    haves: Option<Box<Haves<'a>>>,
-}
-
-/// What commits lead to that the client has, found out object by object, and not before it was in vain for some.
-pub(super) struct Haves<'a> {
-    packs: &'a Packs,
-    commits: Vec<ObjectId>,
-    misses: Cell<u32>,
-    behind: OnceCell<Option<Commits>>,
-}
-
-/// So many objects that are not known cost less than finding out what is behind the commits that the client has.
-const MISSES: u32 = 8;
-
-impl<'a> Haves<'a> {
-    /// Of the client that a question is about; `None` if tables cannot tell.
-    pub(super) fn of(question: &Question<'a>) -> Option<Self> {
-        let Question { view, common, boundary, .. } = *question;
-        let has_tables = view.packs.packs().iter().any(|pack| pack.table().is_some());
-        (question.is_thin() && has_tables && boundary.cut.is_empty()).then(|| Self {
-            packs: view.packs,
-            commits: common.commits.iter().copied().collect(),
-            misses: Cell::new(0),
-            behind: OnceCell::new(),
-        })
-    }
-
-    fn contains(&self, id: &gix::oid) -> bool {
-        self.misses.set(self.misses.get().saturating_add(1));
-        if self.misses.get() <= MISSES {
-            return false;
-        }
-        let walk = || ancestors(self.packs, &self.commits, &|| true, &mut ReadCache::default()).ok().flatten();
-        let Some(behind) = self.behind.get_or_init(walk) else { return false };
-        self.packs.packs().iter().zip(&behind.tabled).any(|(pack, numbers)| {
-            let found = pack.table().zip(pack.position(id));
-            found.is_some_and(|(table, position)| {
-                let number = table.number(position).or_else(|| table.introducer(position));
-                number.is_some_and(|number| numbers.contains(number))
-            })
-        })
-    }
-}
-
-impl<'a> Held<'a> {
-    /// These objects.
-    pub(super) fn these(ids: HashSet<ObjectId>) -> Self {
-        Self { ids, ..Self::default() }
-    }
-
-    pub(super) fn contains(&self, id: &gix::oid) -> bool {
-        self.ids.contains(id)
-            || self.behind.as_ref().is_some_and(|behind| behind.contains(id))
-            || self.haves.as_ref().is_some_and(|haves| haves.contains(id))
-    }
-
-    /// And what these lead to.
-    pub(super) fn and_behind(self, haves: Option<Haves<'a>>) -> Self {
-        Self { haves: haves.map(Box::new), ..self }
-    }
-}
 
 /// Chooses what `commits` bring, `tags`, and what is wanted for itself. What is in the trees of the `edge` the client has.
 pub(super) fn choose<'a>(
