@@ -285,6 +285,11 @@ pub struct Limits {
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^([1-9][0-9]{0,14}|[1-9][0-9]{0,5}([kMGT]|[KMGT]i))$"))]
     #[serde(default = "default_lfs_object_size")]
     pub lfs_object_size: String,
+    /// Size of all Git LFS objects of the repository together; without it there is no limit. Each server counts what it takes and
+    /// learns of the rest within minutes, so a little more may get in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^([1-9][0-9]{0,14}|[1-9][0-9]{0,5}([kMGT]|[KMGT]i))$"))]
+    pub lfs_storage: Option<String>,
 }
 
 impl Default for Limits {
@@ -297,6 +302,7 @@ impl Default for Limits {
             delta_depth: default_delta_depth(),
             references: default_references(),
             lfs_object_size: default_lfs_object_size(),
+            lfs_storage: None,
         }
     }
 }

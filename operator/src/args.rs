@@ -165,6 +165,10 @@ pub(crate) struct MaintenanceArgs {
     /// Time for which commits are kept that only deleted or rewound references led to
     #[arg(long, env = "CODEKEEP_UNREACHABLE_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
     pub(crate) unreachable_retention: Duration,
+    /// Time after which LFS objects are given up that no pointer file names, and deleted after as long again; not below a day, as
+    /// git-lfs sends objects before git pushes what names them
+    #[arg(long, env = "CODEKEEP_LFS_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
+    pub(crate) lfs_retention: Duration,
     /// Time for which the log keeps events for notification targets that do not take them
     #[arg(long, env = "CODEKEEP_LOG_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
     pub(crate) log_retention: Duration,
@@ -181,6 +185,7 @@ impl MaintenanceArgs {
         store::Policy {
             grace: self.deletion_grace,
             unreachable_retention: self.unreachable_retention,
+            lfs_retention: self.lfs_retention,
             log_retention: self.log_retention,
             scrub_interval: self.scrub_interval,
             scrub_rate: self.scrub_rate,

@@ -1,10 +1,12 @@
 //! Gives the store, which knows no git, what it needs done with packs.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use git::odb::{PackParts, Packs};
 use model::ObjectId;
+use model::lfs::Oid;
 use store::{LocalPack, PackTools, ReceivedPack};
 
 /// Packs by the git crate.
@@ -36,6 +38,11 @@ impl PackTools for GitPackTools {
 
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
         git::deep_check::check(&open(packs)?, tips, limit, &AtomicBool::new(false)).map_err(|error| error.to_string())
+    }
+
+    fn lfs_unnamed(&self, packs: &[LocalPack], mut oids: HashSet<Oid>) -> Result<HashSet<Oid>, String> {
+        git::lfs_pointers::take_named(&open(packs)?, &mut oids).map_err(|error| chain(&error))?;
+        Ok(oids)
     }
 }
 

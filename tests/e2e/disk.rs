@@ -10,12 +10,12 @@ use tests::{Git, Manifests, Server, ServerOptions};
 use crate::bed::{Bed, REPOSITORY};
 
 /// A file system of a few megabytes; unmounted when dropped.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn mount(megabytes: usize) -> Result<Self> {
+    pub(crate) fn mount(megabytes: usize) -> Result<Self> {
         let folder = tempfile::TempDir::new()?;
         let size = format!("size={megabytes}m");
         let status = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status()?;
@@ -23,7 +23,7 @@ impl SmallDisk {
         Ok(Self { folder })
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 }

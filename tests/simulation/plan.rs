@@ -76,6 +76,7 @@ fn policy(dice: &mut Dice, theme: Theme) -> Policy {
     Policy {
         grace,
         unreachable_retention,
+        lfs_retention: unreachable_retention,
         log_retention,
         scrub_interval: minutes(60, 1_000),
         scrub_rate: 32 << 20,

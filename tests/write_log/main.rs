@@ -59,6 +59,14 @@ impl PackTools for NoPacks {
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("nothing is verified here".to_owned())
     }
+
+    fn lfs_unnamed(
+        &self,
+        _: &[LocalPack],
+        _: std::collections::HashSet<model::lfs::Oid>,
+    ) -> Result<std::collections::HashSet<model::lfs::Oid>, String> {
+        Err("there are no packs to look into".to_owned())
+    }
 }
 
 #[tokio::main]

@@ -69,6 +69,7 @@ fn limits(limits: &crds::Limits) -> Result<Limits, Finding> {
         delta_depth: count("deltaDepth", limits.delta_depth)?,
         refs_per_push: count("references", limits.references)?,
         lfs_object_bytes: size("lfsObjectSize", &limits.lfs_object_size)?,
+        lfs_storage_bytes: limits.lfs_storage.as_ref().map_or(Ok(u64::MAX), |text| size("lfsStorage", text))?,
     })
 }
 

@@ -8,6 +8,7 @@ pub mod deep_check;
 pub mod existing;
 pub mod fold;
 pub mod ingest;
+pub mod lfs_pointers;
 pub mod ls_refs;
 pub mod object_check;
 pub mod odb;

@@ -17,6 +17,8 @@ pub struct Limits {
     pub refs_per_push: u32,
     /// Size of one Git LFS object.
     pub lfs_object_bytes: u64,
+    /// Size of all Git LFS objects together.
+    pub lfs_storage_bytes: u64,
 }
 
 impl Default for Limits {
@@ -29,6 +31,7 @@ impl Default for Limits {
             delta_depth: 4_095,
             refs_per_push: 20_000,
             lfs_object_bytes: 5 << 30,
+            lfs_storage_bytes: u64::MAX,
         }
     }
 }

@@ -77,23 +77,55 @@ pub(crate) fn reach(id: &RepositoryId, upload: &Upload) -> String {
     format!("{id}/packs/{upload}.reach")
 }
 
-/// The content of a Git LFS object.
-pub(crate) fn lfs(id: &RepositoryId, oid: &Oid) -> String {
-    format!("{id}/lfs/{oid}")
+/// The content of a Git LFS object, in one of its lives: it may have been deleted and uploaded again.
+pub(crate) fn lfs(id: &RepositoryId, oid: &Oid, life: u32) -> String {
+    if life == 0 { format!("{id}/lfs/{oid}") } else { format!("{id}/lfs/{oid}.{life}") }
 }
 
 pub(crate) fn lfs_all(id: &RepositoryId) -> String {
     format!("{id}/lfs/")
 }
 
-/// The object whose sums have this key.
-pub(crate) fn lfs_oid(key: &str) -> Option<Oid> {
-    key.rsplit('/').next()?.strip_suffix(".sums")?.parse().ok()
+/// How far a scrub of the LFS objects has come.
+pub(crate) fn lfs_scrub(id: &RepositoryId) -> String {
+    format!("{id}/lfs-scrub")
 }
 
 /// Size and checksums of a Git LFS object; it is there when this is.
-pub(crate) fn lfs_sums(id: &RepositoryId, oid: &Oid) -> String {
-    format!("{id}/lfs/{oid}.sums")
+pub(crate) fn lfs_sums(id: &RepositoryId, oid: &Oid, life: u32) -> String {
+    lfs(id, oid, life) + ".sums"
+}
+
+/// Says, once and for ever, that nobody may rely on this life of an object any more.
+pub(crate) fn lfs_gone(id: &RepositoryId, oid: &Oid, life: u32) -> String {
+    lfs(id, oid, life) + ".gone"
+}
+
+/// What a key below `lfs/` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LfsPart {
+    Content,
+    Sums,
+    Gone,
+}
+
+/// The object, its life and the part of it that has this key.
+pub(crate) fn lfs_part(key: &str) -> Option<(Oid, u32, LfsPart)> {
+    let mut words = key.rsplit('/').next()?.split('.');
+    let oid = words.next()?.parse().ok()?;
+    let (mut life, mut part) = (0, LfsPart::Content);
+    let mut word = words.next();
+    if let Some(number) = word.and_then(|word| word.parse().ok()).filter(|number| *number > 0) {
+        life = number;
+        word = words.next();
+    }
+    match word {
+        None => {}
+        Some("sums") => part = LfsPart::Sums,
+        Some("gone") => part = LfsPart::Gone,
+        Some(_) => return None,
+    }
+    words.next().is_none().then_some((oid, life, part))
 }
 
 /// The upload that an object of a pack belongs to.
@@ -116,4 +148,23 @@ pub(crate) fn cursor(id: &RepositoryId, target: &str, number: u64) -> String {
 pub(crate) fn number(key: &str) -> Option<u64> {
     let digits = key.rsplit('/').next()?;
     if digits.len() == 20 { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_lfs_objects_are_read_back() {
+        let (id, oid) = (RepositoryId::random(&model::clock::SystemRandom), Oid::of([7; 32]));
+        for life in [0, 1, 10, u32::MAX] {
+            assert_eq!(lfs_part(&lfs(&id, &oid, life)), Some((oid, life, LfsPart::Content)));
+            assert_eq!(lfs_part(&lfs_sums(&id, &oid, life)), Some((oid, life, LfsPart::Sums)));
+            assert_eq!(lfs_part(&lfs_gone(&id, &oid, life)), Some((oid, life, LfsPart::Gone)));
+        }
+        for other in ["", ".sums.sums", ".0", ".x", ".1.2", ".1.sums.", ".tmp"] {
+            let key = format!("{id}/lfs/{oid}{other}");
+            assert_eq!(lfs_part(&key).is_some(), other.is_empty(), "{key}");
+        }
+    }
 }

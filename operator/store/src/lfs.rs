@@ -5,13 +5,16 @@
 //! whoever finds sums finds the content, and any part of it can be verified without reading the rest.
 
 mod check;
+mod lives;
 mod read;
 mod receive;
 mod sums;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::RepositoryId;
 use model::lfs::Oid;
 
@@ -20,10 +23,12 @@ use crate::keys;
 use crate::object::{Create, StoreError};
 use crate::repositories::Repositories;
 use crate::repository::Shared;
+pub(crate) use lives::Life;
 pub use receive::{LfsReceived, ReceiveError};
 pub use sums::LfsObject;
+pub(crate) use usage::Usages;
 
-/// Doubtful answers to the create that makes an object visible.
+/// Doubtful answers to a create.
 const MAX_DOUBTS: u32 = 4;
 
 /// The LFS objects of a repository.
@@ -37,40 +42,66 @@ impl Repositories {
     /// The LFS objects of a repository: nothing of its log is needed to use them.
     #[must_use]
     pub fn lfs(&self, id: &RepositoryId) -> LfsObjects {
-        LfsObjects { shared: Arc::clone(self.shared()), id: id.clone() }
+        LfsObjects::of(self.shared(), id)
     }
 }
 
 impl LfsObjects {
-    /// What is known of an object; `None` when the repository does not have it.
+    pub(crate) fn of(shared: &Arc<Shared>, id: &RepositoryId) -> Self {
+        Self { shared: Arc::clone(shared), id: id.clone() }
+    }
+
+    /// What is known of an object, for whoever reads it; `None` when the repository does not have it.
     ///
     /// # Errors
     /// When the store does not say, or what it says is damaged.
     pub async fn find(&self, oid: &Oid) -> Result<Option<LfsObject>, Error> {
-        let key = keys::lfs_sums(&self.id, oid);
-        let Some(bytes) = self.shared.store.get(&key).await? else { return Ok(None) };
-        let found = LfsObject::decode(&bytes).map_err(|error| Error::entry(key.clone(), error))?;
-        if found.oid() != oid {
-            return Err(Error::Damaged { key, reason: "it speaks of another object".to_owned() });
+        let mut life = 0;
+        loop {
+            if let Some(found) = self.sums(oid, life).await? {
+                return Ok(Some(found));
+            }
+            if !self.is_gone(oid, life).await? {
+                return Ok(None);
+            }
+            life += 1;
         }
-        Ok(Some(found))
     }
 
-    /// Makes a received object visible; one that is there already is as good.
+    /// What is known of an object, for whoever would upload it otherwise: one that may be deleted soon does not count.
+    ///
+    /// # Errors
+    /// When the store does not say, or what it says is damaged.
+    pub async fn find_lasting(&self, oid: &Oid) -> Result<Option<LfsObject>, Error> {
+        self.lasting(oid).await.map(|(_, found)| found)
+    }
+
+    /// Makes a received object visible; one that is there already, and stays, is as good.
     ///
     /// # Errors
     /// When it may not be there.
     pub async fn keep(&self, received: LfsReceived) -> Result<(), Error> {
         let LfsReceived { object, file } = received;
-        if self.find(object.oid()).await?.is_some() {
-            return Ok(());
+        loop {
+            let (life, found) = self.lasting(object.oid()).await?;
+            if found.is_some() {
+                return Ok(());
+            }
+            self.shared.store.upload(&keys::lfs(&self.id, object.oid(), life), &file).await?;
+            self.create(&keys::lfs_sums(&self.id, object.oid(), life), &object.encode()).await?;
+            // What a crash had left of this life may have been given up while all of it was uploaded.
+            if !self.is_gone(object.oid(), life).await? {
+                self.shared.lfs_usage.took(&self.id, object.size());
+                return Ok(());
+            }
         }
-        self.shared.store.upload(&keys::lfs(&self.id, object.oid()), &file).await?;
-        let (key, sums) = (keys::lfs_sums(&self.id, object.oid()), object.encode());
+    }
+
+    /// Creates an object, or finds it: whoever else created it did so with the same meaning.
+    async fn create(&self, key: &str, body: &Bytes) -> Result<(), Error> {
         let mut doubts = 0;
         loop {
-            match self.shared.store.create(&key, sums.clone()).await {
-                // Whoever else created it has uploaded the same content.
+            match self.shared.store.create(key, body.clone()).await {
                 Ok(Create::Created | Create::Exists) => return Ok(()),
                 Err(StoreError::Unknown { .. }) if doubts < MAX_DOUBTS => {
                     doubts += 1;

@@ -125,7 +125,7 @@ impl MaintenanceMetrics {
 
     /// Counts what a round did.
     pub(crate) fn count(&self, outcome: Result<&Maintained, &Error>) {
-        let Ok(Maintained { packs, pruned, tables, deleted, truncated, orphans, damaged }) = outcome else {
+        let Ok(Maintained { packs, pruned, tables, deleted, lfs, truncated, orphans, damaged }) = outcome else {
             return self.failures.inc();
         };
         let tasks = [
@@ -133,6 +133,7 @@ impl MaintenanceMetrics {
             ("prune", pruned),
             ("tabulate", tables),
             ("delete", deleted),
+            ("lfs-delete", lfs),
             ("truncate", truncated),
             ("sweep", orphans),
             ("scrub-damaged", damaged),

@@ -1,6 +1,9 @@
 //! What the store needs done with packs, by somebody who knows git.
 
+use std::collections::HashSet;
 use std::path::Path;
+
+use model::lfs::Oid;
 
 use crate::repository::{LocalPack, ReceivedPack};
 
@@ -43,4 +46,10 @@ pub trait PackTools: Send + Sync + 'static {
     /// # Errors
     /// When the check itself could not be done.
     fn verify(&self, packs: &[LocalPack], tips: &[model::ObjectId], limit: usize) -> Result<Vec<String>, String>;
+
+    /// Those of `oids` that no blob of `packs` names which may be a pointer file of Git LFS.
+    ///
+    /// # Errors
+    /// When any object of a pack cannot be read; the text is for the log.
+    fn lfs_unnamed(&self, packs: &[LocalPack], oids: HashSet<Oid>) -> Result<HashSet<Oid>, String>;
 }

@@ -15,6 +15,7 @@ use crate::blocking::blocking;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::keys;
+use crate::lfs::Usages;
 use crate::object::{Create, ObjectStore, StoreError};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
@@ -80,7 +81,7 @@ impl Repositories {
     pub fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
         let mut process = [0; 16];
         context.random.fill(&mut process);
-        let shared = Arc::new(Shared { store, context, process });
+        let shared = Arc::new(Shared { store, context, process, lfs_usage: Usages::default() });
         Self { shared, ids: Mutex::default(), open: Mutex::default() }
     }
 

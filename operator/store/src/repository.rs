@@ -32,6 +32,7 @@ use crate::cache::Cache;
 use crate::entry::Decoded;
 use crate::error::Error;
 use crate::keys;
+use crate::lfs::Usages;
 use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) context: Context,
     /// Random name of this process, for leases.
     pub(crate) process: [u8; 16],
+    /// Bytes of LFS objects, where somebody wants to know.
+    pub(crate) lfs_usage: Usages,
 }
 
 impl std::ops::Deref for Shared {

@@ -79,6 +79,14 @@ impl PackTools for NoTools {
     fn verify(&self, _: &[LocalPack], _: &[model::ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("not in this test".to_owned())
     }
+
+    fn lfs_unnamed(
+        &self,
+        _: &[LocalPack],
+        _: std::collections::HashSet<model::lfs::Oid>,
+    ) -> Result<std::collections::HashSet<model::lfs::Oid>, String> {
+        Err("not in this test".to_owned())
+    }
 }
 
 pub(super) struct Bed {

@@ -1,10 +1,11 @@
 //! What the store needs done with packs, for these packs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::ObjectId;
+use model::lfs::Oid;
 use store::{LocalPack, PackTools, ReceivedPack};
 
 use super::{Objects, Universe, readable, write};
@@ -92,5 +93,10 @@ impl PackTools for Tools {
         let wanted = self.universe.reachable(tips.iter().copied(), &BTreeSet::new());
         let missing = wanted.iter().filter(|id| !held.contains(*id)).chain(unread).take(limit);
         Ok(missing.map(|id| format!("object {id} cannot be read")).collect())
+    }
+
+    /// No blob here is one of those files.
+    fn lfs_unnamed(&self, packs: &[LocalPack], oids: HashSet<Oid>) -> Result<HashSet<Oid>, String> {
+        self.universe.read(packs).map(|_| oids)
     }
 }

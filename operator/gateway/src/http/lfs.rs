@@ -11,6 +11,7 @@ mod download;
 mod locks;
 mod message;
 mod origin;
+mod quota;
 mod range;
 mod upload;
 

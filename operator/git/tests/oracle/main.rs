@@ -14,6 +14,9 @@ mod fetch;
 mod fold;
 
 #[cfg(test)]
+mod lfs_pointers;
+
+#[cfg(test)]
 mod measure;
 
 #[cfg(test)]

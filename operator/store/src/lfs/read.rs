@@ -48,7 +48,7 @@ impl Reading {
     /// What is wanted of the next chunk.
     async fn next(&mut self) -> Result<Bytes, Error> {
         let number = self.object.chunk_of(self.wanted.start);
-        let key = keys::lfs(&self.objects.id, self.object.oid());
+        let key = keys::lfs(&self.objects.id, self.object.oid(), self.object.life());
         let Some((place, sum)) = self.object.chunk(number).map(|(place, sum)| (place, *sum)) else {
             return Err(Error::Damaged { key, reason: "it ends before the wanted bytes".to_owned() });
         };

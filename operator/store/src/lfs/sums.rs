@@ -25,6 +25,8 @@ pub struct LfsObject {
     chunk_bytes: u64,
     /// SHA-256 of each chunk; none of an empty object.
     chunks: Vec<[u8; 32]>,
+    /// Which copy of the object this is: see `lives.rs`.
+    life: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -49,7 +51,16 @@ pub(super) fn chunk_bytes(size: u64) -> u64 {
 
 impl LfsObject {
     pub(super) fn new(oid: Oid, size: u64, chunk_bytes: u64, chunks: Vec<[u8; 32]>) -> Self {
-        Self { oid, size, chunk_bytes, chunks }
+        Self { oid, size, chunk_bytes, chunks, life: 0 }
+    }
+
+    /// The same object in this life.
+    pub(super) fn in_life(self, life: u32) -> Self {
+        Self { life, ..self }
+    }
+
+    pub(super) fn life(&self) -> u32 {
+        self.life
     }
 
     /// Its name.
@@ -77,7 +88,7 @@ impl LfsObject {
     }
 
     pub(super) fn encode(&self) -> Bytes {
-        let Self { oid, size, chunk_bytes, chunks } = self;
+        let Self { oid, size, chunk_bytes, chunks, life: _ } = self;
         let sums = Sums {
             required_features: vec![],
             oid: oid.as_bytes().to_vec(),
@@ -101,6 +112,6 @@ impl LfsObject {
             return Err(EntryError::Header("the chunks are not as many as the size says".to_owned()));
         }
         let oid = Oid::of(wire::array(sums.oid, "oid")?);
-        Ok(Self { oid, size: sums.size, chunk_bytes: sums.chunk_bytes, chunks: chunks.to_vec() })
+        Ok(Self::new(oid, sums.size, sums.chunk_bytes, chunks.to_vec()))
     }
 }

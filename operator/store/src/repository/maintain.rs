@@ -8,14 +8,17 @@
 //! - **prune**: all packs become one without what nothing leads to any more;
 //! - **tabulate**: large packs get a table of what each of their commits brings, so that few questions need a walk (ADR 0011);
 //! - **delete**: the objects of packs that were folded or pruned;
+//! - **lfs**: LFS objects that no pointer file names any more are deleted (ADR 0015);
 //! - **truncate**: old entries become stubs, old checkpoints go;
 //! - **sweep**: uploads that no entry names, left by pushes that crashed;
 //! - **scrub**: everything that the bucket holds is read and verified.
 
 mod delete;
 mod fold;
+mod lfs;
 mod prune;
 mod scrub;
+mod scrub_lfs;
 mod sweep;
 mod tabulate;
 mod truncate;
@@ -33,7 +36,9 @@ use crate::entry::{Compaction, UpkeepRecord};
 use crate::error::Error;
 use crate::repositories::Repositories;
 use crate::state::{Lease, Snapshot};
+pub(super) use lfs::LfsLook;
 use model::RepositoryPath;
+pub(super) use scrub_lfs::LfsScrub;
 
 /// Others leave maintenance alone for this long.
 const LEASE_SECONDS: u64 = 60;
@@ -51,6 +56,9 @@ pub struct Policy {
     pub grace: Duration,
     /// What only deleted or rewound references led to is kept for this time.
     pub unreachable_retention: Duration,
+    /// LFS objects that no pointer file names are given up after this time, and deleted after as long again; never sooner than
+    /// commits that nothing leads to. Longer than anybody takes between uploading large files and pushing what names them.
+    pub lfs_retention: Duration,
     /// Entries of the log are kept whole for this time, for those who read events.
     pub log_retention: Duration,
     /// Everything is read and verified once in this time.
@@ -73,6 +81,7 @@ impl Default for Policy {
         Self {
             grace: day,
             unreachable_retention: 14 * day,
+            lfs_retention: 14 * day,
             log_retention: 14 * day,
             scrub_interval: 30 * day,
             scrub_rate: 32 << 20,
@@ -81,6 +90,18 @@ impl Default for Policy {
             checkpoint_entries: 64,
             base_changes: 4_096,
         }
+    }
+}
+
+impl Policy {
+    /// For how long LFS objects are kept that no pointer file names.
+    pub(crate) fn lfs_retention(&self) -> Duration {
+        self.lfs_retention.max(self.unreachable_retention)
+    }
+
+    /// How long a scrub may take for so many bytes.
+    pub(crate) fn scrub_time(&self, bytes: u64) -> Duration {
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / self.scrub_rate.max(1))
     }
 }
 
@@ -95,6 +116,8 @@ pub struct Maintained {
     pub tables: u64,
     /// Packs and tables whose objects were deleted.
     pub deleted: u64,
+    /// LFS objects that were deleted.
+    pub lfs: u64,
     /// Entries that became stubs.
     pub truncated: u64,
     /// Uploads without an owner that were deleted.
@@ -137,6 +160,8 @@ impl Repository {
                 orphans: self.sweep(&mut state).await?,
                 damaged: self.scrub(&mut state).await?,
                 tables: self.tabulate(&mut state).await?,
+                // Refuses to go on when a pack is damaged, which must not keep the scrub from saying so.
+                lfs: self.delete_lfs(&mut state).await?,
             })
         };
         let done = round.await;

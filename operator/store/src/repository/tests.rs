@@ -1,16 +1,20 @@
 mod arrivals;
 mod growth;
 mod lfs;
+mod lfs_lives;
+mod lfs_scrub;
 mod locks;
 mod maintenance;
 mod old_news;
 mod tables;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::clock::{Clock, SystemClock, SystemRandom};
+use model::lfs::Oid;
 use model::{Content, ObjectId, RefName, RepositoryPath};
 use prometheus::Registry;
 
@@ -22,15 +26,18 @@ use crate::{
     Repository, StoreMetrics,
 };
 
+fn read(pack: &LocalPack) -> Result<Vec<u8>, String> {
+    match &pack.pack {
+        Content::File(path) => std::fs::read(path).map_err(|error| error.to_string()),
+        Content::Memory(bytes) => Ok(bytes.to_vec()),
+    }
+}
+
 /// Concatenates bytes: enough to see that packs are replaced.
 struct Concatenate;
 
 impl PackTools for Concatenate {
     fn fold(&self, packs: &[LocalPack], folder: &std::path::Path) -> Result<ReceivedPack, String> {
-        let read = |pack: &LocalPack| match &pack.pack {
-            Content::File(path) => std::fs::read(path).map_err(|error| error.to_string()),
-            Content::Memory(bytes) => Ok(bytes.to_vec()),
-        };
         let bytes = packs.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat();
         let (pack, index) = (folder.join("folded.pack"), folder.join("folded.idx"));
         std::fs::write(&pack, &bytes).unwrap();
@@ -59,6 +66,15 @@ impl PackTools for Concatenate {
 
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
         Ok(vec![])
+    }
+
+    /// Packs of tests name objects in plain text.
+    fn lfs_unnamed(&self, packs: &[LocalPack], mut oids: HashSet<Oid>) -> Result<HashSet<Oid>, String> {
+        for pack in packs {
+            let text = String::from_utf8_lossy(&read(pack)?).into_owned();
+            oids.retain(|oid| !text.contains(&oid.to_string()));
+        }
+        Ok(oids)
     }
 }
 

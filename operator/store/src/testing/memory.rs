@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
@@ -16,6 +17,9 @@ use crate::object::{Create, ObjectMeta, ObjectStore, StoreError};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    /// When each was written, if it was not at the beginning of time.
+    written: Arc<Mutex<BTreeMap<String, Timestamp>>>,
+    now: Arc<Mutex<Timestamp>>,
     calls: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// Ranges wait for a permit each, once it is there.
     gate: Arc<OnceLock<Arc<Semaphore>>>,
@@ -34,6 +38,12 @@ impl MemoryStore {
         self.objects().keys().cloned().collect()
     }
 
+    /// Sets the clock of the store, which otherwise stands at the beginning of time: what is written is as old as the world, so
+    /// whoever waits for a time that a test does not have need not.
+    pub fn set_time(&self, now: Timestamp) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
     /// From now on a range is handed out for each permit.
     #[must_use]
     pub fn hold_ranges(&self) -> Arc<Semaphore> {
@@ -49,6 +59,13 @@ impl MemoryStore {
         }
     }
 
+    fn write(&self, key: &str, body: Bytes) {
+        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.objects();
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), now);
+        objects.insert(key.to_owned(), body);
+    }
+
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,17 +79,19 @@ impl MemoryStore {
 impl ObjectStore for MemoryStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
         self.count("create");
+        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let mut objects = self.objects();
         if objects.contains_key(key) {
             return Ok(Create::Exists);
         }
         objects.insert(key.to_owned(), body);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), now);
         Ok(Create::Created)
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         self.count("put");
-        self.objects().insert(key.to_owned(), body);
+        self.write(key, body);
         Ok(())
     }
 
@@ -84,7 +103,7 @@ impl ObjectStore for MemoryStore {
             reason: error.to_string(),
         };
         let bytes = std::fs::read(file).map_err(unavailable)?;
-        self.objects().insert(key.to_owned(), bytes.into());
+        self.write(key, bytes.into());
         Ok(())
     }
 
@@ -135,13 +154,13 @@ impl ObjectStore for MemoryStore {
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError> {
         self.count("list");
         let objects = self.objects();
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
         let after = wanted.filter(|(key, _)| start_after.is_none_or(|after| key.as_str() > after));
         let meta = |(key, body): (&String, &Bytes)| ObjectMeta {
             key: key.clone(),
             size: body.len() as u64,
-            // As old as the world: whoever waits for a time that a test does not have need not.
-            modified: Some(jiff::Timestamp::UNIX_EPOCH),
+            modified: Some(written.get(key).copied().unwrap_or_default()),
         };
         Ok(after.take(limit).map(meta).collect())
     }

@@ -9,7 +9,7 @@ use store::LfsObjects;
 
 use super::message::{Answered, BatchRequest, BatchResponse, ObjectError, Operation, Pointer, Wanted};
 use super::origin::Links;
-use super::{Outcome, Refusal, Work, json};
+use super::{Outcome, Refusal, Work, json, quota};
 use crate::authorize;
 
 /// Objects that are looked up at once.
@@ -42,7 +42,11 @@ pub(crate) async fn batch(work: &Work, request: BatchRequest, links: &Links) -> 
         .buffered(LOOKUPS)
         .collect::<Vec<Result<Answered, Refusal>>>()
         .await;
-    let objects = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if operation == Operation::Upload {
+        quota::limit(work, &objects, &mut answers).await;
+    }
+    let objects = answers;
     let missing = objects.iter().filter(|object| object.error.is_some()).count();
     tracing::info!(
         request.id = work.caller.request_id,
@@ -70,7 +74,12 @@ async fn answer(
     links: &Links,
 ) -> Result<Answered, Refusal> {
     let Wanted { oid, size } = wanted;
-    let found = objects.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
+    let found = match operation {
+        Operation::Download => objects.find(&oid).await,
+        // One that is about to be deleted is to be sent again.
+        Operation::Upload => objects.find_lasting(&oid).await,
+    };
+    let found = found.map_err(|error| work.store_refusal(&error))?;
     let (actions, error) = match (operation, found) {
         (_, Some(found)) if found.size() != size => {
             let line = format!("the object has {} bytes and not {size}: its pointer file is wrong", found.size());

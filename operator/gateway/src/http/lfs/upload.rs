@@ -1,6 +1,7 @@
 //! An object comes in: hashed while it streams to the cache folder, visible only when hash and size are right.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Query;
@@ -10,12 +11,18 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use model::lfs::Oid;
 use serde::Deserialize;
-use store::ReceiveError;
+use store::{LfsObjects, ReceiveError};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::too_large;
-use super::{Outcome, Refusal, Work, json};
+use super::{Outcome, Refusal, Work, json, linger, quota};
 use crate::pipe;
 use crate::service::Trouble;
+
+/// What is read of an object for which the disk has no room, ...
+const MAX_DRAINED: usize = 256 << 20;
+/// ... and for how long.
+const MAX_DRAINING: Duration = Duration::from_secs(5);
 
 /// What the address of an upload says beside the object.
 #[derive(Debug, Default, Deserialize)]
@@ -25,13 +32,13 @@ struct Announced {
 
 /// Takes an object.
 pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: Body) -> Outcome {
-    let oid = oid.ok_or_else(|| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, model::lfs::OidError.to_string()))?;
-    let size = size(parts)?;
-    if let Some(line) = too_large(work, size) {
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, line));
-    }
-    let turn = work.transfer().await.map_err(|trouble| work.refusal(&trouble))?;
-    let objects = work.lfs().await?;
+    let (oid, size, objects, turn) = match admit(work, oid, parts).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            linger(Some(body));
+            return Err(refusal);
+        }
+    };
     let (config, metrics) = (&work.gateway.config, &work.gateway.metrics);
     // One byte too many is noticed by whoever counts; this is the second lock on the door.
     let limit = size.saturating_add(1 << 20);
@@ -42,7 +49,14 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
         metrics.received_bytes.clone(),
     );
     let into = objects.clone();
-    let received = tokio::task::spawn_blocking(move || into.receive(oid, size, &mut *input)).await;
+    let received = tokio::task::spawn_blocking(move || {
+        let received = into.receive(oid, size, &mut *input);
+        if matches!(received, Err(ReceiveError::Write(_))) {
+            drain(&mut *input);
+        }
+        received
+    });
+    let received = received.await;
     let received = received.map_err(|error| work.refusal(&Trouble::internal(&error, work)))?;
     let received = received.map_err(|error| refusal(work, &error))?;
     // Goes on to its end even if the client goes away now.
@@ -60,6 +74,37 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
         "lfs object stored"
     );
     Ok(json(StatusCode::OK, &serde_json::json!({"oid": oid.to_string(), "size": size})))
+}
+
+/// What is known before the first byte is read: the object, its size, and that it may come.
+async fn admit(
+    work: &Work,
+    oid: Option<Oid>,
+    parts: &Parts,
+) -> Result<(Oid, u64, LfsObjects, OwnedSemaphorePermit), Refusal> {
+    let oid = oid.ok_or_else(|| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, model::lfs::OidError.to_string()))?;
+    let size = size(parts)?;
+    if let Some(line) = too_large(work, size) {
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, line));
+    }
+    let turn = work.transfer().await.map_err(|trouble| work.refusal(&trouble))?;
+    let objects = work.lfs().await?;
+    quota::admit(work, &objects, &oid, size).await?;
+    Ok((oid, size, objects, turn))
+}
+
+/// Reads on, so that a client that sends without looking finds the answer behind what it sends, and not a closed connection.
+fn drain(input: &mut dyn io::Read) {
+    let began = Instant::now();
+    let (mut buffer, mut seen) = (vec![0; 128 << 10], 0);
+    while seen < MAX_DRAINED && began.elapsed() < MAX_DRAINING {
+        match input.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => seen += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// The size that is announced: by the address, which a batch made, or by the request itself.

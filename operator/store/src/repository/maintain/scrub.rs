@@ -1,10 +1,12 @@
 //! Scrubbing: what the bucket holds is read and compared with its checksums, slowly, so that damage is found while a replica or a
 //! back-up still has the object, and not when a user needs it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use model::Content;
 
+use super::scrub_lfs::LfsScrub;
 use super::{Housekeeping, Repository, Say};
 use crate::blocking::blocking;
 use crate::cache::verify;
@@ -17,7 +19,7 @@ use crate::state::{Snapshot, StoredPack};
 /// After a scrub that found something, the next one comes sooner: somebody may have mended it.
 const AFTER_DAMAGE: Duration = Duration::from_hours(24);
 /// Problems that are kept.
-const MAX_PROBLEMS: usize = 16;
+pub(super) const MAX_PROBLEMS: usize = 16;
 
 impl Repository {
     /// Scrubs, when it is due; returns how many problems were found.
@@ -29,17 +31,40 @@ impl Repository {
             Some(scrub) if scrub.problems.is_empty() => self.is_older(scrub.at, interval),
             Some(scrub) => self.is_older(scrub.at, interval.min(AFTER_DAMAGE)),
         };
-        if !due || !self.hold_lease(state).await? {
+        if !(due || state.lfs_scrub.is_some()) || !self.hold_lease(state).await? {
             return Ok(0);
         }
-        let problems = self.problems(&known).await?;
-        let found = problems.len() as u64;
+        let under_way = self.scrub_under_way(state).await?;
+        let told = under_way.as_ref().map_or(0, |scrub| scrub.problems.len());
+        let mut scrub = match under_way {
+            Some(scrub) => scrub,
+            None => LfsScrub::after_packs(self.problems(&known).await?),
+        };
+        let is_done = self.scrub_lfs(&mut scrub, state).await?;
+        let found = scrub.problems.len().saturating_sub(told) as u64;
+        if is_done {
+            self.report(scrub.problems).await?;
+        } else {
+            if found > 0 {
+                // What is known so far is said at once.
+                let last = known.upkeep.scrub.iter().flat_map(|last| &last.problems);
+                self.report(scrub.problems.iter().chain(last).cloned().collect()).await?;
+            }
+            state.lfs_scrub = Some(scrub);
+        }
+        Ok(found)
+    }
+
+    /// Says in the log what is damaged.
+    async fn report(&self, mut problems: Vec<String>) -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        problems.retain(|problem| seen.insert(problem.clone()));
+        problems.truncate(MAX_PROBLEMS);
         for problem in &problems {
             tracing::error!(repo.id = %self.id, problem, "damage in the store");
         }
         let upkeep = UpkeepRecord { scrubbed: Some(problems), ..UpkeepRecord::default() };
-        self.append(|_| Some(Say { upkeep: upkeep.clone(), ..Say::default() })).await?;
-        Ok(found)
+        self.append(|_| Some(Say { upkeep: upkeep.clone(), ..Say::default() })).await.map(drop)
     }
 
     async fn problems(&self, known: &Snapshot) -> Result<Vec<String>, Error> {
@@ -133,14 +158,13 @@ impl Repository {
     }
 
     /// Waits for as long as the bytes may take.
-    async fn rest(&self, bytes: u64) {
-        let micros = bytes.saturating_mul(1_000_000) / self.shared.policy.scrub_rate.max(1);
-        tokio::time::sleep(Duration::from_micros(micros)).await;
+    pub(super) async fn rest(&self, bytes: u64) {
+        tokio::time::sleep(self.shared.policy.scrub_time(bytes)).await;
     }
 }
 
 /// Damage is a finding; that the store does not answer is none.
-fn note(checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
+pub(super) fn note(checked: Result<(), Error>, problems: &mut Vec<String>) -> Result<(), Error> {
     match checked {
         Err(error) if error.is_damage() => problems.push(error.to_string()),
         other => return other,
