@@ -3,6 +3,7 @@
 mod authz;
 mod bad_input;
 mod chart;
+mod classes;
 mod git_http;
 mod layering;
 mod names;

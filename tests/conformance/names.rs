@@ -35,7 +35,7 @@ fn every_source_file_says_first_what_it_is() -> Result<()> {
     Ok(())
 }
 
-fn sources() -> Result<Vec<PathBuf>> {
+pub(crate) fn sources() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in ["crds", "operator", "tests"] {
         collect(&workspace().join(folder), &mut found)?;

@@ -2,6 +2,7 @@
 
 mod bed;
 mod buckets;
+mod classes;
 mod clone_push;
 mod cold;
 mod disk;

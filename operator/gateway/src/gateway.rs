@@ -10,7 +10,7 @@ use model::desired::DesiredState;
 use model::policy::Principal;
 use prometheus::Registry;
 use store::Repositories;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::authn::Authenticator;
 use crate::authn::nonce::Nonces;
@@ -19,11 +19,12 @@ use crate::authn::token::Tokens;
 use crate::http::ServiceName;
 use crate::metrics::GatewayMetrics;
 use crate::service::{Answers, OpenPacks};
+use crate::turn::Turns;
 
 /// Bounds of the gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
-    /// Fetches and pushes that work at the same time; further ones wait.
+    /// Fetches and pushes that work at the same time; further ones wait. Twice as many may wait for their clients beside them.
     pub max_operations: usize,
     /// LFS objects that go in or out at the same time; further ones wait. They are counted apart, because each takes as long as its
     /// client's line does and little of this server.
@@ -67,8 +68,8 @@ pub struct Gateway {
     pub(crate) stores: BTreeMap<String, Arc<Repositories>>,
     pub(crate) authenticator: Authenticator,
     pub(crate) metrics: GatewayMetrics,
-    pub(crate) operations: Arc<Semaphore>,
-    pub(crate) transfers: Arc<Semaphore>,
+    pub(crate) operations: Turns,
+    pub(crate) transfers: Turns,
     pub(crate) open_packs: OpenPacks,
     pub(crate) answers: Arc<Answers>,
     pub(crate) random: Arc<dyn Random>,
@@ -138,8 +139,8 @@ impl Gateway {
         random: Arc<dyn Random>,
         tokens: Option<Arc<Tokens>>,
     ) -> Result<Arc<Self>, prometheus::Error> {
-        let operations = Arc::new(Semaphore::new(config.max_operations));
-        let transfers = Arc::new(Semaphore::new(config.max_transfers));
+        let operations = Turns::new(config.max_operations);
+        let transfers = Turns::new(config.max_transfers);
         let pushes = Pushes::new(&*random);
         Ok(Arc::new(Self {
             authenticator: Authenticator::new(&*random, tokens),

@@ -6,6 +6,7 @@ mod path;
 mod respond;
 mod tls;
 
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum::{Extension, Router};
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
+use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures::TryStreamExt as _;
 use git::advertise::{Service, Version};
@@ -26,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::desired::RepositoryConfig;
 use model::policy::{Action, Principal};
 use model::{Namespace, RepositoryPath};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::decompression::RequestDecompressionLayer;
@@ -37,6 +39,8 @@ use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::pipe;
 use crate::service::{self, Work};
+use crate::turn::Turn;
+use crate::wire::Wire;
 use path::{Address, Endpoint};
 pub use tls::{ServiceName, Tls, TlsConfig, TlsFiles, TlsPair};
 
@@ -78,6 +82,7 @@ pub async fn serve(
         .layer(Extension(lfs::Encrypted(tls.is_some())))
         .layer(RequestDecompressionLayer::new().gzip(true))
         .layer(MapRequestBodyLayer::new(Body::new));
+    let patient = Patient(gateway.config.idle_timeout);
     let router = Router::new().fallback(handle).with_state(gateway).layer(layers);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
@@ -86,16 +91,14 @@ pub async fn serve(
         stopping.cancelled().await;
         connections.graceful_shutdown(Some(grace));
     });
-    // Or the last packet of an answer waits for the client's delayed acknowledgement: 40 ms for each git command.
-    let no_delay = NoDelayAcceptor::new();
     let outcome = match tls {
         None => {
-            let mut server = axum_server::from_tcp(listener)?.acceptor(no_delay).handle(handle);
+            let mut server = axum_server::from_tcp(listener)?.acceptor(patient).handle(handle);
             configure(server.http_builder());
             server.serve(service).await
         }
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls.server_config())).acceptor(no_delay);
+            let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls.server_config())).acceptor(patient);
             let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
             configure(server.http_builder());
             server.serve(service).await
@@ -103,6 +106,21 @@ pub async fn serve(
     };
     shutdown.abort();
     Ok(outcome?)
+}
+
+/// Takes connections, and gives up a client that takes nothing for this long.
+#[derive(Clone)]
+struct Patient(Duration);
+
+impl<S> Accept<TcpStream, S> for Patient {
+    type Stream = Wire;
+    type Service = S;
+    type Future = Ready<io::Result<(Wire, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        // Or the last packet of an answer waits for the client's delayed acknowledgement: 40 ms for each git command.
+        ready(stream.set_nodelay(true).map(|()| (Wire::new(stream, self.0), service)))
+    }
 }
 
 fn configure(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
@@ -325,7 +343,8 @@ async fn dispatch(work: Work, endpoint: Endpoint, service: Service, parts: &Part
             };
             let stream = body.into_data_stream().map_err(io::Error::other);
             let received = gateway.metrics.received_bytes.clone();
-            let input = pipe::reader(stream, gateway.config.idle_timeout, limit, received);
+            let idle = gateway.config.idle_timeout;
+            let input = |turn: &Turn| pipe::reader(stream, idle, limit, received, turn.lender());
             let answered = match service {
                 Service::UploadPack => service::fetch(&work, version, input).await,
                 Service::ReceivePack => service::push(&work, input).await,

@@ -12,6 +12,8 @@ mod names;
 mod pipe;
 mod service;
 mod ssh;
+mod turn;
+mod wire;
 
 pub use authn::token::{ReviewUnavailable, TokenIdentity, TokenReviewer, Tokens, claims};
 pub use gateway::{Gateway, GatewayConfig, RecentPushes};

@@ -10,8 +10,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use prometheus::IntCounter;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use crate::turn::{Lender, Turn};
 
 /// Chunks on their way to the client; with [`CHUNK_BYTES`] this bounds the memory of a slow one.
 pub(crate) const CHUNKS: usize = 4;
@@ -24,11 +28,12 @@ pub(crate) fn reader(
     idle: Duration,
     limit: u64,
     received: IntCounter,
+    turn: Lender,
 ) -> Box<dyn io::BufRead + Send> {
     let stream = futures::stream::try_unfold((Box::pin(stream), 0_u64), move |(mut stream, seen)| {
-        let received = received.clone();
+        let (received, turn) = (received.clone(), turn.clone());
         async move {
-            let next = tokio::time::timeout(idle, stream.next()).await;
+            let next = turn.wait(tokio::time::timeout(idle, stream.next())).await;
             let Some(chunk) = next.map_err(|_| silent())? else { return Ok::<_, io::Error>(None) };
             let chunk = chunk?;
             let seen = seen + chunk.len() as u64;
@@ -56,16 +61,22 @@ pub(crate) struct Writer {
     sender: mpsc::Sender<Bytes>,
     buffer: BytesMut,
     sent: IntCounter,
+    turn: Lender,
 }
 
 /// A writer and what is written to it. `interrupt` is set when the latter is dropped: the client went away.
 pub(crate) fn channel(interrupt: Arc<AtomicBool>, chunks: usize, sent: IntCounter) -> (Writer, Chunks) {
     let (sender, receiver) = mpsc::channel(chunks);
     // Grows with what is written: most answers are a few lines.
-    (Writer { sender, buffer: BytesMut::new(), sent }, Chunks { receiver, interrupt })
+    (Writer { sender, buffer: BytesMut::new(), sent, turn: Lender::default() }, Chunks { receiver, interrupt })
 }
 
 impl Writer {
+    /// Others have this turn while the client does not read.
+    pub(crate) fn lend(&mut self, turn: &Turn) {
+        self.turn = turn.lender();
+    }
+
     fn send(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -74,7 +85,15 @@ impl Writer {
         let room = if self.buffer.len() == CHUNK_BYTES { CHUNK_BYTES } else { 0 };
         let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(room)).freeze();
         self.sent.inc_by(chunk.len() as u64);
-        self.sender.blocking_send(chunk).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone"))
+        let is_sent = match self.sender.try_send(chunk) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(chunk)) => match Handle::try_current() {
+                Ok(runtime) => runtime.block_on(self.turn.wait(self.sender.send(chunk))).is_ok(),
+                Err(_) => self.sender.blocking_send(chunk).is_ok(),
+            },
+        };
+        if is_sent { Ok(()) } else { Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone")) }
     }
 }
 

@@ -7,6 +7,7 @@ mod open_packs;
 pub(crate) mod push;
 mod refs;
 
+use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -16,12 +17,12 @@ use git::advertise::{Service, Version};
 use model::desired::RepositoryConfig;
 use model::error::Kind;
 use store::{Repositories, Repository, Snapshot};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authorize::Caller;
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::pipe;
+use crate::turn::{Turn, Turns};
 pub(crate) use fetch::fetch;
 pub(crate) use kept::Answers;
 use kept::{List, Question};
@@ -134,19 +135,18 @@ impl Work {
     }
 
     /// A turn among the operations that work at the same time.
-    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+    pub(crate) async fn turn(&self) -> Result<Turn, Trouble> {
         self.turn_of(&self.gateway.operations).await
     }
 
     /// A turn among the LFS objects that go in or out at the same time.
-    pub(crate) async fn transfer(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+    pub(crate) async fn transfer(&self) -> Result<Turn, Trouble> {
         self.turn_of(&self.gateway.transfers).await
     }
 
-    async fn turn_of(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
-        let waiting = Arc::clone(turns).acquire_owned();
-        match tokio::time::timeout(self.gateway.config.queue_timeout, waiting).await {
-            Ok(Ok(permit)) => Ok(permit),
+    async fn turn_of(&self, turns: &Turns) -> Result<Turn, Trouble> {
+        match tokio::time::timeout(self.gateway.config.queue_timeout, turns.take()).await {
+            Ok(Ok(turn)) => Ok(turn),
             _ => Err(Trouble::new(Kind::Unavailable, "the server is busy; try again in a few seconds")),
         }
     }
@@ -242,6 +242,11 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, Trouble> {
     tokio::task::spawn_blocking(task).await.unwrap_or_else(|error| Err(Trouble::internal(&error, work)))
 }
+
+/// Makes the reader of a request's body for who has this turn, which others have while the client does not send.
+pub(crate) trait Body: FnOnce(&Turn) -> Box<dyn BufRead + Send> {}
+
+impl<T: FnOnce(&Turn) -> Box<dyn BufRead + Send>> Body for T {}
 
 /// An answer that blocking work writes.
 fn written(task: impl FnOnce(&mut pipe::Writer, &Arc<AtomicBool>) + Send + 'static) -> Answer {

@@ -9,7 +9,6 @@ mod host_keys;
 mod input;
 mod limits;
 mod output;
-mod wire;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -59,6 +59,7 @@ pub(crate) fn git(content_type: &str, body: Body) -> Response {
         headers.insert(CONTENT_TYPE, value);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0, must-revalidate"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert(EXPIRES, HeaderValue::from_static("Fri, 01 Jan 1980 00:00:00 GMT"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response

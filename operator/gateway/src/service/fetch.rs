@@ -10,20 +10,17 @@ use git::client::Client;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::view::RepositoryView;
 use git::{archive, ls_refs, pktline};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::kept::{Gathering, List, MAX_REFERENCES, Pack, Question};
 use super::refs::View;
-use super::{Answer, Moment, Trouble, Work, blocking, chain, listed, written};
+use super::{Answer, Body, Moment, Trouble, Work, blocking, chain, listed, written};
+use crate::turn::Turn;
 use crate::{authorize, pipe};
 
 /// Answers a fetch, or a listing of references in version 2, that comes with all that the client has to say.
-pub(crate) async fn fetch(
-    work: &Work,
-    version: Version,
-    mut input: Box<dyn BufRead + Send>,
-) -> Result<Answer, Trouble> {
+pub(crate) async fn fetch(work: &Work, version: Version, body: impl Body) -> Result<Answer, Trouble> {
     let turn = work.turn().await?;
+    let mut input = body(&turn);
     let (command, client) = blocking(work, move || {
         let mut client = Client::default();
         Ok((parse(version, &mut *input, &mut client), client))
@@ -43,11 +40,7 @@ fn parse(version: Version, input: &mut dyn BufRead, client: &mut Client) -> Resu
 }
 
 /// Answers one command.
-pub(crate) async fn answer(
-    work: &Work,
-    turn: OwnedSemaphorePermit,
-    command: Result<Command, RequestError>,
-) -> Result<Answer, Trouble> {
+pub(crate) async fn answer(work: &Work, turn: Turn, command: Result<Command, RequestError>) -> Result<Answer, Trouble> {
     match command {
         Ok(Command::Nothing) => Ok(Answer::Whole(Bytes::new())),
         Ok(Command::LsRefs(request)) => list(work, turn, request).await,
@@ -59,14 +52,14 @@ pub(crate) async fn answer(
 }
 
 /// Lists references: from memory, without any pack.
-async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request) -> Result<Answer, Trouble> {
+async fn list(work: &Work, turn: Turn, request: ls_refs::Request) -> Result<Answer, Trouble> {
     let (_, snapshot) = work.open_within(work.config.max_staleness).await?;
     if snapshot.refs.len() <= MAX_REFERENCES {
         return Ok(Answer::Whole(listed(work, &snapshot, List::LsRefs(request)).await?));
     }
     let asked = work.clone();
     Ok(written(move |out, _| {
-        let _turn = turn;
+        out.lend(&turn);
         let view = View::new(&snapshot, &asked.config);
         if let Err(error) = ls_refs::respond(&request, &view.references(), out) {
             asked.measure.settle(outcome(&error));
@@ -75,7 +68,7 @@ async fn list(work: &Work, turn: OwnedSemaphorePermit, request: ls_refs::Request
 }
 
 /// Sends a pack, or negotiates about it.
-async fn send(work: &Work, turn: OwnedSemaphorePermit, request: Request) -> Result<Answer, Trouble> {
+async fn send(work: &Work, turn: Turn, request: Request) -> Result<Answer, Trouble> {
     // The packs that are known come in while the log is asked for news.
     let ((repository, snapshot), ()) = tokio::try_join!(work.open_within(work.config.max_staleness), warm(work))?;
     let maker = match Question::pack(&snapshot, &work.config, &request) {
@@ -100,7 +93,7 @@ async fn send(work: &Work, turn: OwnedSemaphorePermit, request: Request) -> Resu
 }
 
 /// Tells of objects.
-async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::Request) -> Result<Answer, Trouble> {
+async fn inform(work: &Work, turn: Turn, request: object_info::Request) -> Result<Answer, Trouble> {
     let moment = work.open_within(work.config.max_staleness).await?;
     with_objects(work, turn, moment, move |view, work, out, _| {
         if let Err(error) = object_info::respond(&request, view, out) {
@@ -113,7 +106,7 @@ async fn inform(work: &Work, turn: OwnedSemaphorePermit, request: object_info::R
 /// Negotiates on a stream, in versions 0 and 1, about what was advertised at that moment, and sends the pack.
 pub(crate) async fn converse(
     work: &Work,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
     moment: Moment,
     request: Request,
     mut input: Box<dyn BufRead + Send>,
@@ -125,11 +118,7 @@ pub(crate) async fn converse(
 }
 
 /// Makes an archive of a tree.
-pub(crate) async fn archive(
-    work: &Work,
-    turn: OwnedSemaphorePermit,
-    request: archive::Request,
-) -> Result<Answer, Trouble> {
+pub(crate) async fn archive(work: &Work, turn: Turn, request: archive::Request) -> Result<Answer, Trouble> {
     let moment = work.open_within(work.config.max_staleness).await?;
     let now = jiff::Timestamp::now().as_second();
     with_objects(work, turn, moment, move |view, work, out, interrupt| {
@@ -154,14 +143,14 @@ pub(crate) async fn archive(
 /// An answer that is written from the objects of a repository.
 async fn with_objects(
     work: &Work,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
     (repository, snapshot): Moment,
     write: impl FnOnce(&RepositoryView<'_>, &Work, &mut pipe::Writer, &AtomicBool) + Send + 'static,
 ) -> Result<Answer, Trouble> {
     let opened = work.gateway.open_packs.get(&repository, &snapshot, work).await?;
     let work = work.clone();
     Ok(written(move |out, interrupt| {
-        let _turn = turn;
+        out.lend(&turn);
         let view = View::new(&snapshot, &work.config);
         write(&view.with_packs(&opened), &work, out, interrupt);
     }))

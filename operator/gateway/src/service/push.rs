@@ -12,19 +12,20 @@ use git::sideband;
 use model::error::Kind;
 use store::{CommitError, Committed, Repository};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Answer, Trouble, Work, blocking, written};
+use super::{Answer, Body, Trouble, Work, blocking, written};
 use crate::authn::nonce::NonceError;
 use crate::authorize;
+use crate::turn::Turn;
 use plan::Plan;
 
 /// Times that a push is checked, should unreachable objects be removed again and again before its commit.
 const MAX_CHECKS: u32 = 3;
 
 /// Answers a push. The work goes on to its end even if the client goes away after the pack arrived.
-pub(crate) async fn push(work: &Work, mut input: Box<dyn BufRead + Send>) -> Result<Answer, Trouble> {
+pub(crate) async fn push(work: &Work, body: impl Body) -> Result<Answer, Trouble> {
     let (turn, reading) = (work.turn().await?, work.clone());
+    let mut input = body(&turn);
     let (request, input) = blocking(work, move || Ok((parse(&mut *input, &reading, None), input))).await?;
     take(work, turn, request, input).await
 }
@@ -32,12 +33,15 @@ pub(crate) async fn push(work: &Work, mut input: Box<dyn BufRead + Send>) -> Res
 /// Answers a push whose commands were read before; the pack, if there is one, comes from `input`.
 pub(crate) async fn take(
     work: &Work,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
     request: Parsed,
     mut input: Box<dyn BufRead + Send>,
 ) -> Result<Answer, Trouble> {
     let task = Push::begin(work, turn).await?;
-    Ok(written(move |out, interrupt| task.run_for(request, &mut *input, out, interrupt)))
+    Ok(written(move |out, interrupt| {
+        out.lend(&task.turn);
+        task.run_for(request, &mut *input, out, interrupt);
+    }))
 }
 
 /// What a client wants to be changed; `None`: nothing.
@@ -71,11 +75,11 @@ struct Push {
     work: Work,
     repository: Arc<Repository>,
     runtime: Handle,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 impl Push {
-    async fn begin(work: &Work, turn: OwnedSemaphorePermit) -> Result<Self, Trouble> {
+    async fn begin(work: &Work, turn: Turn) -> Result<Self, Trouble> {
         let repository = work.open().await?;
         Ok(Self { work: work.clone(), repository, runtime: Handle::current(), turn })
     }

@@ -27,6 +27,7 @@ use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::service::{self, Answer, Greeting, Trouble, Work, fetch, push};
+use crate::turn::Turn;
 
 /// The exit status of a command that failed, as git has it.
 pub(super) const FAILED: u32 = 128;
@@ -149,6 +150,8 @@ impl Command {
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request answered"
         );
+        // It is answered, whatever the client does next.
+        drop(measure);
         if !output.gone.is_cancelled() {
             // Makes room for the next command.
             output.gone.cancel();
@@ -276,6 +279,13 @@ impl Talk {
         refused(line, trouble.outcome())
     }
 
+    /// A turn, which others have while the client does not send.
+    async fn turn(&mut self, work: &Work) -> Result<Turn, End> {
+        let turn = work.turn().await.map_err(|trouble| Self::trouble(&trouble, work))?;
+        self.input.lend(&turn);
+        Ok(turn)
+    }
+
     /// Reads from the client on a blocking thread.
     async fn read<T: Send + 'static>(
         &mut self,
@@ -317,7 +327,7 @@ impl Talk {
     async fn commands(&mut self) -> Result<u32, End> {
         self.output.answer(Answer::Whole(capabilities_v2(&self.work.caller.request_id).into())).await?;
         while self.input.wait(PATIENCE).await {
-            let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+            let turn = self.turn(&self.work.clone()).await?;
             let command = self.hear(|input, client| upload_pack::parse_v2(input, client)).await?;
             if matches!(command, Ok(Wanted::Nothing)) {
                 break;
@@ -343,7 +353,7 @@ impl Talk {
         if !self.input.wait(PATIENCE).await {
             return Ok(0);
         }
-        let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        let turn = self.turn(&self.work.clone()).await?;
         let wants = self.hear(|input, client| upload_pack::parse_wants_v0(input, client)).await?;
         let work = self.next_work("fetch");
         let answer = match wants {
@@ -362,7 +372,7 @@ impl Talk {
 
     /// Makes an archive; gives the exit status.
     async fn archive(&mut self) -> Result<u32, End> {
-        let turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        let turn = self.turn(&self.work.clone()).await?;
         let request = self.read(MAX_ARCHIVE_REQUEST, |input| archive::parse(input)).await?;
         let request = request.map_err(|error| refused(error.to_string(), "invalid"))?;
         let answer = fetch::archive(&self.work, turn, request).await;
@@ -380,7 +390,7 @@ impl Talk {
         if !self.input.wait(PATIENCE).await {
             return Ok(0);
         }
-        let mut turn = self.work.turn().await.map_err(|trouble| Self::trouble(&trouble, &self.work))?;
+        let mut turn = self.turn(&self.work.clone()).await?;
         let work = self.next_work("push");
         let reading = work.clone();
         let request = self
@@ -395,7 +405,7 @@ impl Talk {
                 if !self.input.wait(PATIENCE).await {
                     return Err(refused("the pack did not come; nothing was changed, push again", "aborted"));
                 }
-                turn = work.turn().await.map_err(|trouble| Self::trouble(&trouble, &work))?;
+                turn = self.turn(&work).await?;
             }
             Ok(Some(_)) | Err(_) => {}
         }

@@ -14,8 +14,8 @@ use super::State;
 use super::handler::Connection;
 use super::host_keys::HostKeys;
 use super::limits::Place;
-use super::wire::Wire;
 use crate::gateway::Gateway;
+use crate::wire::Wire;
 
 /// How long a client may take until it has proven a key.
 const LOGIN: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ pub(super) async fn serve(begin: Begin) -> &'static str {
     let (state, mut seen) = watch::channel(State::default());
     let cut = abort.child_token();
     let _cut = cut.clone().drop_guard();
-    let wire = Wire::new(stream, cut.clone(), gateway.config.idle_timeout);
+    let wire = Wire::new(stream, gateway.config.idle_timeout).cut_by(cut.clone());
     let handler = Connection::new(gateway, peer.ip().to_canonical(), state, cut.clone());
     let deadline = Instant::now() + LOGIN;
     let Ok(started) = tokio::time::timeout_at(deadline, run_stream(host_keys.config(), wire, handler)).await else {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipe;
+use crate::turn::{Lender, Turn};
 
 /// Packets of at most 32 KiB that wait to be read.
 const PACKETS: usize = 16;
@@ -25,6 +26,7 @@ pub(super) struct Input {
     /// Bytes that may still come.
     left: u64,
     received: IntCounter,
+    turn: Lender,
 }
 
 /// Begins to read a channel. `gone` is cancelled when the client closes it, or is not there any more; when it is cancelled, reading
@@ -51,7 +53,15 @@ pub(super) fn open(
         };
         gone.run_until_cancelled(reading).await;
     });
-    Input { packets, packet: Bytes::new(), runtime: Handle::current(), idle, left: 0, received }
+    Input {
+        packets,
+        packet: Bytes::new(),
+        runtime: Handle::current(),
+        idle,
+        left: 0,
+        received,
+        turn: Lender::default(),
+    }
 }
 
 /// Passes a packet on, as long as somebody wants it.
@@ -82,8 +92,14 @@ impl Input {
             idle: self.idle,
             left: 0,
             received: self.received.clone(),
+            turn: self.turn.clone(),
         };
         std::mem::replace(self, rest)
+    }
+
+    /// Others have this turn while the client does not send.
+    pub(super) fn lend(&mut self, turn: &Turn) {
+        self.turn = turn.lender();
     }
 
     /// Allows this many bytes to come from now on.
@@ -96,7 +112,7 @@ impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.packet.is_empty() {
             let next = tokio::time::timeout(self.idle, self.packets.recv());
-            match self.runtime.block_on(next).map_err(|_| pipe::silent())? {
+            match self.runtime.block_on(self.turn.wait(next)).map_err(|_| pipe::silent())? {
                 Some(packet) => self.packet = packet,
                 None => return Ok(&[]),
             }

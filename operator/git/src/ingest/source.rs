@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
             end: 0,
             offset: 0,
             limit,
-            hash: gix::hash::hasher(gix::hash::Kind::Sha1),
+            hash: super::inspect::hasher(),
             crc32: crc32fast::Hasher::new(),
         }
     }

@@ -16,11 +16,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::lfs::Oid;
 use store::{LfsObject, LfsObjects};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::range::{Asked, parse};
 use super::{Outcome, Refusal, Work};
 use crate::http::respond;
+use crate::turn::Turn;
 
 /// What is handed over at once: a slow client has the idle time-out for this much.
 const PIECE: usize = 64 << 10;
@@ -88,10 +89,11 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn send(work: &Work, objects: LfsObjects, object: LfsObject, range: Range<u64>, turn: OwnedSemaphorePermit) -> Body {
+fn send(work: &Work, objects: LfsObjects, object: LfsObject, range: Range<u64>, turn: Turn) -> Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(1);
     let work = work.clone();
     tokio::spawn(async move {
+        let lender = turn.lender();
         let _turn = turn;
         let (oid, mut chunks) = (*object.oid(), pin!(objects.read(object, range)));
         while let Some(chunk) = chunks.next().await {
@@ -108,7 +110,8 @@ fn send(work: &Work, objects: LfsObjects, object: LfsObject, range: Range<u64>, 
             while !chunk.is_empty() {
                 let piece = chunk.split_to(chunk.len().min(PIECE));
                 let length = piece.len() as u64;
-                let sent = tokio::time::timeout(work.gateway.config.idle_timeout, sender.send(Ok(piece))).await;
+                let sent = tokio::time::timeout(work.gateway.config.idle_timeout, sender.send(Ok(piece)));
+                let sent = lender.wait(sent).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     work.measure.settle("aborted");
                     return;

@@ -12,12 +12,12 @@ use http::{HeaderMap, StatusCode};
 use model::lfs::Oid;
 use serde::Deserialize;
 use store::{LfsObjects, ReceiveError};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::too_large;
 use super::{Outcome, Refusal, Work, json, linger, quota};
 use crate::pipe;
 use crate::service::Trouble;
+use crate::turn::Turn;
 
 /// What is read of an object for which the disk has no room, ...
 const MAX_DRAINED: usize = 256 << 20;
@@ -47,6 +47,7 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
         config.idle_timeout,
         limit,
         metrics.received_bytes.clone(),
+        turn.lender(),
     );
     let into = objects.clone();
     let received = tokio::task::spawn_blocking(move || {
@@ -77,11 +78,7 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
 }
 
 /// What is known before the first byte is read: the object, its size, and that it may come.
-async fn admit(
-    work: &Work,
-    oid: Option<Oid>,
-    parts: &Parts,
-) -> Result<(Oid, u64, LfsObjects, OwnedSemaphorePermit), Refusal> {
+async fn admit(work: &Work, oid: Option<Oid>, parts: &Parts) -> Result<(Oid, u64, LfsObjects, Turn), Refusal> {
     let oid = oid.ok_or_else(|| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, model::lfs::OidError.to_string()))?;
     let size = size(parts)?;
     if let Some(line) = too_large(work, size) {

@@ -1,8 +1,11 @@
 //! What a push wants, what of it is refused and why, and what remains to be committed. Pure but for the audit of decisions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use git::receive_pack::{Command, Report, Request};
+use model::desired::DesiredState;
+use model::policy::Action;
 use model::{ObjectId, RefName};
 use store::{Committed, Push, PushedPack, RefEdit};
 
@@ -17,6 +20,8 @@ pub(super) struct Plan {
     atomic: bool,
     /// Commands that went into the commit, by index.
     submitted: Vec<usize>,
+    /// What the policies were when it was decided.
+    decided_by: Arc<DesiredState>,
 }
 
 impl Plan {
@@ -26,7 +31,7 @@ impl Plan {
         let desired = work.gateway.desired();
         let decisions = authorize::references(&names, &work.config, &work.caller, &desired, &work.gateway.metrics);
         let commands = request.commands.iter().cloned().zip(decisions).collect();
-        let mut plan = Self { commands, atomic: request.capabilities.atomic, submitted: vec![] };
+        let mut plan = Self { commands, atomic: request.capabilities.atomic, submitted: vec![], decided_by: desired };
         plan.keep_atomic(!request.refused.is_empty());
         plan
     }
@@ -55,6 +60,24 @@ impl Plan {
         }
     }
 
+    /// Decides once more where policies changed meanwhile: a pack takes as long as its client likes.
+    fn decide_again(&mut self, work: &Work) {
+        let desired = work.gateway.desired();
+        if Arc::ptr_eq(&desired, &self.decided_by) {
+            return;
+        }
+        let (path, caller, metrics) = (&work.config.path, &work.caller, &work.gateway.metrics);
+        match authorize::admit(Action::GitPush, path, caller, &desired, metrics) {
+            Ok(config) => {
+                let names: Vec<RefName> = self.remaining().map(|command| command.name.clone()).collect();
+                let decisions = authorize::references(&names, &config, caller, &desired, metrics);
+                self.refuse(names.iter().zip(decisions).filter_map(|(name, decision)| Some((name, decision.err()?))));
+            }
+            Err(denial) => self.refuse_all(denial.text().trim_end()),
+        }
+        self.decided_by = desired;
+    }
+
     fn keep_atomic(&mut self, refused: bool) {
         if self.atomic && (refused || self.commands.iter().any(|(_, result)| result.is_err())) {
             self.refuse_all("atomic push failed: another reference was refused");
@@ -63,6 +86,7 @@ impl Plan {
 
     /// What is left as a push for the store; `None` when nothing is.
     pub(super) fn push(&mut self, received: &Received, work: &Work, request: &Request) -> Option<Push> {
+        self.decide_again(work);
         self.refuse(received.refused.iter().map(|(name, reason)| (name, reason.clone())));
         let default = head(&received.snapshot, &work.config);
         if self.remaining().any(|command| command.new.is_none() && command.name == default) {

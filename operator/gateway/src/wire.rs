@@ -1,4 +1,4 @@
-//! The socket under an SSH connection: it can be cut from outside, and gives up on a client that does not read.
+//! The socket under a connection: it gives up on a client that does not read, and can be cut from outside.
 
 use std::io;
 use std::pin::Pin;
@@ -11,21 +11,28 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A socket that fails when it is cut, or when the client takes nothing for a while.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     patience: Duration,
     /// Ends the wait for a client that does not read.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, cut: CancellationToken, patience: Duration) -> Self {
-        Self { stream, cut: Box::pin(cut.cancelled_owned()), patience, stalled: None }
+    /// A socket that fails when the client takes nothing for this long.
+    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
+        Self { stream, cut: None, patience, stalled: None }
+    }
+
+    /// The same, that fails also when this is cancelled.
+    pub(crate) fn cut_by(self, cut: CancellationToken) -> Self {
+        Self { cut: Some(Box::pin(cut.cancelled_owned())), ..self }
     }
 
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.cut.as_mut().poll(context) {
+        let cut = self.cut.as_mut().map_or(Poll::Pending, |cut| cut.as_mut().poll(context));
+        match cut {
             Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was given up")),
             Poll::Pending => Ok(()),
         }
@@ -61,6 +68,20 @@ impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(context)?;
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.watch(outcome, context)
     }
 
