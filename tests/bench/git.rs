@@ -5,6 +5,7 @@
 mod clones;
 mod fetches;
 mod ingest;
+mod lfs;
 mod references;
 mod sides;
 mod ssh;
@@ -57,6 +58,8 @@ enum Part {
     Ingest,
     /// A whole clone over SSH
     Ssh,
+    /// A file of 1 GB through Git LFS, on a bucket
+    Lfs,
     /// The same by stock git, whose own work is most of it
     Stock,
 }
@@ -83,12 +86,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let sides = Sides::start(&bed)?;
     say(bed.describe()?);
     let mut figures = Figures::default();
-    let parts: [(Part, &str, Run); 6] = [
+    let parts: [(Part, &str, Run); 7] = [
         (Part::References, "B4", references::run),
         (Part::Clones, "B1, B2", clones::run),
         (Part::Fetches, "B3", fetches::run),
         (Part::Ingest, "B13", ingest::run),
         (Part::Ssh, "SSH", ssh::run),
+        (Part::Lfs, "LFS", lfs::run),
         (Part::Stock, "stock git", stock::run),
     ];
     for (part, name, run) in parts {

@@ -71,13 +71,18 @@ impl SeaweedFs {
     /// Makes a bucket and gives its store URL.
     pub fn bucket(&self, name: &str) -> Result<String> {
         // A folder below /buckets of the filer is a bucket: no signed request needed.
-        let address = ([127, 0, 0, 1], self.filer_port).into();
-        let target = format!("/buckets/{name}/");
+        let (address, target) = (self.plain(), format!("/buckets/{name}/"));
         wait::until("a bucket", Duration::from_secs(30), || {
             let response = raw_http::send(address, "POST", &target, &[], b"").ok();
             Ok(response.filter(|response| (200..300).contains(&response.status)))
         })?;
         Ok(store_url(name, ([127, 0, 0, 1], self.s3_port).into()))
+    }
+
+    /// Where objects, as `/buckets/<bucket>/<key>`, are read and written without a signature.
+    #[must_use]
+    pub fn plain(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.filer_port).into()
     }
 
     /// Credentials that may do everything, as environment variables.
