@@ -3,6 +3,8 @@
 //! Hashes are checked off the async threads, a few at a time, and a check that succeeded is remembered under a key that lives
 //! only in this process. Every check that fails costs one hash, whether the user exists or not.
 
+#[cfg(test)]
+mod late;
 pub(crate) mod nonce;
 pub(crate) mod pass;
 pub(crate) mod token;

@@ -1,5 +1,7 @@
 //! Packs that no honest client makes: entries as they are said, compressed not at all.
 
+use std::io::Write as _;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 pub(super) const COMMIT: u8 = 1;
@@ -110,23 +112,7 @@ fn sha1(bytes: &[u8]) -> [u8; 20] {
 
 /// A zlib stream without compression.
 fn stored(data: &[u8]) -> Vec<u8> {
-    let mut out = vec![0x78, 0x01];
-    let mut parts = data.chunks(65_535).peekable();
-    if parts.peek().is_none() {
-        out.extend([1, 0, 0, 0xff, 0xff]);
-    }
-    while let Some(part) = parts.next() {
-        out.push(u8::from(parts.peek().is_none()));
-        let length = u16::try_from(part.len()).expect("because it is a part");
-        out.extend(length.to_le_bytes());
-        out.extend((!length).to_le_bytes());
-        out.extend_from_slice(part);
-    }
-    let (mut a, mut b) = (1_u32, 0_u32);
-    for byte in data {
-        a = (a + u32::from(*byte)) % 65_521;
-        b = (b + a) % 65_521;
-    }
-    out.extend((b << 16 | a).to_be_bytes());
-    out
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::none());
+    encoder.write_all(data).expect("because memory takes everything");
+    encoder.finish().expect("because memory takes everything")
 }

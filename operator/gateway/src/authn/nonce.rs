@@ -91,28 +91,11 @@ fn sealed(path: &RepositoryPath, seconds: i64) -> String {
 mod tests {
     use std::path::Path;
 
-    use model::clock::{Random, SystemClock, SystemRandom};
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
-
-    /// A clock that stands so many seconds after another one.
-    struct Late(i64);
-
-    impl Clock for Late {
-        fn now(&self) -> jiff::Timestamp {
-            SystemClock::new().now() + jiff::SignedDuration::from_secs(self.0)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
+    use crate::authn::late::{Late, host_keys};
 
     async fn nonces(folder: &Path, late: i64) -> Nonces {
-        let random: &dyn Random = &SystemRandom;
-        let keys = HostKeys::open(folder, Some(random), CancellationToken::new()).await.unwrap();
-        Nonces::new(keys, Arc::new(Late(late)))
+        Nonces::new(host_keys(folder).await, Arc::new(Late(late)))
     }
 
     #[tokio::test]

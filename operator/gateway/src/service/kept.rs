@@ -10,6 +10,8 @@ use bytes::Bytes;
 use git::advertise::{Service, Version};
 use git::view::ReferencesView;
 use git::{advertise, ls_refs, upload_pack};
+use gix::ObjectId;
+use gix::bstr::BString;
 use model::RefName;
 use model::desired::RepositoryConfig;
 use store::Snapshot;
@@ -29,6 +31,8 @@ const MAX_BYTES: usize = 64 << 20;
 const MAX_ANSWERS: usize = 1_024;
 /// Bytes of the longest pack that is kept. It is not sent before it is complete, or known to be longer.
 pub(crate) const MAX_PACK: usize = 8 << 20;
+/// Bytes of the longest question that is kept: a client may name hundreds of thousands of commits.
+const MAX_QUESTION: usize = 16 << 10;
 /// How long an answer is kept that nobody wants.
 const KEPT: Duration = Duration::from_mins(5);
 /// Lists that are made at once; who waits for their turn may find that it was made meanwhile.
@@ -66,6 +70,25 @@ enum Asked {
     Pack(Box<upload_pack::Request>),
 }
 
+impl List {
+    fn is_short(&self) -> bool {
+        let Self::LsRefs(request) = self else { return true };
+        bytes(&request.prefixes) <= MAX_QUESTION
+    }
+}
+
+fn is_short(request: &upload_pack::Request) -> bool {
+    let ids = request.wants.len() + request.haves.len() + request.shallow.len();
+    let patterns = request.filter.iter().flat_map(|filter| &filter.sparse);
+    let names = bytes(request.want_refs.iter().chain(&request.deepen.not).chain(patterns));
+    ids * size_of::<ObjectId>() + names <= MAX_QUESTION
+}
+
+/// What names take, each for itself as well.
+fn bytes<'a>(names: impl IntoIterator<Item = &'a BString>) -> usize {
+    names.into_iter().map(|name| size_of::<BString>() + name.len()).sum()
+}
+
 /// A question whose answer never changes: what is asked, about this state of the log, with this `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -77,15 +100,15 @@ pub(crate) struct Question {
 impl Question {
     /// About a list; `None` when the answer is not worth keeping.
     pub(crate) fn list(snapshot: &Snapshot, config: &RepositoryConfig, list: &List) -> Option<Self> {
-        (MIN_REFERENCES..=MAX_REFERENCES)
-            .contains(&snapshot.refs.len())
-            .then(|| Self::new(snapshot, config, Asked::List(list.clone())))
+        let is_long = (MIN_REFERENCES..=MAX_REFERENCES).contains(&snapshot.refs.len());
+        (is_long && list.is_short()).then(|| Self::new(snapshot, config, Asked::List(list.clone())))
     }
 
     /// About a pack; `None` when it is not worth keeping: a clone of everything is sent as it lies, and negotiation has no pack.
     pub(crate) fn pack(snapshot: &Snapshot, config: &RepositoryConfig, request: &upload_pack::Request) -> Option<Self> {
         let is_a_part = !request.haves.is_empty() || !request.is_plain();
-        (request.done && is_a_part).then(|| Self::new(snapshot, config, Asked::Pack(Box::new(request.clone()))))
+        (request.done && is_a_part && is_short(request))
+            .then(|| Self::new(snapshot, config, Asked::Pack(Box::new(request.clone()))))
     }
 
     fn new(snapshot: &Snapshot, config: &RepositoryConfig, asked: Asked) -> Self {
@@ -248,6 +271,8 @@ impl<'a> Gathering<'a> {
 
     /// Ends the answer, which is kept if it is `whole`.
     pub(crate) fn end(mut self, whole: bool) -> io::Result<()> {
+        // What is kept counts by its length.
+        self.gathered.shrink_to_fit();
         let gathered = Bytes::from(std::mem::take(&mut self.gathered));
         if let Some(maker) = self.maker.take().filter(|_| whole) {
             maker.made(Some(gathered.clone()));
@@ -305,6 +330,21 @@ mod tests {
         assert_eq!(answers.list(&other), None);
         let other = Question { head: RefName::try_from("refs/heads/trunk").unwrap(), ..question(0) };
         assert_eq!(answers.list(&other), None);
+    }
+
+    #[test]
+    fn long_questions_are_not_kept() {
+        use git::{sideband::Band, upload_pack::Form};
+        let mut request = upload_pack::Request::new(Form::V2 { wait_for_done: false }, Band::Large);
+        assert!(is_short(&request));
+        request.haves = vec![ObjectId::null(gix::hash::Kind::Sha1); 1_000];
+        assert!(!is_short(&request));
+        request.haves.clear();
+        request.deepen.not = vec!["r".repeat(MAX_QUESTION).into()];
+        assert!(!is_short(&request));
+        let list = |prefixes| List::LsRefs(ls_refs::Request { prefixes, ..ls_refs::Request::default() });
+        assert!(list(vec!["refs/heads/".into()]).is_short());
+        assert!(!list(vec!["r".into(); MAX_QUESTION / 8]).is_short());
     }
 
     /// Whoever makes the pack of this question.

@@ -1,30 +1,14 @@
 use std::path::Path;
 
-use model::clock::{Random, SystemClock, SystemRandom};
 use model::ssh_key::SshKeys;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::authn::late::{Late, host_keys};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
-/// A clock that stands so many seconds after another one.
-struct Late(i64);
-
-impl Clock for Late {
-    fn now(&self) -> jiff::Timestamp {
-        SystemClock::new().now() + jiff::SignedDuration::from_secs(self.0)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
 async fn passes(folder: &Path, late: i64) -> Passes {
-    let random: &dyn Random = &SystemRandom;
-    let keys = HostKeys::open(folder, Some(random), CancellationToken::new()).await.unwrap();
-    Passes::new(keys, Arc::new(Late(late)))
+    Passes::new(host_keys(folder).await, Arc::new(Late(late)))
 }
 
 fn bearer() -> Bearer {

@@ -1,5 +1,7 @@
 //! Writes packs that no honest client writes.
 
+use std::io::Write as _;
+
 use super::*;
 
 /// Entries one after the other.
@@ -103,23 +105,7 @@ pub(super) fn varint(mut value: u64) -> Vec<u8> {
 
 /// A zlib stream without compression.
 pub(super) fn stored(data: &[u8]) -> Vec<u8> {
-    let mut out = vec![0x78, 0x01];
-    let mut parts = data.chunks(65_535).peekable();
-    if parts.peek().is_none() {
-        out.extend([1, 0, 0, 0xff, 0xff]);
-    }
-    while let Some(part) = parts.next() {
-        out.push(u8::from(parts.peek().is_none()));
-        let len = u16::try_from(part.len()).unwrap();
-        out.extend(len.to_le_bytes());
-        out.extend((!len).to_le_bytes());
-        out.extend_from_slice(part);
-    }
-    let (mut a, mut b) = (1_u32, 0_u32);
-    for byte in data {
-        a = (a + u32::from(*byte)) % 65_521;
-        b = (b + a) % 65_521;
-    }
-    out.extend((b << 16 | a).to_be_bytes());
-    out
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::none());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
 }
