@@ -11,6 +11,7 @@
 mod access_policy;
 mod credential;
 mod definition;
+mod encryption;
 mod notification_rule;
 mod repository;
 mod repository_selector;
@@ -21,6 +22,7 @@ pub use access_policy::{
 };
 pub use credential::{GIT_CREDENTIAL, SSH_KEY};
 pub use definition::{Definition, definitions, manifests};
+pub use encryption::{Encryption, EncryptionStatus, Envelope, KeyServiceRef};
 pub use notification_rule::{
     EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, Scheme, SecretKeyRef, ServiceTarget,
     Target, Webhook,

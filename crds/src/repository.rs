@@ -7,6 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::encryption::{Encryption, EncryptionStatus};
+
 /// A private Git repository, kept in an object store.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
@@ -41,7 +43,10 @@ use serde::{Deserialize, Serialize};
         .field_path(".spec.repositoryName"),
     validation = Rule::new("(has(self.spec.serving.dedicated) && has(self.spec.serving.dedicated.storage) && has(self.spec.serving.dedicated.storage.url) ? self.spec.serving.dedicated.storage.url : '') == (has(oldSelf.spec.serving) && has(oldSelf.spec.serving.dedicated) && has(oldSelf.spec.serving.dedicated.storage) && has(oldSelf.spec.serving.dedicated.storage.url) ? oldSelf.spec.serving.dedicated.storage.url : '')")
         .message("spec.serving.dedicated.storage.url is immutable, because the data does not move with it; create a second Repository with that bucket and push to it")
-        .field_path(".spec.serving")
+        .field_path(".spec.serving"),
+    validation = Rule::new("(has(self.spec.encryption) && has(self.spec.encryption.envelope)) == (has(oldSelf.spec.encryption) && has(oldSelf.spec.encryption.envelope))")
+        .message("spec.encryption.envelope cannot be added or removed, because the data does not change by itself; create a second Repository and push to it")
+        .field_path(".spec.encryption")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RepositorySpec {
@@ -89,6 +94,9 @@ pub struct RepositorySpec {
     /// Where the git-server pods of the repository run.
     #[serde(default)]
     pub serving: Serving,
+    /// How the data is encrypted at rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// What happens to the data in the store when this resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -343,7 +351,7 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them, and `StorageReady`, `ServingReady` and `PolicyAccepted`.
+    /// Ready, Reconciling and Stalled, as kstatus reads them, and `StorageReady`, `ServingReady`, `Encrypted` and `PolicyAccepted`.
     /// Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]
@@ -397,6 +405,9 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub retired_bytes: Option<i64>,
+    /// How the data is encrypted now, where Codekeep does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionStatus>,
     /// When everything that the store holds of it was last read and verified; the condition `Intact` says what was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified_time: Option<Time>,

@@ -77,6 +77,31 @@ pub(crate) struct StoreArgs {
     /// has them; they come before the standard AWS chain, and new keys take effect within half a minute
     #[arg(long, env = "CODEKEEP_STORE_CREDENTIALS", value_name = "DIR")]
     pub(crate) store_credentials: Option<PathBuf>,
+    /// Services that keep keys of encrypted repositories, by the name that Repositories use: NAME=URL with `awskms://REGION` or
+    /// `vault+https://HOST[:PORT]/MOUNT[?role=ROLE]` (repeatable)
+    #[arg(long, env = "CODEKEEP_KEY_SERVICE", value_name = "NAME=URL", value_delimiter = ',')]
+    pub(crate) key_service: Vec<NamedKeyService>,
+    /// Folder with a folder for each key service that needs credentials, by its name: `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`, or `VAULT_TOKEN`; without them the standard AWS chain applies
+    #[arg(long, env = "CODEKEEP_KEY_SERVICE_CREDENTIALS", value_name = "DIR")]
+    pub(crate) key_service_credentials: Option<PathBuf>,
+}
+
+/// The address of a key service with the name that Repositories use for it.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedKeyService {
+    pub(crate) name: String,
+    pub(crate) url: keys::KeyServiceUrl,
+}
+
+impl std::str::FromStr for NamedKeyService {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = text.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains([':', '/', '?']));
+        let (name, url) = named.ok_or("the key service has no name: write NAME=URL")?;
+        Ok(Self { name: name.to_owned(), url: url.parse().map_err(|error| format!("{error}"))? })
+    }
 }
 
 /// A store URL with the name that Repositories use for it.

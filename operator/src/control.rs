@@ -88,6 +88,9 @@ impl Refusal {
 
     /// The store did not answer, or not well.
     fn of_store(error: &store::Error) -> Self {
+        if error.is_locked() {
+            return Self(StatusCode::LOCKED, error.to_string());
+        }
         let status = if error.kind() == model::error::Kind::Unavailable {
             StatusCode::SERVICE_UNAVAILABLE
         } else {

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use model::RepositoryPath;
 use model::clock::{SystemClock, SystemRandom};
+use model::desired::DesiredState;
+use model::encryption::Encryption;
 use prometheus::Registry;
-use store::{Cache, Context, ObjectStore, Policy, Repositories, StoreMetrics};
+use store::{Cache, Context, KeySources, Manifests, NoManifests, ObjectStore, Policy, Repositories, StoreMetrics};
+use tokio::sync::watch;
 
-use crate::args::{NamedStore, StoreArgs};
+use crate::args::{NamedKeyService, NamedStore, StoreArgs};
 use crate::pack_tools::GitPackTools;
 
 /// The repositories of each store, by the store's name.
 pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 
 /// How stores are opened.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Opening<'a> {
     /// Refuse a bucket that does not do what commits rest on.
     pub(crate) prove: bool,
@@ -25,6 +29,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) cluster: Option<&'a str>,
     /// When maintenance does what.
     pub(crate) policy: Policy,
+    /// What the manifests say of encryption.
+    pub(crate) desired: Option<watch::Receiver<Arc<DesiredState>>>,
     /// Try again, for ever, instead of failing; gets why it is not ready.
     pub(crate) waits: Option<&'a (dyn Fn(String) + Send + Sync)>,
 }
@@ -44,10 +50,11 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
         random: Arc::new(SystemRandom),
         policy: opening.policy,
         metrics: metrics.clone(),
+        keys: key_sources(args, opening.desired.clone()).await?,
     };
     let mut stores = BTreeMap::new();
     for named in &args.store {
-        let objects = connect_patiently(named, args.store_credentials.as_deref(), &metrics, opening).await?;
+        let objects = connect_patiently(named, args.store_credentials.as_deref(), &metrics, &opening).await?;
         let repositories = Repositories::new(objects, context.clone());
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
@@ -56,11 +63,41 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     Ok(stores)
 }
 
+/// Where the keys of encrypted repositories come from.
+async fn key_sources(
+    args: &StoreArgs,
+    desired: Option<watch::Receiver<Arc<DesiredState>>>,
+) -> anyhow::Result<KeySources> {
+    let mut services = BTreeMap::new();
+    for NamedKeyService { name, url } in &args.key_service {
+        let credentials = args.key_service_credentials.as_ref().map(|folder| folder.join(name));
+        let service = keys::connect(url, credentials.as_deref()).await;
+        let service = service.with_context(|| format!("failed to open the key service '{name}', {url}"))?;
+        if services.insert(name.clone(), service).is_some() {
+            bail!("two key services are named '{name}': give each --key-service its own NAME=URL");
+        }
+    }
+    let manifests: Arc<dyn Manifests> = match desired {
+        Some(desired) => Arc::new(Desired(desired)),
+        None => Arc::new(NoManifests),
+    };
+    Ok(KeySources { manifests, services })
+}
+
+/// What the manifests say, as they are published.
+struct Desired(watch::Receiver<Arc<DesiredState>>);
+
+impl Manifests for Desired {
+    fn encryption(&self, path: &RepositoryPath) -> Option<Encryption> {
+        self.0.borrow().repositories.get(path).map(|config| config.encryption.clone())
+    }
+}
+
 async fn connect_patiently(
     named: &NamedStore,
     credentials: Option<&Path>,
     metrics: &StoreMetrics,
-    opening: Opening<'_>,
+    opening: &Opening<'_>,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let mut told = String::new();
     loop {
@@ -81,7 +118,7 @@ async fn connect(
     named: &NamedStore,
     credentials: Option<&Path>,
     metrics: &StoreMetrics,
-    opening: Opening<'_>,
+    opening: &Opening<'_>,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let NamedStore { name, url } = named;
     let objects = store::connect(url, credentials, metrics)

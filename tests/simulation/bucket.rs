@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use model::encryption::SecretKey;
 use store::{Create, ObjectMeta};
 
 use crate::dice::Dice;
@@ -95,6 +96,12 @@ struct Version {
     body: Option<Bytes>,
 }
 
+/// The key that wraps the data keys of every encrypted repository.
+pub(crate) fn wrapping_key() -> SecretKey {
+    SecretKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+        .expect("because it is base64 of 32 different bytes")
+}
+
 /// The bucket.
 pub(crate) struct Bucket {
     pub(crate) world: Arc<World>,
@@ -134,6 +141,17 @@ impl Bucket {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was written, for who has the key that it is encrypted with.
+    pub(crate) fn revealed(&self, key: &str, body: &Bytes) -> Option<Bytes> {
+        let revealed = store::testing::revealed(&|key| self.get(key), key, body, &wrapping_key());
+        revealed.inspect_err(|problem| self.world.violation(format!("{key}: {problem}"))).ok()
+    }
+
+    /// What the key says now.
+    pub(crate) fn read(&self, key: &str) -> Option<Bytes> {
+        self.revealed(key, &self.get(key)?)
+    }
+
     /// What the key holds now.
     pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
         self.objects().get(key)?.last()?.body.clone()
@@ -156,12 +174,16 @@ impl Bucket {
             return Create::Exists;
         }
         self.write(key, Some(body.clone()));
-        self.ledger.created(self, key, body);
+        if let Some(body) = self.revealed(key, body) {
+            self.ledger.created(self, key, &body);
+        }
         Create::Created
     }
 
     fn put(&self, key: &str, body: &Bytes) {
-        self.ledger.replaced(self, key, body);
+        if let Some(body) = self.revealed(key, body) {
+            self.ledger.replaced(self, key, &body);
+        }
         self.write(key, Some(body.clone()));
     }
 

@@ -130,7 +130,7 @@ impl Ledger {
         }
         let steps = fold_refs(&log.refs(number - 1).unwrap_or_default(), &entry)?;
         let refs = Arc::clone(steps.last().ok_or("it has no state")?);
-        let get = |upload: &str, end: &str| bucket.get(&format!("{repository}/packs/{upload}.{end}"));
+        let get = |upload: &str, end: &str| bucket.read(&format!("{repository}/packs/{upload}.{end}"));
         let folded =
             packs::Folding { world: &self.world, universe: &self.universe, promises: self.promises, get: &get };
         folded.fold(&mut log.packs, number, &entry, &payload)?;
@@ -140,7 +140,7 @@ impl Ledger {
 
     /// An object is about to be overwritten.
     pub(crate) fn replaced(&self, bucket: &Bucket, key: &str, body: &Bytes) {
-        let before = bucket.get(key);
+        let before = bucket.read(key);
         let outcome = match (Kind::of(key), before) {
             (Kind::Log, Some(before)) if before != *body => self.shortened(bucket, key, body),
             (Kind::Log, None) | (Kind::Checkpoint | Kind::References, _) => Err("was put, not created".to_owned()),

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::RepositoryPath;
-use store::{Cache, Context, Maintained, Policy, Repositories, StoreMetrics};
+use model::encryption::{Encryption, Envelope, WrappingKey};
+use store::{Cache, Context, KeySources, Maintained, Manifests, Policy, Repositories, StoreMetrics};
 use tokio::task::AbortHandle;
 
-use crate::bucket::Bucket;
 use crate::bucket::handle::Handle;
+use crate::bucket::{Bucket, wrapping_key};
 use crate::dice::Dice;
 use crate::git::tools::Tools;
 use crate::life::{CrashPoint, Life};
@@ -22,6 +23,34 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_hours(4);
 const PATIENCE: Duration = Duration::from_mins(3);
 /// Requests in which a server may be made to die; it dies in the first that it comes to.
 const CRASH_POINTS: usize = 3;
+
+/// How often the manifest asks for a new data key, and for how many.
+const NEW_DATA_KEY: Duration = Duration::from_secs(20);
+const DATA_KEYS: u64 = 4;
+
+/// A manifest that asks for a new data key now and then.
+struct Encrypted(Arc<World>);
+
+impl Manifests for Encrypted {
+    fn encryption(&self, _: &RepositoryPath) -> Option<Encryption> {
+        let key = wrapping_key();
+        let number = 1 + (self.0.now().as_secs() / NEW_DATA_KEY.as_secs()).min(DATA_KEYS - 1);
+        let envelope = Envelope {
+            wrap_with: WrappingKey::Secret { fingerprint: key.fingerprint() },
+            data_key: u32::try_from(number).unwrap_or(1),
+            secrets: [(key.fingerprint(), key)].into(),
+        };
+        Some(Encryption { kms_key_id: None, envelope: Some(Arc::new(envelope)) })
+    }
+}
+
+fn key_sources(world: &Arc<World>, encrypted: bool) -> KeySources {
+    if !encrypted {
+        return KeySources::default();
+    }
+    world.count("server that encrypts");
+    KeySources { manifests: Arc::new(Encrypted(Arc::clone(world))), ..KeySources::default() }
+}
 
 tokio::task_local! {
     /// Set while a client waits for a repository that is open.
@@ -51,6 +80,8 @@ pub(crate) struct Habits {
     pub(crate) cache: u64,
     /// Two servers that fold the same packs get the same bytes.
     pub(crate) same_folds: bool,
+    /// Repositories are encrypted.
+    pub(crate) encrypted: bool,
     /// Most milliseconds by which its clock is wrong.
     pub(crate) clock_error_ms: u64,
     /// Its policy of maintenance, and how often it looks whether something is due.
@@ -154,6 +185,7 @@ impl Server {
                 random: Arc::new(SimulatedRandom::new(self.world.dice(&format!("random of {name}")))),
                 policy: self.habits.policy,
                 metrics: self.metrics.clone(),
+                keys: key_sources(&self.world, self.habits.encrypted),
             },
         );
         running.cache = Some(folder);

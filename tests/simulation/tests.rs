@@ -52,6 +52,7 @@ fn check_coverage(sum: &Sum) {
         "request lost",
         "request of a dead server",
         "restart with its cache",
+        "server that encrypts",
         "stale list",
         "stub",
         "table made again",

@@ -9,8 +9,8 @@ use clap::Parser;
 use model::clock::{SystemClock, SystemRandom};
 use model::{ObjectId, RefName, RepositoryPath};
 use store::{
-    Cache, Context, FileStore, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories, Repository,
-    StoreMetrics,
+    Cache, Context, FileStore, KeySources, LocalPack, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
+    Repository, StoreMetrics,
 };
 
 /// References that one push creates.
@@ -77,7 +77,15 @@ async fn main() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open(cache.path(), 1 << 20, &metrics)?);
     let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
-    let context = Context { cache, tools: Arc::new(NoPacks), clock, random, policy: Policy::default(), metrics };
+    let context = Context {
+        cache,
+        tools: Arc::new(NoPacks),
+        clock,
+        random,
+        policy: Policy::default(),
+        metrics,
+        keys: KeySources::default(),
+    };
     let repositories = Repositories::new(store, context);
     let path = RepositoryPath { namespace: options.namespace.parse()?, name: options.name.parse()? };
     let id = repositories.find(&path).await?.context("there is no such repository")?;

@@ -1,7 +1,7 @@
 //! Follows an API server: publishes what its resources say, and goes on with what it knew while the server is away.
 //!
-//! Secrets are read only in namespaces that grant it (ADR 0004), and of those only git credentials and the Secrets that notification
-//! rules name.
+//! Secrets are read only in namespaces that grant it (ADR 0004), and of those only git credentials and the Secrets that Repositories
+//! and notification rules name.
 
 mod feed;
 mod objects;

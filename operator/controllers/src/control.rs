@@ -43,6 +43,9 @@ pub struct RepositorySummary {
     pub verified_time: Option<String>,
     /// What was not sound then, one line for each problem.
     pub problems: Vec<String>,
+    /// How its data is encrypted, where Codekeep does it.
+    #[serde(default)]
+    pub encryption: Option<crds::EncryptionStatus>,
 }
 
 /// `GET /control/v1/state?namespace=NAMESPACE`: what a server knows about a namespace.

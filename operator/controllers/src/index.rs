@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use model::Namespace;
 use model::desired::{Credential, DesiredState, RepositoryConfig, SshCredential};
 use model::policy::{Policy, PolicySet, Subject};
 
 use crate::manifest::{Holds, Id, Manifest, Resource};
-use crate::notification_rule;
 use crate::problem::{Finding, Problem, did_you_mean};
 use crate::secret::Secret;
+use crate::{notification_rule, repository};
 
 /// The outcome.
 pub(crate) struct Indexed {
@@ -71,8 +72,9 @@ impl Index<'_> {
 
     fn add_repositories(&mut self, manifests: &[&Arc<Manifest>]) {
         let mut owners: BTreeMap<_, &Manifest> = BTreeMap::new();
+        let secrets = Secrets::among(manifests);
         for manifest in manifests {
-            let Resource::Repository(config) = &manifest.resource else { continue };
+            let Resource::Repository { config, envelope } = &manifest.resource else { continue };
             if let Some(finding) = self.unknown_store(config) {
                 self.refuse(manifest, finding);
             } else if let Some(owner) = owners.get(&config.path) {
@@ -84,7 +86,15 @@ impl Index<'_> {
                 if config.own_bucket && !self.scope.own_buckets {
                     continue;
                 }
-                self.desired.repositories.insert(config.path.clone(), Arc::clone(config));
+                let mut config = Arc::clone(config);
+                if let Some(envelope) = envelope.as_ref().filter(|_| self.scope.secrets) {
+                    let named = envelope.secret_key_ref.as_ref().map(|reference| reference.name.as_str());
+                    let secret = named.and_then(|name| secrets.get(&manifest.id.namespace, name));
+                    let (envelope, findings) = repository::encryption::with_secret(envelope, secret);
+                    self.problems.extend(findings.into_iter().map(|finding| manifest.origin.problem(finding)));
+                    Arc::make_mut(&mut config).encryption.envelope = Some(envelope);
+                }
+                self.desired.repositories.insert(config.path.clone(), config);
             }
         }
     }
@@ -183,24 +193,35 @@ impl Index<'_> {
         if !self.scope.secrets {
             return;
         }
-        let secrets: BTreeMap<(&str, &str), &Secret> = manifests
-            .iter()
-            .filter_map(|manifest| match &manifest.resource {
-                Resource::Secret { secret, .. } => {
-                    Some(((manifest.id.namespace.as_str(), manifest.id.name.as_str()), secret))
-                }
-                _ => None,
-            })
-            .collect();
+        let secrets = Secrets::among(manifests);
         for manifest in manifests {
             let Resource::NotificationRule(resource) = &manifest.resource else { continue };
             let namespace = &manifest.id.namespace;
-            let find = |name: &str| secrets.get(&(namespace.as_str(), name)).copied();
+            let find = |name: &str| secrets.get(namespace, name);
             match notification_rule::rule(resource, namespace, self.scope.cluster_domain.as_deref(), &find) {
                 Ok(rule) => self.desired.rules.push(Arc::new(rule)),
                 Err(findings) => findings.into_iter().for_each(|finding| self.refuse(manifest, finding)),
             }
         }
+    }
+}
+
+/// Secrets by namespace and name.
+struct Secrets<'a>(BTreeMap<(&'a str, &'a str), &'a Secret>);
+
+impl<'a> Secrets<'a> {
+    fn among(manifests: &[&'a Arc<Manifest>]) -> Self {
+        let secrets = manifests.iter().filter_map(|manifest| match &manifest.resource {
+            Resource::Secret { secret, .. } => {
+                Some(((manifest.id.namespace.as_str(), manifest.id.name.as_str()), secret))
+            }
+            _ => None,
+        });
+        Self(secrets.collect())
+    }
+
+    fn get(&self, namespace: &Namespace, name: &str) -> Option<&'a Secret> {
+        self.0.get(&(namespace.as_str(), name)).copied()
     }
 }
 

@@ -83,10 +83,17 @@ pub(crate) struct Manifest {
 /// What it says.
 #[derive(Debug)]
 pub(crate) enum Resource {
-    Repository(Arc<RepositoryConfig>),
+    Repository {
+        config: Arc<RepositoryConfig>,
+        /// Still without the keys of its Secret.
+        envelope: Option<crds::Envelope>,
+    },
     AccessPolicy(Policy),
     NotificationRule(Box<crds::NotificationRule>),
-    Secret { secret: Secret, holds: Holds },
+    Secret {
+        secret: Secret,
+        holds: Holds,
+    },
 }
 
 /// What a Secret is for.
@@ -210,9 +217,11 @@ fn read_ours(schema: &'static Schema, value: &Value) -> (Option<Good>, Vec<Findi
     let made = id(&schema.kind, &document).and_then(|id| {
         let resource = match schema.kind.as_str() {
             "Repository" => {
-                let (config, more) = repository::config(&typed(&document)?, &id.namespace)?;
+                let resource: crds::Repository = typed(&document)?;
+                let (config, more) = repository::config(&resource, &id.namespace)?;
                 findings.extend(more);
-                Resource::Repository(Arc::new(config))
+                let envelope = resource.spec.encryption.and_then(|encryption| encryption.envelope);
+                Resource::Repository { config: Arc::new(config), envelope }
             }
             "AccessPolicy" => Resource::AccessPolicy(access_policy::policy(&typed(&document)?, &id.namespace)?),
             _ => Resource::NotificationRule(Box::new(typed(&document)?)),

@@ -1,5 +1,6 @@
 //! What a `Repository` means, and how one is brought about in a cluster.
 
+pub(crate) mod encryption;
 pub(crate) mod reconcile;
 mod serving;
 mod status;
@@ -43,6 +44,7 @@ pub(crate) fn config(
         limits,
         deletion,
         max_staleness: Duration::from_secs(spec.max_staleness_seconds.into()),
+        encryption: encryption::encryption(spec.encryption.as_ref()),
         suspended: spec.suspend,
         resource_name,
     };

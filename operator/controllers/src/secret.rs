@@ -57,6 +57,11 @@ impl Secret {
         self.entries.get(name).map_or_else(|| field("stringData", name), |entry| entry.field.clone())
     }
 
+    /// The entries that are good, by name.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &SecretString)> {
+        self.entries.iter().filter_map(|(name, entry)| Some((name.as_str(), entry.text.as_ref().ok()?)))
+    }
+
     /// Names of all entries.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

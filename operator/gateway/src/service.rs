@@ -68,6 +68,9 @@ impl Trouble {
         let kind = error.kind();
         tracing::warn!(request.id = work.caller.request_id, repo.name = %work.config.path, %error, "the store failed a request");
         let line = match kind {
+            _ if error.is_locked() => {
+                "the encryption key of this repository cannot be used; nothing was changed, ask its owner"
+            }
             Kind::Unavailable => "the storage of this server is not available; nothing was changed, try again",
             Kind::Denied => "the storage of this server refuses it; nothing was changed, ask its operator",
             _ => "the data of this repository is damaged or cannot be read; ask the operator of this server",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::encryption::Encryption;
 use crate::limits::Limits;
 use crate::name::{Namespace, RepositoryName, RepositoryPath};
 use crate::notification::Rule;
@@ -61,6 +62,8 @@ pub struct RepositoryConfig {
     pub deletion: Deletion,
     /// How old a state a read may show.
     pub max_staleness: Duration,
+    /// How its data is encrypted at rest.
+    pub encryption: Encryption,
     /// Whether clients are turned away.
     pub suspended: bool,
 }

@@ -6,6 +6,7 @@ pub mod arn;
 pub mod clock;
 pub mod content;
 pub mod desired;
+pub mod encryption;
 pub mod error;
 pub mod event;
 pub mod lfs;

@@ -26,14 +26,14 @@ pub(super) async fn repository(
         Refusal::new(StatusCode::INSUFFICIENT_STORAGE, format!("this server has no store '{}'", config.store))
     })?;
     let opened = async {
-        let id = store.find_or_create(path).await?;
-        Ok::<_, store::Error>((id.clone(), store.open(&id).await?.snapshot().await?))
+        let repository = store.open(&store.find_or_create(path).await?).await?;
+        Ok::<_, store::Error>((repository.snapshot().await?, repository))
     };
-    let (id, snapshot) = opened.await.map_err(|error| Refusal::of_store(&error))?;
+    let (snapshot, repository) = opened.await.map_err(|error| Refusal::of_store(&error))?;
     let wanted = Some(&config.default_branch).filter(|branch| snapshot.refs.get(branch).is_some());
     let head = wanted.or(snapshot.head.as_ref());
     Ok(Json(RepositorySummary {
-        repository_id: id.to_string(),
+        repository_id: repository.id().to_string(),
         references: snapshot.refs.len() as u64,
         size_bytes: snapshot.bytes(),
         packs: snapshot.packs.len() as u64,
@@ -42,6 +42,10 @@ pub(super) async fn repository(
         verified_time: snapshot.upkeep.scrub.as_ref().map(|scrub| time(scrub.at)),
         problems: snapshot.upkeep.scrub.as_ref().map(|scrub| scrub.problems.clone()).unwrap_or_default(),
         last_push_time: snapshot.last_push.map(time),
+        encryption: repository.encryption().map(|in_use| crds::EncryptionStatus {
+            data_key_version: Some(in_use.data_key),
+            wrapped_by: Some(in_use.wrapped_by.to_string()),
+        }),
     }))
 }
 

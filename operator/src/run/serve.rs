@@ -108,6 +108,7 @@ async fn open_stores(
         prove: true,
         cluster: facts.cluster_id.as_deref(),
         policy: args.maintenance.policy(),
+        desired: Some(source.desired()),
         waits: if patient { Some(&waits) } else { None },
     };
     let stores = stores::open(&args.stores, registry, opening).await?;

@@ -63,6 +63,12 @@ impl Error {
         }
     }
 
+    /// Whether the key that the repository is encrypted with cannot be had.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Locked { .. }))
+    }
+
     /// Whether something in the bucket is not what it must be.
     #[must_use]
     pub fn is_damage(&self) -> bool {

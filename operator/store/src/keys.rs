@@ -35,6 +35,15 @@ pub(crate) fn repository(id: &RepositoryId) -> String {
     format!("{id}/")
 }
 
+/// The wrapped data keys of an encrypted repository; the last one counts.
+pub(crate) fn keyring(id: &RepositoryId, number: u64) -> String {
+    format!("{id}/keys/{number:020}")
+}
+
+pub(crate) fn keyring_all(id: &RepositoryId) -> String {
+    format!("{id}/keys/")
+}
+
 pub(crate) fn hint(id: &RepositoryId) -> String {
     format!("{id}/hint")
 }

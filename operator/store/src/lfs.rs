@@ -42,7 +42,7 @@ impl Repositories {
     /// The LFS objects of a repository: nothing of its log is needed to use them.
     #[must_use]
     pub fn lfs(&self, id: &RepositoryId) -> LfsObjects {
-        LfsObjects::of(self.shared(), id)
+        LfsObjects::of(&self.shared(id), id)
     }
 }
 

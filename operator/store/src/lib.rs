@@ -26,6 +26,7 @@ mod connect;
 mod cursor;
 mod digest;
 pub mod entry;
+mod envelope;
 mod error;
 mod file;
 mod keys;
@@ -48,6 +49,7 @@ pub use cache::Cache;
 pub use claim::{ClaimError, claim};
 pub use connect::connect;
 pub use cursor::{Cursor, CursorRecord};
+pub use envelope::{EncryptionInUse, KeyError, KeyService, KeySources, Manifests, NoManifests};
 pub use error::{CommitError, Error};
 pub use file::FileStore;
 pub use lfs::{LfsObject, LfsObjects, LfsReceived, ReceiveError};
@@ -60,7 +62,7 @@ pub use repository::{
     CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal, Maintained,
     Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository, StagedPack,
 };
-pub use s3::S3Store;
+pub use s3::{S3Store, folder_credentials};
 pub use state::{
     DroppedTips, Lease, Lock, Locks, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
 };

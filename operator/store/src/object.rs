@@ -65,6 +65,14 @@ pub enum StoreError {
         /// What was said, and what to do about it.
         reason: String,
     },
+    /// The key that the repository is encrypted with cannot be had.
+    #[error("the encryption key of {repository} cannot be used: {reason}")]
+    Locked {
+        /// Whose key.
+        repository: String,
+        /// What is wrong with it, and what to do about it.
+        reason: String,
+    },
     /// No room is left.
     #[error("no space left for {operation} of {key}")]
     Full {
@@ -93,7 +101,9 @@ impl StoreError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Unknown { .. } | Self::Unavailable { .. } | Self::Full { .. } => Kind::Unavailable,
+            Self::Unknown { .. } | Self::Unavailable { .. } | Self::Full { .. } | Self::Locked { .. } => {
+                Kind::Unavailable
+            }
             Self::Refused { .. } => Kind::Denied,
             Self::Damaged { .. } => Kind::Internal,
         }
@@ -157,6 +167,12 @@ pub trait ObjectStore: Send + Sync + 'static {
         let index = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
         let wanted = whole.slice(index(range.start)..index(range.end));
         Ok(Some(stream::once(async { Ok(wanted) }).boxed()))
+    }
+
+    /// The same store, which has what it writes encrypted by the store itself with this key (SSE-KMS); `None` where there is no such
+    /// thing.
+    fn encrypting_with(&self, _kms_key_id: &str) -> Option<std::sync::Arc<dyn ObjectStore>> {
+        None
     }
 
     /// Deletes an object; a missing one is fine.

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::cursor::Cursor;
+use crate::envelope;
 use crate::error::Error;
 use crate::keys;
-use crate::lfs::Usages;
 use crate::object::{Create, ObjectStore, StoreError};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
@@ -42,6 +42,15 @@ struct CatalogEntry {
     path: CatalogPath,
     /// When it was first asked for.
     created_at: Timestamp,
+    /// How its objects are encrypted before they get here, for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encryption: Option<CatalogEncryption>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum CatalogEncryption {
+    Envelope,
 }
 
 /// A path as the catalog writes it.
@@ -67,11 +76,20 @@ impl Open {
     }
 }
 
+/// What is remembered of a catalog entry.
+#[derive(Clone)]
+struct Known {
+    id: RepositoryId,
+    encryption: Option<CatalogEncryption>,
+}
+
 /// The repositories of one store on this server.
 pub struct Repositories {
     shared: Arc<Shared>,
     /// Catalog entries never change, so they may be remembered.
-    ids: Mutex<HashMap<RepositoryPath, RepositoryId>>,
+    ids: Mutex<HashMap<RepositoryPath, Known>>,
+    /// How the objects of each of them are reached.
+    reached: Mutex<HashMap<RepositoryId, Arc<Shared>>>,
     open: Mutex<HashMap<RepositoryId, Open>>,
 }
 
@@ -79,29 +97,44 @@ impl Repositories {
     /// The repositories of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
-        let mut process = [0; 16];
-        context.random.fill(&mut process);
-        let shared = Arc::new(Shared { store, context, process, lfs_usage: Usages::default() });
-        Self { shared, ids: Mutex::default(), open: Mutex::default() }
+        let shared = Arc::new(Shared::new(store, context));
+        Self { shared, ids: Mutex::default(), reached: Mutex::default(), open: Mutex::default() }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    /// How the objects of a repository are reached.
+    pub(crate) fn shared(&self, id: &RepositoryId) -> Arc<Shared> {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(reached.get(id).unwrap_or(&self.shared))
     }
 
     /// The id of a repository, if the store holds it.
     ///
     /// # Errors
-    /// When the store does not say.
+    /// When the store does not say, or the manifest wants it encrypted in another way than it is.
     pub async fn find(&self, path: &RepositoryPath) -> Result<Option<RepositoryId>, Error> {
-        if let Some(id) = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(Some(id.clone()));
+        let Some(Known { id, encryption }) = self.look_up(path).await? else { return Ok(None) };
+        let wanted = self.shared.keys.manifests.encryption(path).is_some_and(|wanted| wanted.envelope.is_some());
+        let reason = match (encryption, wanted) {
+            (None, false) | (Some(CatalogEncryption::Envelope), true) => return Ok(Some(id)),
+            (None, true) => {
+                "it was made without encryption by Codekeep, which cannot be added; remove spec.encryption.envelope, or push to a \
+                 second Repository that has it"
+            }
+            (Some(CatalogEncryption::Envelope), false) => {
+                "it is encrypted, and no manifest says with which key; give spec.encryption.envelope"
+            }
+        };
+        Err(StoreError::Locked { repository: path.to_string(), reason: reason.to_owned() }.into())
+    }
+
+    async fn look_up(&self, path: &RepositoryPath) -> Result<Option<Known>, Error> {
+        if let Some(known) = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(Some(known.clone()));
         }
         let key = keys::catalog_entry(path);
         let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
         let entry: CatalogEntry = unseal(&body).map_err(|reason| Error::Damaged { key, reason })?;
-        self.remember(path, &entry.repository_id);
-        Ok(Some(entry.repository_id))
+        Ok(Some(self.remember(path, &entry)))
     }
 
     /// The id of a repository; one that the store does not hold is created, empty.
@@ -114,21 +147,17 @@ impl Repositories {
             if let Some(id) = self.find(path).await? {
                 return Ok(id);
             }
-            let entry = CatalogEntry {
-                repository_id: RepositoryId::random(&*self.shared.random),
-                path: CatalogPath { namespace: path.namespace.clone(), repository_name: path.name.clone() },
-                created_at: self.shared.clock.now(),
-            };
+            let entry = self.new_entry(path).await?;
             let body = seal(&entry).map_err(|error| Error::Packs(error.to_string()))?;
             match self.shared.store.create(&keys::catalog_entry(path), body).await {
                 Ok(Create::Created) => {
-                    let id = entry.repository_id;
-                    self.remember(path, &id);
+                    let Known { id, .. } = self.remember(path, &entry);
                     // Nobody has written to it before its name was there: there is nothing to read.
-                    let empty = Repository::new(id.clone(), Arc::clone(&self.shared), Latest::empty());
+                    let empty = Repository::new(id.clone(), self.shared(&id), Latest::empty());
                     drop(self.cell(&id).set(Arc::new(empty)));
                     return Ok(id);
                 }
+                // Perhaps it is ours after all; then its data keys are needed.
                 Ok(Create::Exists) => {}
                 Err(StoreError::Unknown { .. }) if doubts < MAX_DOUBTS => {
                     doubts += 1;
@@ -137,6 +166,21 @@ impl Repositories {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What the catalog is to say of a new repository. The data keys of an encrypted one are there before its name is.
+    async fn new_entry(&self, path: &RepositoryPath) -> Result<CatalogEntry, Error> {
+        let repository_id = RepositoryId::random(&*self.shared.random);
+        let encryption = self.shared.keys.manifests.encryption(path).and_then(|encryption| encryption.envelope);
+        if let Some(envelope) = &encryption {
+            envelope::found(&*self.shared.store, &self.shared.context, &repository_id, path, envelope).await?;
+        }
+        Ok(CatalogEntry {
+            repository_id,
+            path: CatalogPath { namespace: path.namespace.clone(), repository_name: path.name.clone() },
+            created_at: self.shared.clock.now(),
+            encryption: encryption.map(|_| CatalogEncryption::Envelope),
+        })
     }
 
     /// Learns the ids of repositories ahead of the first request for them, as far as the store has these. What goes wrong is left
@@ -148,13 +192,20 @@ impl Repositories {
     /// Forgets the ids of repositories that are not wanted any more: one that comes back may be another one.
     pub fn forget(&self, paths: &[RepositoryPath]) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         for path in paths {
-            ids.remove(path);
+            if let Some(known) = ids.remove(path) {
+                reached.remove(&known.id);
+            }
         }
     }
 
-    fn remember(&self, path: &RepositoryPath, id: &RepositoryId) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), id.clone());
+    fn remember(&self, path: &RepositoryPath, entry: &CatalogEntry) -> Known {
+        let known = Known { id: entry.repository_id.clone(), encryption: entry.encryption };
+        let reached = || Arc::new(self.shared.of_repository(&known.id, path, known.encryption.is_some()));
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).entry(known.id.clone()).or_insert_with(reached);
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), known.clone());
+        known
     }
 
     /// All repositories that the store holds. Lists the catalog: not for a request path.
@@ -209,15 +260,16 @@ impl Repositories {
     /// The repository of this name, if it is open here.
     #[must_use]
     pub fn opened(&self, path: &RepositoryPath) -> Option<Arc<Repository>> {
-        let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path)?.clone();
+        let Known { id, .. } = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(path)?.clone();
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.cell.get().cloned()
     }
 
     async fn read(&self, id: &RepositoryId) -> Result<Arc<Repository>, Error> {
         let began = Instant::now();
-        let latest = Latest { began: Some(began), ..open::latest(&self.shared, id).await? };
+        let shared = self.shared(id);
+        let latest = Latest { began: Some(began), ..open::latest(&shared, id).await? };
         let hint_is_poor = latest.hint_is_poor;
-        let repository = Arc::new(Repository::new(id.clone(), Arc::clone(&self.shared), latest));
+        let repository = Arc::new(Repository::new(id.clone(), shared, latest));
         if hint_is_poor {
             repository.keep_checkpoints();
         }
@@ -257,27 +309,33 @@ impl Repositories {
     /// # Errors
     /// When objects may be left; calling it again with the id goes on.
     pub async fn delete(&self, path: &RepositoryPath) -> Result<(), Error> {
-        let Some(id) = self.find(path).await? else { return Ok(()) };
+        let Some(Known { id, .. }) = self.look_up(path).await? else { return Ok(()) };
         self.shared.store.delete(&keys::catalog_entry(path)).await?;
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        let prefix = keys::repository(&id);
-        loop {
-            let page = self.shared.store.list(&prefix, None, PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            for object in page {
-                self.shared.store.delete(&object.key).await?;
-            }
+        // Without its data keys the rest is nothing to anybody.
+        for prefix in [keys::keyring_all(&id), keys::repository(&id)] {
+            self.delete_all(&prefix).await?;
         }
         self.shared.cache.forget(&id);
         Ok(())
     }
 
+    async fn delete_all(&self, prefix: &str) -> Result<(), Error> {
+        loop {
+            let page = self.shared.store.list(prefix, None, PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for object in page {
+                self.shared.store.delete(&object.key).await?;
+            }
+        }
+    }
+
     /// The delivery cursor of a notification target on a repository.
     #[must_use]
     pub fn cursor(&self, id: &RepositoryId, target: &str) -> Cursor {
-        Cursor::new(Arc::clone(&self.shared.store), id.clone(), target.to_owned())
+        Cursor::new(Arc::clone(&self.shared(id).store), id.clone(), target.to_owned())
     }
 }

@@ -24,12 +24,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gix::bstr::BString;
 use model::clock::{Clock, Random};
-use model::{Content, ObjectId, RefName, RepositoryId};
+use model::{Content, ObjectId, RefName, RepositoryId, RepositoryPath};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::entry::Decoded;
+use crate::envelope::{EncryptionInUse, EnvelopeStore, KeySources, ServerSideStore};
 use crate::error::Error;
 use crate::keys;
 use crate::lfs::Usages;
@@ -65,6 +66,8 @@ pub struct Context {
     pub policy: Policy,
     /// Where it is counted.
     pub metrics: StoreMetrics,
+    /// Who has the keys of encrypted repositories.
+    pub keys: KeySources,
 }
 
 /// What all repositories of a store share.
@@ -74,7 +77,29 @@ pub(crate) struct Shared {
     /// Random name of this process, for leases.
     pub(crate) process: [u8; 16],
     /// Bytes of LFS objects, where somebody wants to know.
-    pub(crate) lfs_usage: Usages,
+    pub(crate) lfs_usage: Arc<Usages>,
+    /// The same as `store`, of one encrypted repository.
+    envelope: Option<Arc<EnvelopeStore>>,
+}
+
+impl Shared {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
+        let mut process = [0; 16];
+        context.random.fill(&mut process);
+        Self { store, context, process, lfs_usage: Arc::default(), envelope: None }
+    }
+
+    /// The same for one repository, whose objects may be encrypted.
+    pub(crate) fn of_repository(&self, id: &RepositoryId, path: &RepositoryPath, is_sealed: bool) -> Self {
+        let Self { store, context, process, lfs_usage, .. } = self;
+        let (context, process, lfs_usage) = (context.clone(), *process, Arc::clone(lfs_usage));
+        let store: Arc<dyn ObjectStore> = ServerSideStore::new(Arc::clone(store), path, &context);
+        if !is_sealed {
+            return Self { store, context, process, lfs_usage, envelope: None };
+        }
+        let envelope = Arc::new(EnvelopeStore::new(store, id.clone(), path.clone(), context.clone()));
+        Self { store: Arc::clone(&envelope) as _, context, process, lfs_usage, envelope: Some(envelope) }
+    }
 }
 
 impl std::ops::Deref for Shared {
@@ -216,6 +241,12 @@ impl Repository {
     #[must_use]
     pub fn id(&self) -> &RepositoryId {
         &self.id
+    }
+
+    /// How it is encrypted by us, if it is.
+    #[must_use]
+    pub fn encryption(&self) -> Option<EncryptionInUse> {
+        self.shared.envelope.as_ref()?.in_use()
     }
 
     /// What this server knows, possibly behind the log.
@@ -390,4 +421,4 @@ impl Payloads {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -31,6 +31,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::metrics::StoreMetrics;
 use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 use crate::url::S3Url;
+pub use credentials::folder_credentials;
 use failure::Failure;
 pub(crate) use inspect::{Contact, Description, Ranged, Signed};
 pub(crate) use transfer::PART_BYTES;
@@ -52,6 +53,8 @@ pub struct S3Store {
     prefix: String,
     permits: Arc<Semaphore>,
     metrics: StoreMetrics,
+    /// The key that the bucket encrypts with what is written (SSE-KMS); without it the bucket does what it does by default.
+    kms_key_id: Option<String>,
 }
 
 impl S3Store {
@@ -73,7 +76,7 @@ impl S3Store {
     ) -> Result<Self, StoreError> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
         if let Some(folder) = credentials {
-            loader = loader.credentials_provider(credentials::provider(folder).await);
+            loader = loader.credentials_provider(folder_credentials(folder).await);
         }
         Self::load(loader, url, metrics, address).await
     }
@@ -108,7 +111,14 @@ impl S3Store {
         let config = client_config(&loader.load().await, url);
         let prefix = if url.prefix.is_empty() { String::new() } else { format!("{}/", url.prefix) };
         let permits = Arc::new(Semaphore::new(CONCURRENCY));
-        Ok(Self { client: Client::from_conf(config), bucket: url.bucket.clone(), prefix, permits, metrics })
+        Ok(Self {
+            client: Client::from_conf(config),
+            bucket: url.bucket.clone(),
+            prefix,
+            permits,
+            metrics,
+            kms_key_id: None,
+        })
     }
 
     fn key(&self, key: &str) -> String {
@@ -168,13 +178,7 @@ impl ObjectStore for S3Store {
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError> {
         let _permit = self.permit().await;
         let timer = self.metrics.start("create");
-        let put = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(self.key(key))
-            .if_none_match("*")
-            .body(ByteStream::from(body));
+        let put = self.put_object(key).if_none_match("*").body(ByteStream::from(body));
         let once = put.customize().config_override(Builder::new().retry_config(RetryConfig::disabled()));
         match once.send().await {
             Ok(_) => {
@@ -196,8 +200,7 @@ impl ObjectStore for S3Store {
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         let _permit = self.permit().await;
         let timer = self.metrics.start("put");
-        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(ByteStream::from(body));
-        let outcome = put.send().await;
+        let outcome = self.put_object(key).body(ByteStream::from(body)).send().await;
         timer.finish(if outcome.is_ok() { "ok" } else { "error" });
         outcome.map(drop).map_err(|error| Failure::of(&error).during("put", key))
     }
@@ -238,6 +241,10 @@ impl ObjectStore for S3Store {
             Err(_) => "error",
         });
         outcome
+    }
+
+    fn encrypting_with(&self, kms_key_id: &str) -> Option<Arc<dyn ObjectStore>> {
+        Some(Arc::new(Self { kms_key_id: Some(kms_key_id.to_owned()), ..self.clone() }))
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

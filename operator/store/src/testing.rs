@@ -3,8 +3,10 @@
 mod faulty;
 mod memory;
 mod sabotage;
+mod spy;
 
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub(crate) use sabotage::asked;
 pub use sabotage::{Sabotage, sabotage};
+pub use spy::revealed;

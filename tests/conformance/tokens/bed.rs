@@ -131,7 +131,15 @@ impl Bed {
         let objects = Arc::new(FileStore::open(&folder.path().join("store"), metrics.clone()).await?);
         let cache = Arc::new(Cache::open(&folder.path().join("cache"), 1 << 30, &metrics)?);
         let (tools, policy) = (Arc::new(NoTools), store::Policy::default());
-        let context = store::Context { cache, tools, clock, random: random.clone(), policy, metrics };
+        let context = store::Context {
+            cache,
+            tools,
+            clock,
+            random: random.clone(),
+            policy,
+            metrics,
+            keys: store::KeySources::default(),
+        };
         let repositories = Repositories::new(objects, context);
         let stores = BTreeMap::from([("default".to_owned(), Arc::new(repositories))]);
         let config = GatewayConfig {
@@ -195,6 +203,7 @@ fn desired() -> Result<DesiredState> {
             limits: Limits::default(),
             deletion: Deletion::Retain,
             max_staleness: Duration::ZERO,
+            encryption: model::encryption::Encryption::default(),
             suspended,
         };
         Ok((config.path.clone(), Arc::new(config)))

@@ -160,7 +160,7 @@ impl Handle {
         let body = self.retried(class, key, move |bucket| bucket.get(&wanted)).await?;
         let Some(body) = body.filter(|body| !body.is_empty()) else { return Ok(None) };
         if class.kind == Kind::Log {
-            self.life.reads(&body);
+            self.bucket.revealed(key, &body).iter().for_each(|body| self.life.reads(body));
         }
         let (weather, mut dice) = (self.bucket.weather(), self.bucket.dice());
         if !dice.chance(weather.corrupt) {

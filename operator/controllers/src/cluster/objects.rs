@@ -164,8 +164,8 @@ impl Objects {
         }
     }
 
-    /// The feeds of Secrets that the state asks for: credentials of namespaces that granted them and have a Repository, and the
-    /// signing Secrets that their rules name.
+    /// The feeds of Secrets that the state asks for: credentials of namespaces that granted them and have a Repository, the
+    /// encryption keys of these, and the signing Secrets that rules name.
     pub(crate) fn wanted_secrets(&self) -> BTreeSet<FeedId> {
         let granted = self.granted();
         let mut wanted = BTreeSet::new();
@@ -177,9 +177,13 @@ impl Objects {
                 wanted.insert(FeedId { watch: Watch::Secrets, namespace: key.namespace.clone(), fields });
             };
             match entry.good.as_ref().map(|(_, manifest)| &manifest.resource) {
-                Some(Resource::Repository(_)) => {
+                Some(Resource::Repository { envelope, .. }) => {
                     want(format!("type={}", crds::GIT_CREDENTIAL));
                     want(format!("type={}", crds::SSH_KEY));
+                    let reference = envelope.as_ref().and_then(|envelope| envelope.secret_key_ref.as_ref());
+                    if let Some(reference) = reference {
+                        want(format!("metadata.name={}", reference.name));
+                    }
                 }
                 Some(Resource::NotificationRule(rule)) => {
                     let webhooks = rule.spec.targets.iter().filter_map(|target| target.webhook.as_ref());

@@ -35,6 +35,11 @@ pub(crate) enum GitServerError {
 }
 
 impl GitServerError {
+    /// Whether the Repository's encryption key cannot be had.
+    pub(crate) fn is_key(&self) -> bool {
+        matches!(self, Self::Refused { status: 423, .. })
+    }
+
     /// Whether the server is there but its store is not.
     pub(crate) fn is_storage(&self) -> bool {
         match self {

@@ -22,6 +22,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             dedicated: false,
             own_bucket: false,
             max_staleness: Duration::ZERO,
+            encryption: model::encryption::Encryption::default(),
             suspended: false,
         };
         (path, Arc::new(config))

@@ -13,7 +13,7 @@ use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
 use crate::host_keys;
 
 /// Fields of the status that a git server knows.
-const FACTS: [&str; 8] = [
+const FACTS: [&str; 9] = [
     "repositoryId",
     "references",
     "sizeBytes",
@@ -22,6 +22,7 @@ const FACTS: [&str; 8] = [
     "lastVerifiedTime",
     "defaultBranch",
     "lastPushTime",
+    "encryption",
 ];
 
 /// What a reconcile found out.
@@ -86,6 +87,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     storage_ready(&mut conditions, found);
     serving_ready(&mut conditions, found);
     intact(&mut conditions, found);
+    encrypted(&mut conditions, found);
     if found.policies > 0 {
         let message = format!("AccessPolicies that speak of it: {}", found.policies);
         conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
@@ -124,6 +126,11 @@ fn summarize(object: &DynamicObject, found: &Found<'_>) -> Summary {
     if object.data["spec"]["suspend"] == true {
         let message = "spec.suspend is true: clients are turned away, and the data stays".to_owned();
         return Summary::NotReady { reason: "Suspended", message };
+    }
+    if let Some(Err(error)) = found.summary.as_ref().map(Result::as_ref)
+        && error.is_key()
+    {
+        return Summary::Progressing { reason: "EncryptionKeyUnavailable", message: error.to_string() };
     }
     if let Some(Err(error)) = found.summary.as_ref().map(Result::as_ref)
         && error.is_storage()
@@ -197,6 +204,23 @@ fn intact(conditions: &mut Conditions, found: &Found<'_>) {
     }
 }
 
+/// Set where Codekeep encrypts, or should.
+fn encrypted(conditions: &mut Conditions, found: &Found<'_>) {
+    match &found.summary {
+        Some(Ok(RepositorySummary { encryption: Some(encryption), .. })) => {
+            let data_key = encryption.data_key_version.unwrap_or_default();
+            let wrapped_by = encryption.wrapped_by.as_deref().unwrap_or_default();
+            let message =
+                format!("data key {data_key} encrypts what is written; the data keys are wrapped by {wrapped_by}");
+            conditions.set("Encrypted", Status::True, "EnvelopeEncryption", message);
+        }
+        Some(Err(error)) if error.is_key() => {
+            conditions.set("Encrypted", Status::False, "EncryptionKeyUnavailable", error.to_string());
+        }
+        _ => {}
+    }
+}
+
 /// What follows from the names alone.
 fn addresses(object: &DynamicObject, context: &Context) -> Value {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
@@ -237,6 +261,9 @@ fn facts(status: &mut Value, summary: &RepositorySummary) {
     status["sizeBytes"] = json!(summary.size_bytes);
     status["packs"] = json!(summary.packs);
     status["retiredBytes"] = json!(summary.retired_bytes);
+    if let Some(encryption) = &summary.encryption {
+        status["encryption"] = json!(encryption);
+    }
     if let Some(time) = &summary.verified_time {
         status["lastVerifiedTime"] = json!(time);
     }

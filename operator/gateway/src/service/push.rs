@@ -184,6 +184,10 @@ impl Push {
                 );
                 self.work.measure.settle(if error.kind() == Kind::Unavailable { "unavailable" } else { "error" });
                 let line = match (&error, error.kind()) {
+                    (CommitError::Failed(error), _) if error.is_locked() => {
+                        "the encryption key of this repository cannot be used, nothing was changed, ask its owner"
+                            .to_owned()
+                    }
                     (CommitError::Failed(_), Kind::Unavailable) => {
                         "storage is not available, nothing was changed, try again".to_owned()
                     }

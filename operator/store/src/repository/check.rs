@@ -54,7 +54,7 @@ impl Repositories {
             Ok(None) => return Ok(None),
             Err(error) => return report.take(error).map(|()| Some(report)),
         };
-        let shared = Arc::clone(self.shared());
+        let shared = self.shared(&id);
         let repository = Arc::new(Repository::new(id.clone(), shared, Latest::empty()));
         if let Err(error) = repository.check(&mut report).await {
             report.take(error)?;

@@ -22,8 +22,8 @@ use super::hint::Hint;
 use crate::keys;
 use crate::testing::{Fault, FaultyStore, MemoryStore};
 use crate::{
-    Cache, CommitError, Context, LocalPack, ObjectStore, PackTools, Policy, Push, ReceivedPack, RefEdit, Repositories,
-    Repository, StoreMetrics,
+    Cache, CommitError, Context, KeySources, LocalPack, ObjectStore, PackTools, Policy, Push, ReceivedPack, RefEdit,
+    Repositories, Repository, StoreMetrics,
 };
 
 fn read(pack: &LocalPack) -> Result<Vec<u8>, String> {
@@ -78,9 +78,9 @@ impl PackTools for Concatenate {
     }
 }
 
-pub(super) struct Server {
+pub(crate) struct Server {
     _cache: tempfile::TempDir,
-    pub(super) repositories: Repositories,
+    pub(crate) repositories: Repositories,
 }
 
 impl Server {
@@ -89,15 +89,23 @@ impl Server {
     }
 
     fn with(store: impl ObjectStore, clock: Arc<dyn Clock>, policy: Policy) -> Self {
+        Self::made(store, clock, policy, KeySources::default())
+    }
+
+    pub(crate) fn with_keys(store: impl ObjectStore, keys: KeySources) -> Self {
+        Self::made(store, Arc::new(SystemClock::new()), Policy::default(), keys)
+    }
+
+    fn made(store: impl ObjectStore, clock: Arc<dyn Clock>, policy: Policy, keys: KeySources) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let metrics = StoreMetrics::new(&Registry::new()).unwrap();
         let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
         let (tools, random) = (Arc::new(Concatenate), Arc::new(SystemRandom));
-        let context = Context { cache, tools, clock, random, policy, metrics };
+        let context = Context { cache, tools, clock, random, policy, metrics, keys };
         Self { _cache: folder, repositories: Repositories::new(Arc::new(store), context) }
     }
 
-    pub(super) async fn open(&self) -> Arc<Repository> {
+    pub(crate) async fn open(&self) -> Arc<Repository> {
         let path: RepositoryPath = "team-a/hello".parse().unwrap();
         let id = self.repositories.find_or_create(&path).await.unwrap();
         self.repositories.open(&id).await.unwrap()
@@ -110,7 +118,7 @@ pub(super) fn id(number: u32) -> ObjectId {
     ObjectId::Sha1(bytes)
 }
 
-pub(super) fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
+pub(crate) fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
     let edits = edits
         .iter()
         .map(|(name, old, new)| RefEdit {
@@ -134,7 +142,7 @@ pub(super) fn push(edits: &[(&str, Option<u32>, Option<u32>)]) -> Push {
     }
 }
 
-pub(super) fn with_pack(mut push: Push, content: &[u8]) -> Push {
+pub(crate) fn with_pack(mut push: Push, content: &[u8]) -> Push {
     let memory = |bytes: &[u8]| Content::Memory(Bytes::copy_from_slice(bytes));
     let (pack, index) = (memory(content), memory(b"index"));
     push.pack = Some(ReceivedPack { pack, index, objects: 1, exact: true }.into());

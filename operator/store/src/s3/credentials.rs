@@ -13,7 +13,7 @@ use aws_credential_types::provider::{self, ProvideCredentials, future};
 const FRESH: Duration = Duration::from_secs(30);
 
 /// The keys of a folder that has them, and of the standard chain otherwise.
-pub(super) async fn provider(folder: &Path) -> CredentialsProviderChain {
+pub async fn folder_credentials(folder: &Path) -> CredentialsProviderChain {
     let folder = FolderCredentials { folder: folder.to_owned() };
     CredentialsProviderChain::first_try("folder", folder).or_default_provider().await
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, Length};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::fs::File;
@@ -27,6 +28,17 @@ const RANGE_NOT_SATISFIABLE: u16 = 416;
 const STALL: Duration = Duration::from_secs(30);
 
 impl S3Store {
+    /// A request that writes an object, encrypted as it has to be.
+    pub(super) fn put_object(&self, key: &str) -> PutObjectFluentBuilder {
+        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key));
+        match &self.kms_key_id {
+            Some(id) => {
+                put.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(id).bucket_key_enabled(true)
+            }
+            None => put,
+        }
+    }
+
     pub(super) async fn get_whole(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let mut attempt = 0;
         loop {
@@ -59,8 +71,9 @@ impl S3Store {
         }
         let _permit = self.permit().await;
         let body = ByteStream::from_path(file).await.map_err(|error| unavailable("upload", key, &error))?;
-        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(body);
-        put.customize()
+        self.put_object(key)
+            .body(body)
+            .customize()
             .config_override(patient())
             .send()
             .await
@@ -70,6 +83,10 @@ impl S3Store {
 
     async fn upload_parts(&self, key: &str, file: &Path, size: u64) -> Result<(), StoreError> {
         let create = self.client.create_multipart_upload().bucket(&self.bucket).key(self.key(key));
+        let create = match &self.kms_key_id {
+            Some(id) => create.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(id),
+            None => create,
+        };
         let created = create.send().await.map_err(|error| Failure::of(&error).during("upload", key))?;
         let Some(upload) = created.upload_id() else { return Err(truncated("upload", key, 0)) };
         let starts = (0..size).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX)).zip(1_i32..);

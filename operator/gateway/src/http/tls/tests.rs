@@ -81,6 +81,7 @@ fn repository(path: &str, resource: &str) -> Arc<RepositoryConfig> {
         limits: Limits::default(),
         deletion: Deletion::Retain,
         max_staleness: Duration::ZERO,
+        encryption: model::encryption::Encryption::default(),
         suspended: false,
     })
 }
