@@ -6,6 +6,7 @@ mod classes;
 mod clone_push;
 mod cold;
 mod disk;
+mod encryption;
 mod faulty_bucket;
 mod foreign_clients;
 mod kill;

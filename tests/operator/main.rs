@@ -6,6 +6,7 @@
 //! fails if it runs none.
 
 mod access;
+mod encryption;
 mod faults;
 mod installation;
 mod isolation;

@@ -13,6 +13,7 @@ pub mod git_cli;
 pub mod history;
 pub mod kube;
 pub mod manifests;
+pub mod moto;
 pub mod process;
 pub mod protocol;
 pub mod python;

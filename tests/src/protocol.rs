@@ -148,7 +148,8 @@ impl RawClient {
     /// The answer to `ls-refs`, for [`parse_refs`].
     pub fn ls_refs_answer(&self, prefixes: &[&str]) -> Result<Vec<u8>> {
         let response = self.post("git-upload-pack", 2, &[], &ls_refs_body(prefixes))?;
-        ensure!(response.status == 200, "ls-refs: {} {}", response.status, response.text());
+        let is_refused = response.body.get(4..).is_some_and(|rest| rest.starts_with(b"ERR "));
+        ensure!(response.status == 200 && !is_refused, "ls-refs: {} {}", response.status, response.text());
         Ok(response.body)
     }
 

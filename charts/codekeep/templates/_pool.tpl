@@ -20,7 +20,20 @@ stores:
 {{- with include "codekeep.storeSecret" . }}
 storeCredentialsSecret: {{ . }}
 {{- end }}
+{{- with .Values.keyServices }}
+keyServices:
+{{- range $service, $of := . }}
+- name: {{ $service | quote }}
+  url: {{ $of.url | quote }}
+  {{- with $of.credentialsSecret }}
+  credentialsSecret: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
 cacheSize: {{ $pool.cacheSize | quote }}
+{{- with $pool.cacheMedium }}
+cacheMedium: {{ . }}
+{{- end }}
 {{- with $pool.resources }}
 resources: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -32,9 +32,15 @@ pub struct PoolConfig {
     /// A Secret of the pool's namespace with the standard AWS variables.
     #[serde(default)]
     pub store_credentials_secret: Option<String>,
+    /// Services that keep keys of encrypted repositories.
+    #[serde(default)]
+    pub key_services: Vec<KeyServiceConfig>,
     /// Local disk of each pod for cached packs.
     #[serde(default = "ten_gibibytes")]
     pub cache_size: String,
+    /// `Memory` keeps the cache off the disks of nodes, also for dedicated workloads.
+    #[serde(default)]
+    pub cache_medium: Option<String>,
     /// CPU and memory of each pod (`ResourceRequirements`).
     #[serde(default)]
     pub resources: Value,
@@ -108,6 +114,19 @@ pub struct StoreConfig {
     pub name: String,
     /// Its URL.
     pub url: String,
+}
+
+/// A key service by name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyServiceConfig {
+    /// The name that Repositories use.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// A Secret of the pool's namespace that proves the pods to it.
+    #[serde(default)]
+    pub credentials_secret: Option<String>,
 }
 
 /// The pool's Service.

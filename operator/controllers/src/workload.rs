@@ -2,9 +2,12 @@
 //!
 //! Pure: objects as the API server is asked to have them, for server-side apply. Everything satisfies Pod Security "restricted".
 
+mod clients;
+
 use serde_json::{Map, Value, json};
 
-use crate::pool::PoolConfig;
+use crate::pool::{KeyServiceConfig, PoolConfig};
+pub(crate) use clients::{alias_service, authority_map};
 
 /// The port of git over HTTPS in a pod.
 pub(crate) const GIT_PORT: u16 = 8443;
@@ -27,6 +30,8 @@ pub(crate) const REPOSITORY_LABEL: &str = "codekeep.dev/repository";
 
 /// Where the bucket's keys are mounted.
 const STORE_CREDENTIALS: &str = "/etc/codekeep/store";
+/// Where credentials of key services are mounted, each in a folder of its name.
+const KEY_SERVICES: &str = "/etc/codekeep/key-services";
 /// Where the SSH host keys are mounted.
 const SSH_HOST_KEYS: &str = "/etc/codekeep/ssh";
 /// Time for the removal of a stopping pod from every node's Service table, in seconds.
@@ -77,6 +82,11 @@ impl Workload<'_> {
     /// must not get at host keys that stand for others.
     fn serves_ssh(&self) -> bool {
         self.pool.ssh.enabled && matches!(self.kind, WorkloadKind::Pool { .. })
+    }
+
+    /// Key services whose credentials are mounted: none in a tenant's namespace.
+    fn key_services(&self) -> &[KeyServiceConfig] {
+        if matches!(self.kind, WorkloadKind::Pool { .. }) { &self.pool.key_services } else { &[] }
     }
 
     fn component_labels(&self) -> Map<String, Value> {
@@ -292,6 +302,11 @@ impl Workload<'_> {
             env.set("CODEKEEP_TLS_CERT", "/etc/codekeep/tls/tls.crt");
             env.set("CODEKEEP_TLS_KEY", "/etc/codekeep/tls/tls.key");
         }
+        let services = self.key_services().iter().map(|service| format!("{}={}", service.name, service.url));
+        env.set("CODEKEEP_KEY_SERVICE", services.collect::<Vec<_>>().join(","));
+        if self.key_services().iter().any(|service| service.credentials_secret.is_some()) {
+            env.set("CODEKEEP_KEY_SERVICE_CREDENTIALS", KEY_SERVICES);
+        }
         match &self.kind {
             WorkloadKind::Pool { watch_namespaces } => {
                 let stores: Vec<String> =
@@ -347,12 +362,20 @@ impl Workload<'_> {
         if matches!(self.kind, WorkloadKind::Dedicated { .. }) {
             mounts.push(json!({"name": "token", "mountPath": "/var/run/secrets/codekeep", "readOnly": true}));
         }
+        for service in self.key_services().iter().filter(|service| service.credentials_secret.is_some()) {
+            let (volume, path) = (format!("keys-{}", service.name), format!("{KEY_SERVICES}/{}", service.name));
+            mounts.push(json!({"name": volume, "mountPath": path, "readOnly": true}));
+        }
         Value::Array(mounts)
     }
 
     fn volumes(&self) -> Value {
+        let mut cache = json!({"sizeLimit": self.disk_limit()});
+        if let Some(medium) = &self.pool.cache_medium {
+            cache["medium"] = json!(medium);
+        }
         let mut volumes = vec![
-            json!({"name": "cache", "emptyDir": {"sizeLimit": self.disk_limit()}}),
+            json!({"name": "cache", "emptyDir": cache}),
             // Holds credentials, so it is memory and never reaches a disk.
             json!({"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}),
         ];
@@ -374,6 +397,12 @@ impl Workload<'_> {
         }
         if let Some(secret) = &self.tls_secret {
             volumes.push(json!({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}));
+        }
+        for service in self.key_services() {
+            if let Some(secret) = &service.credentials_secret {
+                let volume = format!("keys-{}", service.name);
+                volumes.push(json!({"name": volume, "secret": {"secretName": secret, "defaultMode": 0o440}}));
+            }
         }
         if self.serves_ssh() {
             volumes.push(json!({"name": "ssh", "secret": {"secretName": HOST_KEYS, "defaultMode": 0o440}}));
@@ -411,36 +440,6 @@ impl Workload<'_> {
             },
         })
     }
-}
-
-/// The Service of a Repository: an alias of the Service of the pods that serve it, so that changing them is one write and nothing
-/// that a client connected to vanishes at once.
-pub(crate) fn alias_service(target: &str, namespace: &str, name: &str, owner: &Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner], "labels": {
-            "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/component": "git-server",
-            "app.kubernetes.io/part-of": "codekeep", MANAGED_BY.0: MANAGED_BY.1, REPOSITORY_LABEL: name}},
-        "spec": {
-            "type": "ExternalName",
-            "externalName": target,
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "appProtocol": "https"}],
-        },
-    })
-}
-
-/// What proves git servers, for the clients of a namespace: the certificate, and the host keys if there are any.
-pub(crate) fn authority_map(namespace: &str, certificates: &str, known_hosts: &str) -> Value {
-    let mut data = json!({"ca.crt": certificates});
-    if !known_hosts.is_empty() {
-        data["known_hosts"] = json!(known_hosts);
-    }
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": AUTHORITY, "namespace": namespace, "labels": {
-            "app.kubernetes.io/name": "codekeep", "app.kubernetes.io/part-of": "codekeep", MANAGED_BY.0: MANAGED_BY.1}},
-        "data": data,
-    })
 }
 
 /// The `ServiceAccount` of the controller: the chart names it after the pool's.

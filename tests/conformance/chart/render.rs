@@ -58,7 +58,9 @@ controller:
   tolerations: [{key: x, operator: Exists}]
   affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Exists}]}]}}}
   topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {a: b}}}]
+keyServices: {aws: {url: 'awskms://eu-west-1'}, vault: {url: 'vault+https://v/transit', credentialsSecret: vault}}
 pool:
+  cacheMedium: Memory
   service: {type: LoadBalancer, nodePort: 30443, annotations: {a: b}, loadBalancerSourceRanges: [10.0.0.0/8]}
   webhookAllowCidrs: [10.0.0.0/8]
   env: [{name: A, value: b}]

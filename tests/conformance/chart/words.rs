@@ -152,7 +152,7 @@ fn what_does_not_go_together_is_refused_with_the_way_out() -> Result<()> {
 }
 
 /// Keys that the controller knows; it refuses any other.
-const POOL: [&str; 29] = [
+const POOL: [&str; 31] = [
     "name",
     "serviceAccountName",
     "image",
@@ -161,7 +161,9 @@ const POOL: [&str; 29] = [
     "replicas",
     "stores",
     "storeCredentialsSecret",
+    "keyServices",
     "cacheSize",
+    "cacheMedium",
     "resources",
     "service",
     "tlsSecret",

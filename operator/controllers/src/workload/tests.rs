@@ -138,3 +138,28 @@ fn ssh_is_served_by_the_pool_alone_and_only_when_it_is_turned_on() {
     }
     assert!(!text(&workload(&pool, dedicated())).contains("ssh"), "a tenant's namespace gets no host key of the pool");
 }
+
+#[test]
+fn key_services_and_their_credentials_are_the_pools_alone() {
+    let mut pool = pool();
+    pool.key_services = serde_json::from_value(json!([
+        {"name": "aws", "url": "awskms://eu-west-1"},
+        {"name": "vault", "url": "vault+https://v/transit", "credentialsSecret": "vault-token"},
+    ]))
+    .unwrap();
+    pool.cache_medium = Some("Memory".to_owned());
+    let of_pool = workload(&pool, WorkloadKind::Pool { watch_namespaces: &[] });
+    let pod = check(&of_pool);
+    is_restricted(&pod);
+    let text = json!(pod).to_string();
+    for wanted in
+        ["aws=awskms://eu-west-1,vault=vault+https://v/transit", "/etc/codekeep/key-services/vault", "vault-token"]
+    {
+        assert!(text.contains(wanted), "{wanted}");
+    }
+    let of_tenant = json!(check(&workload(&pool, dedicated()))).to_string();
+    assert!(
+        !of_tenant.contains("vault") && of_tenant.contains(r#""medium":"Memory","sizeLimit":"21504Mi""#),
+        "{of_tenant}"
+    );
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use axum::body::Body;
 use axum::response::Response;
+use git::pktline;
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use model::error::Kind;
@@ -35,6 +36,10 @@ pub(crate) fn response(answer: Result<Answer, Trouble>, content_type: &str, work
             let (writer, chunks) = pipe::channel(Arc::clone(&interrupt), pipe::CHUNKS, sent);
             tokio::task::spawn_blocking(move || write(writing, writer, &interrupt));
             respond::git(content_type, Body::from_stream(chunks))
+        }
+        // A git client shows a line of the protocol, and nothing of an answer that is an error of HTTP.
+        Err(trouble) if content_type == "application/x-git-upload-pack-result" => {
+            respond::git(content_type, Body::from(pktline::error_line(&trouble.line(work))))
         }
         Err(trouble) => {
             let line = format!("{}\n", trouble.line(work));
