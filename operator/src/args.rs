@@ -27,6 +27,11 @@ pub(crate) enum Command {
     Controller(Box<ControllerArgs>),
     /// Verify repositories in a store, down to the hash of every object; exits 1 when something is wrong
     Fsck(FsckArgs),
+    /// Set the references of a repository back to what they were, or make another repository of them; without --at lists the
+    /// moments that the log still has
+    Restore(RestoreArgs),
+    /// Write a repository, or a moment of it, into a git bundle, which `git clone` reads
+    Export(ExportArgs),
     /// Look after the places where repositories are kept
     #[command(subcommand)]
     Store(StoreCommand),
@@ -315,12 +320,54 @@ pub(crate) struct ControllerArgs {
 pub(crate) struct FsckArgs {
     #[command(flatten)]
     pub(crate) stores: StoreArgs,
+    /// Folder of manifests, for the keys of encrypted repositories
+    #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
     /// Repositories as NAMESPACE/NAME; all that the store's catalog lists when none is given
     #[arg(value_name = "NAMESPACE/NAME")]
     pub(crate) repositories: Vec<model::RepositoryPath>,
     /// Also print the certificates of signed pushes that the log still has, as they were sent; their signatures are not verified
     #[arg(long, env = "CODEKEEP_CERTIFICATES")]
     pub(crate) certificates: bool,
+}
+
+/// A repository of a store, for one who works on it without a server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    pub(crate) stores: StoreArgs,
+    /// Folder of manifests, for the keys of encrypted repositories
+    #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// The repository
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub(crate) repository: model::RepositoryPath,
+    /// The moment: a time such as 2026-11-25T10:00:00Z, or the number of an entry of the log, after which it is
+    #[arg(long, env = "CODEKEEP_AT", value_name = "TIME|GENERATION", value_parser = moment)]
+    pub(crate) at: Option<store::Moment>,
+}
+
+/// Arguments of `codekeep restore`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) one: OneArgs,
+    /// Make this repository of it instead, which must be new or empty; the other one stays as it is
+    #[arg(long = "as", env = "CODEKEEP_AS", value_name = "NAMESPACE/NAME")]
+    pub(crate) to: Option<model::RepositoryPath>,
+    /// Print what would change, and change nothing
+    #[arg(long, env = "CODEKEEP_DRY_RUN")]
+    pub(crate) dry_run: bool,
+}
+
+/// Arguments of `codekeep export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) one: OneArgs,
+    /// The bundle; it must not exist
+    #[arg(long, env = "CODEKEEP_EXPORT_OUTPUT", value_name = "FILE")]
+    pub(crate) output: PathBuf,
 }
 
 /// What to do with a store.
@@ -362,6 +409,14 @@ pub(crate) struct CrdsArgs {
     /// Write one file per kind into this folder instead of printing
     #[arg(long, env = "CODEKEEP_CRDS_OUTPUT", value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+fn moment(text: &str) -> Result<store::Moment, String> {
+    if let Ok(generation) = text.parse() {
+        return Ok(store::Moment::Generation(generation));
+    }
+    let time = text.parse().map(store::Moment::Time);
+    time.map_err(|_| format!("'{text}' is neither a time such as 2026-11-25T10:00:00Z nor the number of an entry"))
 }
 
 fn time(text: &str) -> Result<Duration, String> {

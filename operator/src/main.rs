@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run::block_on(run::serve::run(*serve)),
         Command::Controller(controller) => run::block_on(run::controller::run(*controller)),
         Command::Fsck(fsck) => run::block_on(run::fsck::run(fsck)),
+        Command::Restore(restore) => run::block_on(run::restore::run(restore)),
+        Command::Export(export) => run::block_on(run::export::run(export)),
         Command::Store(StoreCommand::Check(check)) => run::block_on(run::store::check(check)),
         Command::Crds(crds) => run::crds::run(&crds),
     };

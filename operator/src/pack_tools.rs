@@ -52,7 +52,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn open(packs: &[LocalPack]) -> Result<Packs, String> {
+pub(crate) fn open(packs: &[LocalPack]) -> Result<Packs, String> {
     let parts: Vec<PackParts> = packs
         .iter()
         .map(|pack| PackParts {

@@ -2,7 +2,10 @@
 
 pub(crate) mod controller;
 pub(crate) mod crds;
+pub(crate) mod export;
 pub(crate) mod fsck;
+mod one;
+pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod store;
 

@@ -41,7 +41,7 @@ fn by_secret(entry: &str, data_key: u32) -> String {
     format!("{{envelope: {{secretKeyRef: {{name: hello-keys, key: \"{entry}\"}}, dataKeyVersion: {data_key}}}}}")
 }
 
-fn encrypted() -> Result<Manifests> {
+pub(crate) fn encrypted() -> Result<Manifests> {
     let manifests = Manifests::standard()?;
     keys(&manifests, &[("1", FIRST)])?;
     repository(&manifests, &by_secret("1", 1))?;

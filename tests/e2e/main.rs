@@ -15,6 +15,7 @@ mod maintenance;
 mod memory;
 mod pair;
 mod partial;
+mod restore;
 mod sessions;
 mod shared;
 mod signed;

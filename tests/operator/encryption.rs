@@ -34,7 +34,7 @@ fn keys_are_exchanged_and_their_loss_is_one_tenants() -> Result<()> {
 
     keys(&tenant, &json!({"1": FIRST, "2": SECOND}))?;
     tenant.apply(&repository("vault", &encrypted("2")))?;
-    let wrapped = wait::until("the other key", Duration::from_secs(60), || {
+    let wrapped = wait::until("the other key", Duration::from_mins(1), || {
         let now = tenant.object("repository/vault")?["status"]["encryption"]["wrappedBy"].clone();
         Ok((now != before).then_some(now))
     })?;

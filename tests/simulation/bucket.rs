@@ -108,6 +108,8 @@ pub(crate) struct Bucket {
     /// What the log says by what was written to it.
     pub(crate) ledger: Ledger,
     objects: Mutex<BTreeMap<String, Vec<Version>>>,
+    /// What was encrypted with which nonces.
+    nonces: Mutex<BTreeMap<String, Bytes>>,
     weather: Mutex<Weather>,
     dice: Mutex<Dice>,
 }
@@ -116,7 +118,7 @@ impl Bucket {
     pub(crate) fn new(world: Arc<World>, weather: Weather, promises: Promises) -> Self {
         let dice = Mutex::new(world.dice("bucket"));
         let ledger = Ledger::new(Arc::clone(&world), promises);
-        Self { world, ledger, objects: Mutex::default(), weather: Mutex::new(weather), dice }
+        Self { world, ledger, objects: Mutex::default(), nonces: Mutex::default(), weather: Mutex::new(weather), dice }
     }
 
     /// From now on the weather is this.
@@ -139,6 +141,15 @@ impl Bucket {
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Version>>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing else was ever encrypted with the same nonces.
+    fn check_nonces(&self, key: &str, body: &Bytes) {
+        let Some(nonces) = store::testing::nonces(key, body) else { return };
+        let mut seen = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.insert(nonces, body.clone()).is_some_and(|before| before != *body) {
+            self.world.violation(format!("{key}: nonces were used twice"));
+        }
     }
 
     /// What was written, for who has the key that it is encrypted with.
@@ -165,6 +176,9 @@ impl Bucket {
     }
 
     fn write(&self, key: &str, body: Option<Bytes>) {
+        if let Some(body) = &body {
+            self.check_nonces(key, body);
+        }
         let version = Version { since: self.world.now(), body };
         self.objects().entry(key.to_owned()).or_default().push(version);
     }

@@ -1,16 +1,14 @@
 //! `codekeep fsck`: everything that stores hold, verified down to the hash of every object. Exit code 0: sound; 1: something is
 //! wrong; 2: not everything could be checked.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use model::RepositoryPath;
-use prometheus::Registry;
 use store::{CheckReport, PushCertificate, Repositories};
 
+use super::one::{self, say};
 use crate::args::FsckArgs;
-use crate::stores;
 
 const DAMAGED: u8 = 1;
 const NOT_CHECKED: u8 = 2;
@@ -29,7 +27,7 @@ pub(crate) async fn run(args: FsckArgs) -> anyhow::Result<ExitCode> {
 
 /// Whether all is sound.
 async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
-    let stores = stores::open(&args.stores, &Registry::new(), stores::Opening::default()).await?;
+    let stores = one::open(&args.stores, args.manifests.as_deref()).await?;
     let (mut sound, mut checked) = (true, Vec::new());
     for (name, repositories) in &stores {
         let in_store = format!("in the store '{name}'");
@@ -89,8 +87,4 @@ async fn certificates(repositories: &Repositories, path: &RepositoryPath) -> any
         }
     }
     Ok(())
-}
-
-fn say(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("failed to print")
 }

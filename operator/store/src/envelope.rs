@@ -59,7 +59,9 @@ impl EnvelopeStore {
     async fn encrypting(&self, key: &str) -> Result<Cipher, StoreError> {
         let keyring = self.keys.get().await?;
         let mut header = Header { key: keyring.current(), salt: [0; 32] };
-        self.context.random.fill(&mut header.salt);
+        if !sabotaged!(ReuseSalt) {
+            self.context.random.fill(&mut header.salt);
+        }
         let data_key = keyring.get(header.key).ok_or_else(|| damaged(key, FormatError::Forged))?;
         Ok(Cipher::new(data_key, header, key))
     }
@@ -252,6 +254,13 @@ impl Headers {
     fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Header)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What must not be the same for two different objects: its name, its data key and its salt; `None` of what is not encrypted.
+#[cfg(feature = "testing")]
+pub(crate) fn nonces(key: &str, body: &[u8]) -> Option<String> {
+    let Header { key: data_key, salt } = Header::decode(body).ok()?;
+    Some(format!("{key} {data_key} {}", hex::encode(salt)))
 }
 
 /// What an object says, with the newest keyring and what wraps it: for tests that look into a bucket.

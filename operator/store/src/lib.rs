@@ -59,8 +59,9 @@ pub use pack_tools::PackTools;
 pub use refs::Refs;
 pub use repositories::Repositories;
 pub use repository::{
-    CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal, Maintained,
-    Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository, StagedPack,
+    Change, CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal,
+    Maintained, Moment, Past, PastError, Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository,
+    StagedPack,
 };
 pub use s3::{S3Store, folder_credentials};
 pub use state::{

@@ -9,4 +9,4 @@ pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub(crate) use sabotage::asked;
 pub use sabotage::{Sabotage, sabotage};
-pub use spy::revealed;
+pub use spy::{nonces, revealed};

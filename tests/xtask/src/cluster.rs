@@ -8,7 +8,7 @@ mod install;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -128,6 +128,13 @@ fn start(id: u8, nodes: u8, release: bool, no_chart: bool) -> Result<Cluster> {
         None => cluster.prepare()?,
     }
     Ok(cluster)
+}
+
+/// Begins to build Kubernetes with what the other steps leave of the processors. The suite waits for it, or builds it when this failed.
+pub(crate) fn build_ahead() -> Option<Child> {
+    let mut build = program("nice", &["-n", "19"]);
+    build.arg(workspace().join("tests/cluster/build.sh")).stdout(Stdio::null()).stderr(Stdio::null());
+    build.spawn().ok()
 }
 
 /// Starts a cluster for the suite alone, and takes it down whatever comes of it; after a failure its logs stay.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::command::{cargo, run, say, tail, target};
+use crate::command::{self, cargo, run, say, tail, target};
 use crate::summary::Outcome;
 use crate::tools;
 
@@ -170,8 +170,13 @@ pub(crate) fn demo_seaweedfs() -> Result<Outcome> {
 }
 
 fn demo(name: &str, arguments: &[&str]) -> Result<Outcome> {
-    let mut command = cargo(&["run", "--quiet", "--release", "--locked", "--package", "tests", "--bin", "demo", "--"]);
-    command.args(arguments).env("CODEKEEP_BINARY", target().join("release/codekeep"));
+    // As the tests are built: with optimization its dependencies would be compiled once more, and it does little itself.
+    let built = build_debug()?;
+    if built.failed > 0 {
+        return Ok(built);
+    }
+    let mut command = command::program(&target().join("debug/demo").to_string_lossy(), arguments);
+    command.env("CODEKEEP_BINARY", target().join("release/codekeep"));
     let done = run(name, command)?;
     say(tail(&done.output, 12));
     Ok(Outcome::of(done.ok, if done.ok { String::new() } else { done.log.display().to_string() }))

@@ -56,8 +56,10 @@ const PEERS: [Step; 2] = [("build --release", suites::build_release), ("storage,
 
 /// Runs a tier and prints its table; gives whether all passed.
 pub(crate) fn run(tier: Tier) -> Result<bool> {
+    let mut ahead = None;
     let steps: &[Step] = match tier {
         Tier::Full => {
+            ahead = cluster::build_ahead();
             tools::install_all()?;
             &FULL
         }
@@ -79,6 +81,10 @@ pub(crate) fn run(tier: Tier) -> Result<bool> {
             Outcome::of(false, "could not be run, see above")
         });
         rows.push(Row { name, outcome, time: started.elapsed() });
+    }
+    if let Some(mut ahead) = ahead {
+        // The suite has waited for it, and said what went wrong.
+        ahead.wait()?;
     }
     Ok(summary::print(&rows))
 }

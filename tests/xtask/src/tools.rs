@@ -28,7 +28,14 @@ pub(crate) fn install_all() -> Result<()> {
     git_lfs()?;
     python()?;
     clients::install_all()?;
-    CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))
+    CARGO_TOOLS.into_iter().try_for_each(|(name, version)| cargo_tool(name, version))?;
+    // What is needed is in `bin`; the rest is large.
+    let built = built()?;
+    if built.exists() {
+        std::fs::remove_dir_all(built).context("failed to remove what the builds left")
+    } else {
+        Ok(())
+    }
 }
 
 /// Installs what the quick tier needs, and builds the S3 servers beside SeaweedFS.
@@ -107,7 +114,14 @@ fn cargo_tool(name: &str, version: &str) -> Result<()> {
     say(format!("building {name} {version}, once …"));
     let root = target().join("tools");
     let root = root.to_str().context("the target folder is not UTF-8")?;
-    must(name, cargo(&["install", "--locked", "--debug", "--root", root, "--version", version, name]))
+    let mut install = cargo(&["install", "--locked", "--debug", "--root", root, "--version", version, name]);
+    install.env("CARGO_TARGET_DIR", built()?).env("CARGO_INCREMENTAL", "0");
+    must(name, install)
+}
+
+/// Where what cargo installs is built: what several of them need is compiled once.
+fn built() -> Result<PathBuf> {
+    Ok(folder()?.join("built"))
 }
 
 /// Installs a program unless this very version of it is there.

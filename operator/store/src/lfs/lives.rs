@@ -77,6 +77,27 @@ impl LfsObjects {
         if self.lasting(oid).await?.1.is_some() {
             return Ok(());
         }
+        self.keep(self.fetched(object).await?).await
+    }
+
+    /// Copies every object that this repository has to another one.
+    ///
+    /// # Errors
+    /// When an object cannot be read or written; what was copied stays.
+    pub async fn copy_all(&self, to: &Self) -> Result<u64, Error> {
+        let (mut oids, mut copied) = (Vec::new(), 0);
+        self.each_life(|life| oids.extend(life.has_sums.then_some(life.oid))).await?;
+        for oid in oids {
+            if let Some(object) = self.find(&oid).await? {
+                to.keep(self.fetched(object).await?).await?;
+                copied += 1;
+            }
+        }
+        Ok(copied)
+    }
+
+    /// An object in a file, verified.
+    async fn fetched(&self, object: LfsObject) -> Result<LfsReceived, Error> {
         let folder = self.shared.cache.incoming();
         let mut file = blocking(move || tempfile::NamedTempFile::new_in(folder)).await??;
         let mut chunks = std::pin::pin!(self.read(object.clone(), 0..object.size()));
@@ -84,7 +105,7 @@ impl LfsObjects {
             let chunk = chunk?;
             file = blocking(move || file.write_all(&chunk).map(|()| file)).await??;
         }
-        self.keep(LfsReceived { object, file: file.into_temp_path() }).await
+        Ok(LfsReceived { object, file: file.into_temp_path() })
     }
 
     /// Deletes what is left of a life that has ended; its marker stays, so that its keys are never used again.

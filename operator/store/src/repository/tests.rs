@@ -1,5 +1,6 @@
 mod arrivals;
 mod growth;
+mod history;
 mod lfs;
 mod lfs_lives;
 mod lfs_scrub;

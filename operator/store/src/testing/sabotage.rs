@@ -46,11 +46,13 @@ pub enum Sabotage {
     DeleteEntries,
     /// A stub is taken for the end of the log.
     StopAtStub,
+    /// Every writing of an object is encrypted with the same salt, so with the same nonces.
+    ReuseSalt,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SkipRecheck,
         Self::TakeExistsForTheirs,
         Self::TakeExistsForOurs,
@@ -70,6 +72,7 @@ impl Sabotage {
         Self::StubNeeded,
         Self::DeleteEntries,
         Self::StopAtStub,
+        Self::ReuseSalt,
     ];
 }
 

@@ -7,6 +7,12 @@ use model::encryption::SecretKey;
 use crate::envelope::reveal;
 use crate::keys;
 
+/// Names what is encrypted under one series of nonces: two different objects must never have the same; `None` of what is not encrypted.
+#[must_use]
+pub fn nonces(key: &str, body: &[u8]) -> Option<String> {
+    crate::envelope::nonces(key, body)
+}
+
 /// What an object of a bucket says to who has the wrapping key; as it is where it is not encrypted. `get` reads the bucket.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{bin, folder, go, once, text};
+use super::{bin, built, folder, go, once, text};
 use crate::command::{cargo, must, program, workspace};
 
 /// Installs those that are missing. dulwich and libgit2 are Python packages, which are installed with the others.
@@ -65,12 +65,8 @@ fn jgit(source: &Path) -> Result<()> {
 
 fn gix(source: &Path) -> Result<()> {
     let (root, source) = (text(folder()?)?, text(source.to_path_buf())?);
-    let built = emptied("gix-client")?;
     let install = ["install", "--locked", "--debug", "--force", "--no-track", "--root", &root, "--path", &source];
     let mut install = cargo(&install);
-    install.env("CARGO_TARGET_DIR", &built).env("CARGO_INCREMENTAL", "0");
-    must("gix-client", install)
-        .context("OpenSSL's headers are needed (Debian: apt-get install libssl-dev pkg-config)")?;
-    // What is needed is in `bin`; the rest is large.
-    std::fs::remove_dir_all(built).context("failed to remove what the build left")
+    install.env("CARGO_TARGET_DIR", built()?).env("CARGO_INCREMENTAL", "0");
+    must("gix-client", install).context("OpenSSL's headers are needed (Debian: apt-get install libssl-dev pkg-config)")
 }
