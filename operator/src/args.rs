@@ -376,6 +376,35 @@ pub(crate) enum StoreCommand {
     /// Test a bucket or a folder, and say whether Codekeep runs on it and why not; exits 1 when it does not, 2 when it could
     /// not be asked
     Check(StoreCheckArgs),
+    /// Copy everything that a store holds to another one, as it lies; what is there already is not copied again. Exits 1 when
+    /// something could not be copied
+    Mirror(MirrorArgs),
+}
+
+/// Arguments of `codekeep store mirror`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MirrorArgs {
+    /// The store that is copied
+    #[arg(value_name = "FROM")]
+    pub(crate) from: StoreUrl,
+    /// Where its copy is; no servers may use it
+    #[arg(value_name = "TO")]
+    pub(crate) to: StoreUrl,
+    /// Folder with the access key of the source, as for `codekeep serve --store-credentials`
+    #[arg(long, env = "CODEKEEP_FROM_CREDENTIALS", value_name = "DIR")]
+    pub(crate) from_credentials: Option<PathBuf>,
+    /// Folder with the access key of the copy
+    #[arg(long, env = "CODEKEEP_TO_CREDENTIALS", value_name = "DIR")]
+    pub(crate) to_credentials: Option<PathBuf>,
+    /// Folder for large objects on their way
+    #[arg(long, env = "CODEKEEP_CACHE", value_name = "DIR", default_value = "./cache")]
+    pub(crate) cache: PathBuf,
+    /// Copy again and again, a round each time, until stopped
+    #[arg(long, env = "CODEKEEP_EVERY", value_name = "TIME", value_parser = time)]
+    pub(crate) every: Option<Duration>,
+    /// Print what would be copied, and copy nothing; exits 1 when the copy is behind
+    #[arg(long, env = "CODEKEEP_DRY_RUN")]
+    pub(crate) dry_run: bool,
 }
 
 /// Arguments of `codekeep store check`.

@@ -4,6 +4,7 @@ pub(crate) mod controller;
 pub(crate) mod crds;
 pub(crate) mod export;
 pub(crate) mod fsck;
+pub(crate) mod mirror;
 mod one;
 pub(crate) mod restore;
 pub(crate) mod serve;

@@ -13,6 +13,7 @@ mod kill;
 mod lfs;
 mod maintenance;
 mod memory;
+mod mirror;
 mod pair;
 mod partial;
 mod restore;

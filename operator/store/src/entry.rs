@@ -217,6 +217,9 @@ impl Numbered {
 }
 
 impl Stub {
+    /// Size of every stub.
+    pub(crate) const BYTES: usize = STUB_MAGIC.len() + 16 + 2 * DIGEST;
+
     /// What is to be left of an entry.
     #[must_use]
     pub fn of(decoded: &Decoded) -> Self {

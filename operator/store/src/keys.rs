@@ -144,6 +144,14 @@ pub(crate) fn upload(key: &str) -> Option<Upload> {
     Some(Upload { generation: generation.parse().ok()?, nonce })
 }
 
+pub(crate) fn log_all(id: &RepositoryId) -> String {
+    format!("{id}/log/")
+}
+
+pub(crate) fn cursors_all(id: &RepositoryId) -> String {
+    format!("{id}/cursor/")
+}
+
 /// Records of how far a notification target has been served; `target` is `<namespace>.<rule>.<target>`.
 pub(crate) fn cursor_all(id: &RepositoryId, target: &str) -> String {
     format!("{id}/cursor/{target}/")

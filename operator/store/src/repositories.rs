@@ -61,6 +61,12 @@ struct CatalogPath {
     repository_name: model::RepositoryName,
 }
 
+/// The id in a catalog entry.
+pub(crate) fn catalog_id(key: &str, body: &[u8]) -> Result<RepositoryId, Error> {
+    let entry = unseal::<CatalogEntry>(body).map_err(|reason| Error::Damaged { key: key.to_owned(), reason })?;
+    Ok(entry.repository_id)
+}
+
 /// A repository that is open or being opened, and when it was last asked for.
 struct Open {
     cell: Cell,

@@ -85,12 +85,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(store: impl ObjectStore) -> Self {
+    pub(crate) fn new(store: impl ObjectStore) -> Self {
         Self::with(store, Arc::new(SystemClock::new()), Policy::default())
     }
 
     fn with(store: impl ObjectStore, clock: Arc<dyn Clock>, policy: Policy) -> Self {
         Self::made(store, clock, policy, KeySources::default())
+    }
+
+    pub(crate) fn of(store: impl ObjectStore, policy: Policy) -> Self {
+        Self::with(store, Arc::new(SystemClock::new()), policy)
     }
 
     pub(crate) fn with_keys(store: impl ObjectStore, keys: KeySources) -> Self {

@@ -1,0 +1,61 @@
+//! `codekeep store mirror`: a copy of a store in another one, once or all the time.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use prometheus::Registry;
+use store::{Mirror, Mirrored, StoreMetrics};
+
+use super::one::say;
+use crate::args::MirrorArgs;
+
+/// Something could not be copied, or would have to be.
+const BEHIND: u8 = 1;
+
+/// Copies; with `--every` until it is stopped.
+pub(crate) async fn run(args: MirrorArgs) -> anyhow::Result<ExitCode> {
+    ensure!(args.from.to_string() != args.to.to_string(), "source and copy are the same place");
+    std::fs::create_dir_all(&args.cache).with_context(|| format!("failed to make {}", args.cache.display()))?;
+    let metrics = StoreMetrics::new(&Registry::new()).context("failed to register the store's metrics")?;
+    let from = store::connect(&args.from, args.from_credentials.as_deref(), &metrics).await?;
+    let to = store::connect(&args.to, args.to_credentials.as_deref(), &metrics).await?;
+    let mirror = Mirror::new(from, to, args.cache.clone());
+    if mirror.is_claimed().await.context("failed to ask the copy")? {
+        bail!("{} belongs to a cluster, whose servers write there: it can be no copy (object 'owner')", args.to);
+    }
+    loop {
+        let began = Instant::now();
+        let is_good = round(&mirror, args.dry_run).await?;
+        let Some(every) = args.every else {
+            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(BEHIND) });
+        };
+        let rest = every.saturating_sub(began.elapsed()).max(Duration::from_millis(100));
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// All repositories, one after the other; what goes wrong with one does not keep the others.
+async fn round(mirror: &Mirror, dry_run: bool) -> anyhow::Result<bool> {
+    let mut is_good = true;
+    for path in mirror.repositories().await.context("failed to list the repositories of the source")? {
+        match mirror.copy(&path, dry_run).await {
+            Ok(done) if done.is_same() => {}
+            Ok(Mirrored { generation, entries, objects, bytes, deleted }) => {
+                is_good &= !dry_run;
+                let would = if dry_run { "would have copied" } else { "copied" };
+                say(&format!(
+                    "{path}: {would} {entries} entries, {objects} objects of {bytes} bytes, deleted {deleted}; at entry {generation}"
+                ))?;
+            }
+            Err(error) => {
+                is_good = false;
+                tracing::error!(repo.name = %path, %error, "not copied");
+            }
+        }
+    }
+    Ok(is_good)
+}

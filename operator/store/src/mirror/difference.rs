@@ -1,0 +1,125 @@
+//! What a copy lacks, and what it has too much of: pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::RepositoryId;
+
+use crate::entry::Stub;
+use crate::envelope::sealed_size;
+use crate::keys;
+
+/// A part of a repository, in the order in which parts are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Keys,
+    Packs,
+    LfsContents,
+    LfsSums,
+    References,
+    Checkpoints,
+    Cursors,
+    /// Entries that became stubs; those that are missing are copied one by one, in their order.
+    Log,
+}
+
+impl Part {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Keys,
+        Self::Packs,
+        Self::LfsContents,
+        Self::LfsSums,
+        Self::References,
+        Self::Checkpoints,
+        Self::Cursors,
+        Self::Log,
+    ];
+
+    pub(super) fn prefix(self, id: &RepositoryId) -> String {
+        match self {
+            Self::Keys => keys::keyring_all(id),
+            Self::Packs => keys::pack_all(id),
+            // Sums make an object visible, so they come after its content.
+            Self::LfsContents | Self::LfsSums => keys::lfs_all(id),
+            Self::References => keys::references_all(id),
+            Self::Checkpoints => keys::checkpoint_all(id),
+            Self::Cursors => keys::cursors_all(id),
+            Self::Log => keys::log_all(id),
+        }
+    }
+
+    /// Whether an object is of this part, when the copy has entries up to `newest`.
+    fn has(self, key: &str, newest: u64) -> bool {
+        match self {
+            Self::LfsContents => !key.ends_with(".sums"),
+            Self::LfsSums => key.ends_with(".sums"),
+            // A state that the log does not reach would be believed by nobody.
+            Self::References | Self::Checkpoints => keys::number(key).is_some_and(|number| number <= newest),
+            Self::Keys | Self::Packs | Self::Cursors | Self::Log => true,
+        }
+    }
+}
+
+/// Whether an object of the log has the size of a stub, which takes the place of an old entry.
+pub(super) fn is_stub(size: u64) -> bool {
+    let stub = Stub::BYTES as u64;
+    size == stub || size == sealed_size(stub)
+}
+
+/// What is to be done to the copy.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// Keys and sizes.
+    pub(super) copy: Vec<(String, u64)>,
+    pub(super) delete: Vec<String>,
+}
+
+impl Difference {
+    /// Between the source's objects and those of the copy, each with its size: what has another size was replaced at the source.
+    pub(super) fn between(
+        part: Part,
+        here: &BTreeSet<(String, u64)>,
+        there: &BTreeSet<(String, u64)>,
+        newest: u64,
+    ) -> Self {
+        let copied: BTreeMap<&str, u64> = there.iter().map(|(key, size)| (key.as_str(), *size)).collect();
+        let named: BTreeSet<&str> = here.iter().map(|(key, _)| key.as_str()).collect();
+        let lacks = |(key, size): &&(String, u64)| match (part, copied.get(key.as_str())) {
+            // Entries that are not there come in their order; those that are there change in one way only.
+            (Part::Log, None) => false,
+            (Part::Log, found) => found != Some(size) && is_stub(*size),
+            (_, found) => found != Some(size),
+        };
+        let copy = here.iter().filter(|(key, _)| part.has(key, newest)).filter(lacks).cloned().collect();
+        // The log and its keys are never shorter.
+        let drops = !matches!(part, Part::Log | Part::Keys);
+        let gone = there.iter().filter(|(key, _)| drops && part.has(key, u64::MAX) && !named.contains(key.as_str()));
+        Self { copy, delete: gone.map(|(key, _)| key.clone()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(objects: &[(&str, u64)]) -> BTreeSet<(String, u64)> {
+        objects.iter().map(|(key, size)| ((*key).to_owned(), *size)).collect()
+    }
+
+    #[test]
+    fn what_is_missing_or_was_replaced_is_copied_and_what_is_gone_goes() {
+        let (here, there) = (set(&[("a", 1), ("b", 2), ("c", 3)]), set(&[("a", 1), ("b", 9), ("d", 4)]));
+        let found = Difference::between(Part::Packs, &here, &there, 0);
+        assert_eq!((found.copy, found.delete), (vec![("b".to_owned(), 2), ("c".to_owned(), 3)], vec!["d".to_owned()]));
+        let (here, there) = (set(&[("a", 1), ("b", 88), ("c", 3)]), set(&[("a", 7), ("b", 900)]));
+        let log = Difference::between(Part::Log, &here, &there, 0);
+        assert_eq!((log.copy, log.delete), (vec![("b".to_owned(), 88)], vec![]));
+    }
+
+    #[test]
+    fn states_that_the_log_does_not_reach_wait() {
+        let number = |number: u64| format!("x/checkpoint/{number:020}");
+        let here = BTreeSet::from([(number(5), 1), (number(9), 1)]);
+        let found = Difference::between(Part::Checkpoints, &here, &BTreeSet::new(), 7);
+        assert_eq!(found.copy, [(number(5), 1)]);
+    }
+}
