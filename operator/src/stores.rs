@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use model::clock::{SystemClock, SystemRandom};
 use prometheus::Registry;
-use store::{Cache, Context, ObjectStore, Policy, Repositories, StoreMetrics};
+use store::{Cache, Context, Direct, ObjectStore, Policy, Repositories, StoreMetrics};
 
 use crate::args::{NamedStore, StoreArgs};
 use crate::pack_tools::GitPackTools;
@@ -19,7 +19,7 @@ pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 /// How stores are opened.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Opening<'a> {
-    /// Refuse a bucket that does not do what commits rest on.
+    /// Refuse a bucket that does not do what commits rest on; and let clients reach it, where its URL says so.
     pub(crate) prove: bool,
     /// The cluster whose the prefixes have to be.
     pub(crate) cluster: Option<&'a str>,
@@ -47,8 +47,8 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     };
     let mut stores = BTreeMap::new();
     for named in &args.store {
-        let objects = connect_patiently(named, args.store_credentials.as_deref(), &metrics, opening).await?;
-        let repositories = Repositories::new(objects, context.clone());
+        let (objects, direct) = connect_patiently(named, args.store_credentials.as_deref(), &metrics, opening).await?;
+        let repositories = Repositories::reached(objects, direct, context.clone());
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
         }
@@ -61,7 +61,7 @@ async fn connect_patiently(
     credentials: Option<&Path>,
     metrics: &StoreMetrics,
     opening: Opening<'_>,
-) -> anyhow::Result<Arc<dyn ObjectStore>> {
+) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
     let mut told = String::new();
     loop {
         let (error, waits) = match (connect(named, credentials, metrics, opening).await, opening.waits) {
@@ -82,7 +82,7 @@ async fn connect(
     credentials: Option<&Path>,
     metrics: &StoreMetrics,
     opening: Opening<'_>,
-) -> anyhow::Result<Arc<dyn ObjectStore>> {
+) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
     let NamedStore { name, url } = named;
     let objects = store::connect(url, credentials, metrics)
         .await
@@ -97,5 +97,14 @@ async fn connect(
             .await
             .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
     }
-    Ok(objects)
+    if !opening.prove {
+        return Ok((objects, None));
+    }
+    let direct = Direct::open(url, credentials, metrics, &SystemRandom)
+        .await
+        .with_context(|| format!("failed to learn what clients may do with the store '{name}', {url}"))?;
+    if let Some(reason) = direct.as_ref().and_then(Direct::flaw) {
+        tracing::warn!(store = name, reason, "LFS uploads do not go straight to the bucket, downloads do");
+    }
+    Ok((objects, direct))
 }

@@ -25,6 +25,7 @@ mod claim;
 mod connect;
 mod cursor;
 mod digest;
+mod direct;
 pub mod entry;
 mod error;
 mod file;
@@ -48,9 +49,10 @@ pub use cache::Cache;
 pub use claim::{ClaimError, claim};
 pub use connect::connect;
 pub use cursor::{Cursor, CursorRecord};
+pub use direct::Direct;
 pub use error::{CommitError, Error};
 pub use file::FileStore;
-pub use lfs::{LfsObject, LfsObjects, LfsReceived, ReceiveError};
+pub use lfs::{Adopted, LfsObject, LfsObjects, LfsReceived, ReceiveError, UploadLink};
 pub use metrics::StoreMetrics;
 pub use object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
@@ -60,8 +62,8 @@ pub use repository::{
     CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal, Maintained,
     Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository, StagedPack,
 };
-pub use s3::S3Store;
+pub use s3::{DirectLink, S3Store};
 pub use state::{
     DroppedTips, Lease, Lock, Locks, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
 };
-pub use url::{S3Url, StoreUrl, StoreUrlError};
+pub use url::{ClientEndpoint, S3Url, StoreUrl, StoreUrlError};

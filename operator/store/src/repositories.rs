@@ -13,9 +13,10 @@ use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::cursor::Cursor;
+use crate::direct::Direct;
 use crate::error::Error;
 use crate::keys;
-use crate::lfs::Usages;
+use crate::lfs::{Adoptions, Usages};
 use crate::object::{Create, ObjectStore, StoreError};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
@@ -79,10 +80,23 @@ impl Repositories {
     /// The repositories of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
+        Self::reached(store, None, context)
+    }
+
+    /// The repositories of `store`, which clients may reach themselves.
+    #[must_use]
+    pub fn reached(store: Arc<dyn ObjectStore>, direct: Option<Direct>, context: Context) -> Self {
         let mut process = [0; 16];
         context.random.fill(&mut process);
-        let shared = Arc::new(Shared { store, context, process, lfs_usage: Usages::default() });
+        let (lfs_usage, adoptions) = (Usages::default(), Adoptions::default());
+        let shared = Arc::new(Shared { store, context, process, lfs_usage, adoptions, direct });
         Self { shared, ids: Mutex::default(), open: Mutex::default() }
+    }
+
+    /// Whether clients may reach the bucket themselves.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.shared.direct.is_some()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

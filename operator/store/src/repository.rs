@@ -29,10 +29,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::cache::Cache;
+use crate::direct::Direct;
 use crate::entry::Decoded;
 use crate::error::Error;
 use crate::keys;
-use crate::lfs::Usages;
+use crate::lfs::{Adoptions, Usages};
 use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
@@ -75,6 +76,10 @@ pub(crate) struct Shared {
     pub(crate) process: [u8; 16],
     /// Bytes of LFS objects, where somebody wants to know.
     pub(crate) lfs_usage: Usages,
+    /// LFS objects that clients have sent to the bucket themselves.
+    pub(crate) adoptions: Adoptions,
+    /// The bucket as clients reach it, if they do.
+    pub(crate) direct: Option<Direct>,
 }
 
 impl std::ops::Deref for Shared {

@@ -30,8 +30,6 @@ pub(crate) struct Life {
     pub(crate) number: u32,
     /// When the newer one of content and sums was written, if one of them is there. In the far future when the store does not say.
     pub(crate) stored: Option<Timestamp>,
-    /// Whether it is visible.
-    pub(crate) has_sums: bool,
     /// Size of its content.
     pub(crate) bytes: u64,
     /// When its end was decided.
@@ -106,7 +104,7 @@ impl LfsObjects {
                     lives.drain(..).for_each(|life| each(&life));
                 }
                 let at = lives.iter().position(|life| life.number == number).unwrap_or_else(|| {
-                    lives.push(Life { oid, number, stored: None, has_sums: false, bytes: 0, gone: None });
+                    lives.push(Life { oid, number, stored: None, bytes: 0, gone: None });
                     lives.len() - 1
                 });
                 lives[at].add(part, object);
@@ -127,7 +125,7 @@ impl Life {
         match part {
             LfsPart::Gone => self.gone = Some(written),
             LfsPart::Content => self.bytes = object.size,
-            LfsPart::Sums => self.has_sums = true,
+            LfsPart::Sums => {}
         }
         if part != LfsPart::Gone {
             self.stored = self.stored.max(Some(written));

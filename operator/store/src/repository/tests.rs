@@ -1,6 +1,7 @@
 mod arrivals;
 mod growth;
 mod lfs;
+mod lfs_adopt;
 mod lfs_lives;
 mod lfs_scrub;
 mod locks;
