@@ -195,10 +195,12 @@ pub(crate) struct MaintenanceArgs {
     /// Time for which commits are kept that only deleted or rewound references led to
     #[arg(long, env = "CODEKEEP_UNREACHABLE_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
     pub(crate) unreachable_retention: Duration,
-    /// Time after which LFS objects are given up that no pointer file names, and deleted after as long again; not below a day, as
-    /// git-lfs sends objects before git pushes what names them
+    /// Time after which LFS objects are given up that no pointer file names, and deleted after as long again
     #[arg(long, env = "CODEKEEP_LFS_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
     pub(crate) lfs_retention: Duration,
+    /// Shortest --lfs-retention that is accepted: git-lfs sends objects before git pushes what names them. Lower it in tests only
+    #[arg(long, env = "CODEKEEP_LFS_RETENTION_FLOOR", value_name = "TIME", default_value = "24h", value_parser = time)]
+    pub(crate) lfs_retention_floor: Duration,
     /// Time for which the log keeps events for notification targets that do not take them
     #[arg(long, env = "CODEKEEP_LOG_RETENTION", value_name = "TIME", default_value = "14d", value_parser = time)]
     pub(crate) log_retention: Duration,
@@ -211,8 +213,13 @@ pub(crate) struct MaintenanceArgs {
 }
 
 impl MaintenanceArgs {
-    pub(crate) fn policy(&self) -> store::Policy {
-        store::Policy {
+    pub(crate) fn policy(&self) -> anyhow::Result<store::Policy> {
+        anyhow::ensure!(
+            self.lfs_retention >= self.lfs_retention_floor,
+            "--lfs-retention is shorter than {} hours: objects could be deleted that a push under way is about to name; make it longer",
+            self.lfs_retention_floor.as_secs() / 3_600
+        );
+        Ok(store::Policy {
             grace: self.deletion_grace,
             unreachable_retention: self.unreachable_retention,
             lfs_retention: self.lfs_retention,
@@ -220,7 +227,7 @@ impl MaintenanceArgs {
             scrub_interval: self.scrub_interval,
             scrub_rate: self.scrub_rate,
             ..store::Policy::default()
-        }
+        })
     }
 }
 

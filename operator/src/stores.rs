@@ -11,7 +11,9 @@ use model::clock::{SystemClock, SystemRandom};
 use model::desired::DesiredState;
 use model::encryption::Encryption;
 use prometheus::Registry;
-use store::{Cache, Context, KeySources, Manifests, NoManifests, ObjectStore, Policy, Repositories, StoreMetrics};
+use store::{
+    Cache, Context, Direct, KeySources, Manifests, NoManifests, ObjectStore, Policy, Repositories, StoreMetrics,
+};
 use tokio::sync::watch;
 
 use crate::args::{NamedKeyService, NamedStore, StoreArgs};
@@ -23,7 +25,7 @@ pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 /// How stores are opened.
 #[derive(Clone, Default)]
 pub(crate) struct Opening<'a> {
-    /// Refuse a bucket that does not do what commits rest on.
+    /// Refuse a bucket that does not do what commits rest on; and let clients reach it, where its URL says so.
     pub(crate) prove: bool,
     /// The cluster whose the prefixes have to be.
     pub(crate) cluster: Option<&'a str>,
@@ -54,8 +56,8 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     };
     let mut stores = BTreeMap::new();
     for named in &args.store {
-        let objects = connect_patiently(named, args.store_credentials.as_deref(), &metrics, &opening).await?;
-        let repositories = Repositories::new(objects, context.clone());
+        let (objects, direct) = connect_patiently(named, args.store_credentials.as_deref(), &metrics, &opening).await?;
+        let repositories = Repositories::reached(objects, direct, context.clone());
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
         }
@@ -98,7 +100,7 @@ async fn connect_patiently(
     credentials: Option<&Path>,
     metrics: &StoreMetrics,
     opening: &Opening<'_>,
-) -> anyhow::Result<Arc<dyn ObjectStore>> {
+) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
     let mut told = String::new();
     loop {
         let (error, waits) = match (connect(named, credentials, metrics, opening).await, opening.waits) {
@@ -119,7 +121,7 @@ async fn connect(
     credentials: Option<&Path>,
     metrics: &StoreMetrics,
     opening: &Opening<'_>,
-) -> anyhow::Result<Arc<dyn ObjectStore>> {
+) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
     let NamedStore { name, url } = named;
     let objects = store::connect(url, credentials, metrics)
         .await
@@ -134,5 +136,14 @@ async fn connect(
             .await
             .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
     }
-    Ok(objects)
+    if !opening.prove {
+        return Ok((objects, None));
+    }
+    let direct = Direct::open(url, credentials, metrics, &SystemRandom)
+        .await
+        .with_context(|| format!("failed to learn what clients may do with the store '{name}', {url}"))?;
+    if let Some(reason) = direct.as_ref().and_then(Direct::flaw) {
+        tracing::warn!(store = name, reason, "LFS uploads do not go straight to the bucket, downloads do");
+    }
+    Ok((objects, direct))
 }

@@ -1,5 +1,6 @@
 //! Git LFS: the real `git-lfs` against one server, two servers and a bucket.
 
+mod direct;
 mod faults;
 mod locks;
 mod quota;

@@ -12,6 +12,7 @@ pub mod fixture;
 pub mod git_cli;
 pub mod history;
 pub mod kube;
+pub mod lfs;
 pub mod manifests;
 pub mod moto;
 pub mod process;

@@ -82,6 +82,22 @@ async fn each_flaw_of_a_bucket_has_its_line_on_minio() -> Result<()> {
 }
 
 #[tokio::test]
+async fn whether_clients_can_use_the_address_that_they_get_is_told() -> Result<()> {
+    let bucket = Proxied::start(S3Kind::SeaweedFs).await?;
+    let (url, nobody) = (bucket.url(), tests::server::free_address()?);
+    let outside = format!("localhost:{}", bucket.server.address().port());
+    for (address, outcome, words) in
+        [(outside, "ok", "can send nothing else"), (nobody.to_string(), "warning", "not by the address of lfs-direct")]
+    {
+        let report = store_check::report(&format!("{url}&lfs-direct=http://{address}"), &S3Server::credentials())?;
+        let check = report.check("direct-upload")?;
+        ensure!(report.code == 0 && check["outcome"] == outcome, "{check}");
+        ensure!(check["found"].as_str().is_some_and(|text| text.contains(words)), "{check}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_has_no_verdict_and_what_may_only_read_is_refused() -> Result<()> {
     let server = SeaweedFs::start()?;
     let url = server.bucket("asked")?;

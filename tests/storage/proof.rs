@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use model::clock::SystemRandom;
-use store::{ObjectStore, probe};
+use store::{Direct, ObjectStore, probe};
 use tests::fault_proxy::{Fault, Rule};
 use tests::s3::S3Kind;
 
-use crate::fixture::{ADMIN, Proxied, READER, client, folder, on_each_server};
+use crate::fixture::{ADMIN, Proxied, READER, client, folder, metrics, on_each_server};
 
-on_each_server!(a_bucket_passes_and_each_flaw_is_refused);
+on_each_server!(a_bucket_passes_and_each_flaw_is_refused, what_clients_could_do_beyond_what_was_signed_is_found);
 
 #[tokio::test]
 async fn a_folder_passes_and_is_left_clean() -> Result<()> {
@@ -48,6 +48,36 @@ async fn a_bucket_passes_and_each_flaw_is_refused(kind: S3Kind) -> Result<()> {
         let refusal = refusal(&client(bucket, server.address(), key).await?).await;
         ensure!(refusal.contains(words), "{refusal}: should speak of {words}");
     }
+    Ok(())
+}
+
+async fn what_clients_could_do_beyond_what_was_signed_is_found(kind: S3Kind) -> Result<()> {
+    let bucket = Proxied::start(kind).await?;
+    let (keys, url) = (tempfile::TempDir::new()?, format!("{}&lfs-direct=true", bucket.url()));
+    for (name, value) in [("AWS_ACCESS_KEY_ID", ADMIN.0), ("AWS_SECRET_ACCESS_KEY", ADMIN.1)] {
+        std::fs::write(keys.path().join(name), value)?;
+    }
+    let flaw = async || {
+        let opened = Direct::open(&url.parse()?, Some(keys.path()), &metrics()?, &SystemRandom).await?;
+        let direct = opened.context("clients do not reach it")?;
+        anyhow::Ok(direct.flaw().map(str::to_owned))
+    };
+    ensure!(flaw().await?.is_none(), "{:?}", flaw().await?);
+    // In this order: other bytes, no headers, a copy, what was signed, the same again.
+    let at = |nth, fault| Rule::new("PUT", "/direct?", fault).after(nth).times(1);
+    for (rule, words) in [
+        (at(0, Fault::DoneBut(200, "")), "bytes that do not have the SHA-256"),
+        (at(1, Fault::DoneBut(200, "")), "without headers that were signed"),
+        (at(2, Fault::DoneBut(200, "")), "copies any other object"),
+        (at(2, Fault::Status(500, "InternalError")), "not clearly refuse"),
+        (at(3, Fault::Status(403, "AccessDenied")), "refuses what was signed"),
+        (at(4, Fault::DoneBut(200, "")), "write it again"),
+    ] {
+        bucket.proxy.set([rule]);
+        let found = flaw().await?.unwrap_or_default();
+        ensure!(found.contains(words), "{found:?}: should speak of {words}");
+    }
+    ensure!(bucket.store.list("", None, 10).await?.is_empty(), "the proof left something");
     Ok(())
 }
 

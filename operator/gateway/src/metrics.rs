@@ -15,6 +15,8 @@ pub(crate) struct GatewayMetrics {
     pub(crate) received_bytes: IntCounter,
     pub(crate) sent_bytes: IntCounter,
     decisions: IntCounterVec,
+    /// Addresses that LFS clients were given.
+    pub(crate) lfs_links: IntCounterVec,
     /// SSH connections that are open.
     pub(crate) ssh_open: IntGauge,
     ssh_connections: IntCounterVec,
@@ -43,6 +45,10 @@ impl GatewayMetrics {
             Opts::new("codekeep_access_decisions_total", "Access decisions by action and result."),
             &["action", "decision"],
         )?;
+        let lfs_links = IntCounterVec::new(
+            Opts::new("codekeep_lfs_links_total", "LFS objects that clients were told to move, by operation and way."),
+            &["operation", "way"],
+        )?;
         let ssh_open = IntGauge::new("codekeep_ssh_connections_open", "SSH connections that are open.")?;
         let ssh_connections = IntCounterVec::new(
             Opts::new("codekeep_ssh_connections_total", "SSH connections by what became of them."),
@@ -56,7 +62,18 @@ impl GatewayMetrics {
         registry.register(Box::new(received_bytes.clone()))?;
         registry.register(Box::new(sent_bytes.clone()))?;
         registry.register(Box::new(decisions.clone()))?;
-        Ok(Self { requests, seconds, in_flight, received_bytes, sent_bytes, decisions, ssh_open, ssh_connections })
+        registry.register(Box::new(lfs_links.clone()))?;
+        Ok(Self {
+            requests,
+            seconds,
+            in_flight,
+            received_bytes,
+            sent_bytes,
+            decisions,
+            lfs_links,
+            ssh_open,
+            ssh_connections,
+        })
     }
 
     /// Begins to measure a request.

@@ -24,7 +24,7 @@ use source::{Facts, InCluster, Source};
 
 /// Serves until SIGTERM or SIGINT, then lets requests under way end within the grace period.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let registry = admin::registry()?;
+    let (registry, policy) = (admin::registry()?, args.maintenance.policy()?);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let source = Source::open(&args, &tasks, &stop).await?;
     let ssh = ssh::Ssh::open(&args, &stop).await?;
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn(admin::serve(metrics_listener, admin.clone(), admin_stop.clone()));
     super::stop_on_signal(stop.clone(), admin.clone(), args.drain_delay)?;
 
-    let opening = Box::pin(open_stores(&args, &source, &registry, &admin));
+    let opening = Box::pin(open_stores(&args, policy, &source, &registry, &admin));
     let opened = stop.run_until_cancelled(opening).await.transpose()?;
     let Some((stores, facts)) = opened else { return Ok(ExitCode::SUCCESS) };
     let notifier = notifier(&args, &source, &stores, &registry)?;
@@ -95,6 +95,7 @@ fn gateway_config(args: &ClusterArgs) -> GatewayConfig {
 /// Waits until it is known what is to be served, then opens the stores.
 async fn open_stores(
     args: &ServeArgs,
+    policy: store::Policy,
     source: &Source,
     registry: &Registry,
     admin: &Admin,
@@ -107,7 +108,7 @@ async fn open_stores(
     let opening = stores::Opening {
         prove: true,
         cluster: facts.cluster_id.as_deref(),
-        policy: args.maintenance.policy(),
+        policy,
         desired: Some(source.desired()),
         waits: if patient { Some(&waits) } else { None },
     };

@@ -1,13 +1,18 @@
 //! Git LFS objects of a repository (ADR 0013): immutable, named by the SHA-256 of their content, never part of the log.
 //!
 //! An object is two objects of the bucket: its content, and a small one with its size and the SHA-256 of each chunk (`sums.rs`).
-//! The content is uploaded first, after its hash was compared with its name; creating the sums is what makes it visible. So
-//! whoever finds sums finds the content, and any part of it can be verified without reading the rest.
+//! The content comes first, and its hash is compared with its name, before it is uploaded (`receive.rs`) or after a client has sent it to the
+//! bucket itself (`adopt.rs`); creating the sums is what makes it visible. So whoever finds sums finds the content, and any part of it
+//! can be verified without reading the rest.
 
+mod adopt;
 mod check;
+mod links;
 mod lives;
+mod promises;
 mod read;
 mod receive;
+mod summing;
 mod sums;
 mod usage;
 
@@ -23,6 +28,9 @@ use crate::keys;
 use crate::object::{Create, StoreError};
 use crate::repositories::Repositories;
 use crate::repository::Shared;
+pub use adopt::Adopted;
+pub(crate) use adopt::Adoptions;
+pub use links::UploadLink;
 pub(crate) use lives::Life;
 pub use receive::{LfsReceived, ReceiveError};
 pub use sums::LfsObject;
@@ -91,7 +99,7 @@ impl LfsObjects {
             self.create(&keys::lfs_sums(&self.id, object.oid(), life), &object.encode()).await?;
             // What a crash had left of this life may have been given up while all of it was uploaded.
             if !self.is_gone(object.oid(), life).await? {
-                self.shared.lfs_usage.took(&self.id, object.size());
+                self.shared.lfs_usage.took(&self.id, object.oid(), object.size());
                 return Ok(());
             }
         }

@@ -25,6 +25,7 @@ mod claim;
 mod connect;
 mod cursor;
 mod digest;
+mod direct;
 pub mod entry;
 mod envelope;
 mod error;
@@ -50,10 +51,11 @@ pub use cache::Cache;
 pub use claim::{ClaimError, claim};
 pub use connect::connect;
 pub use cursor::{Cursor, CursorRecord};
+pub use direct::Direct;
 pub use envelope::{EncryptionInUse, KeyError, KeyService, KeySources, Manifests, NoManifests};
 pub use error::{CommitError, Error};
 pub use file::FileStore;
-pub use lfs::{LfsObject, LfsObjects, LfsReceived, ReceiveError};
+pub use lfs::{Adopted, LfsObject, LfsObjects, LfsReceived, ReceiveError, UploadLink};
 pub use metrics::StoreMetrics;
 pub use mirror::{Mirror, MirrorError, Mirrored};
 pub use object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
@@ -65,8 +67,8 @@ pub use repository::{
     Maintained, Moment, Past, PastError, Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository,
     StagedPack,
 };
-pub use s3::{S3Store, folder_credentials};
+pub use s3::{DirectLink, S3Store, folder_credentials};
 pub use state::{
     DroppedTips, Lease, Lock, Locks, PackId, RefEdit, RetiredUpload, Scrub, Snapshot, StoredPack, Upkeep, Upload,
 };
-pub use url::{S3Url, StoreUrl, StoreUrlError};
+pub use url::{ClientEndpoint, S3Url, StoreUrl, StoreUrlError};

@@ -6,6 +6,7 @@
 
 mod contact;
 mod creation;
+mod direct;
 mod examination;
 mod files;
 mod reading;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use model::clock::Random;
 
 use crate::object::{ObjectStore, StoreError};
+use crate::s3::S3Store;
 pub use examination::{Examination, Listener, Progress};
 pub use report::{Check, Measure, Outcome, Report, Verdict};
 use site::Site;
@@ -72,10 +74,26 @@ pub async fn prove(store: &dyn ObjectStore, random: &dyn Random) -> Result<(), R
         race.map(drop)
     };
     let outcome = tokio::time::timeout(TIMEOUT, proof).await.unwrap_or(Err(Refusal::Timeout(TIMEOUT)));
+    clean(&site).await;
+    outcome
+}
+
+/// Proves that a bucket holds clients to what was signed for them: what LFS uploads straight to it rest on.
+///
+/// # Errors
+/// The first thing that it does wrong.
+pub(crate) async fn prove_direct(bucket: &S3Store, random: &dyn Random) -> Result<(), Refusal> {
+    let site = Site::new(bucket, random);
+    let proof = direct::uploads(&site, bucket, "direct");
+    let outcome = tokio::time::timeout(TIMEOUT, proof).await.unwrap_or(Err(Refusal::Timeout(TIMEOUT)));
+    clean(&site).await;
+    outcome.map(drop)
+}
+
+async fn clean(site: &Site<'_>) {
     for (key, error) in site.clean_up().await {
         tracing::warn!(object.key = key, %error, "failed to remove an object of the start-up proof");
     }
-    outcome
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::cursor::Cursor;
+use crate::direct::Direct;
 use crate::envelope;
 use crate::error::Error;
 use crate::keys;
@@ -103,8 +104,20 @@ impl Repositories {
     /// The repositories of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
-        let shared = Arc::new(Shared::new(store, context));
+        Self::reached(store, None, context)
+    }
+
+    /// The repositories of `store`, which clients may reach themselves.
+    #[must_use]
+    pub fn reached(store: Arc<dyn ObjectStore>, direct: Option<Direct>, context: Context) -> Self {
+        let shared = Arc::new(Shared::new(store, direct.map(Arc::new), context));
         Self { shared, ids: Mutex::default(), reached: Mutex::default(), open: Mutex::default() }
+    }
+
+    /// Whether clients may reach the bucket themselves.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.shared.direct.is_some()
     }
 
     /// How the objects of a repository are reached.

@@ -30,11 +30,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::cache::Cache;
+use crate::direct::Direct;
 use crate::entry::Decoded;
 use crate::envelope::{EncryptionInUse, EnvelopeStore, KeySources, ServerSideStore};
 use crate::error::Error;
 use crate::keys;
-use crate::lfs::Usages;
+use crate::lfs::{Adoptions, Usages};
 use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
@@ -80,27 +81,34 @@ pub(crate) struct Shared {
     pub(crate) process: [u8; 16],
     /// Bytes of LFS objects, where somebody wants to know.
     pub(crate) lfs_usage: Arc<Usages>,
+    /// LFS objects that clients have sent to the bucket themselves.
+    pub(crate) adoptions: Arc<Adoptions>,
+    /// The bucket as clients reach it, if they do; never that of a repository that we encrypt.
+    pub(crate) direct: Option<Arc<Direct>>,
     /// The same as `store`, of one encrypted repository.
     envelope: Option<Arc<EnvelopeStore>>,
 }
 
 impl Shared {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, context: Context) -> Self {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, direct: Option<Arc<Direct>>, context: Context) -> Self {
         let mut process = [0; 16];
         context.random.fill(&mut process);
-        Self { store, context, process, lfs_usage: Arc::default(), envelope: None }
+        let (lfs_usage, adoptions) = (Arc::default(), Arc::default());
+        Self { store, context, process, lfs_usage, adoptions, direct, envelope: None }
     }
 
     /// The same for one repository, whose objects may be encrypted.
     pub(crate) fn of_repository(&self, id: &RepositoryId, path: &RepositoryPath, is_sealed: bool) -> Self {
-        let Self { store, context, process, lfs_usage, .. } = self;
-        let (context, process, lfs_usage) = (context.clone(), *process, Arc::clone(lfs_usage));
-        let store: Arc<dyn ObjectStore> = ServerSideStore::new(Arc::clone(store), path, &context);
+        let (context, process) = (self.context.clone(), self.process);
+        let (lfs_usage, adoptions) = (Arc::clone(&self.lfs_usage), Arc::clone(&self.adoptions));
+        let store: Arc<dyn ObjectStore> = ServerSideStore::new(Arc::clone(&self.store), path, &context);
         if !is_sealed {
-            return Self { store, context, process, lfs_usage, envelope: None };
+            let direct = self.direct.clone();
+            return Self { store, context, process, lfs_usage, adoptions, direct, envelope: None };
         }
         let envelope = Arc::new(EnvelopeStore::new(store, id.clone(), path.clone(), context.clone()));
-        Self { store: Arc::clone(&envelope) as _, context, process, lfs_usage, envelope: Some(envelope) }
+        let store = Arc::clone(&envelope) as _;
+        Self { store, context, process, lfs_usage, adoptions, direct: None, envelope: Some(envelope) }
     }
 }
 

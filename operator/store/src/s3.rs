@@ -7,6 +7,7 @@ mod address;
 mod credentials;
 mod failure;
 mod inspect;
+mod presign;
 mod transfer;
 
 use std::net::IpAddr;
@@ -33,7 +34,8 @@ use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 use crate::url::S3Url;
 pub use credentials::folder_credentials;
 use failure::Failure;
-pub(crate) use inspect::{Contact, Description, Ranged, Signed};
+pub(crate) use inspect::{Contact, Description, Ranged, Signed, Way};
+pub use presign::DirectLink;
 pub(crate) use transfer::PART_BYTES;
 use transfer::downloaded;
 

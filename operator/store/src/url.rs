@@ -1,4 +1,4 @@
-//! Store URLs: `file:DIR` and `s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=&ca-file=&checksum=]`.
+//! Store URLs: `file:DIR` and `s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=&ca-file=&checksum=&lfs-direct=]`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,6 +35,17 @@ pub struct S3Url {
     pub ca_file: Option<PathBuf>,
     /// Whether to send checksums always, and not only where the store needs them.
     pub checksum_always: bool,
+    /// How Git LFS clients reach the bucket themselves; none when they do not (ADR 0017).
+    pub lfs_direct: Option<ClientEndpoint>,
+}
+
+/// The address of a bucket for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientEndpoint {
+    /// That of the servers.
+    Same,
+    /// Another one of the same store.
+    Other(Box<Url>),
 }
 
 /// Why a text is not a store URL.
@@ -44,7 +55,7 @@ pub enum StoreUrlError {
     #[error("write file:DIR or s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=true]")]
     Form,
     /// A parameter that does not exist.
-    #[error("unknown parameter '{0}': region, endpoint, path-style, ca-file and checksum are there")]
+    #[error("unknown parameter '{0}': region, endpoint, path-style, ca-file, checksum and lfs-direct are there")]
     Parameter(String),
     /// A parameter with a wrong value.
     #[error("the parameter '{0}' has a wrong value")]
@@ -83,6 +94,7 @@ impl FromStr for StoreUrl {
             path_style: false,
             ca_file: None,
             checksum_always: false,
+            lfs_direct: None,
         };
         for (name, value) in url.query_pairs() {
             parsed.set(&name, &value)?;
@@ -95,10 +107,7 @@ impl S3Url {
     fn set(&mut self, name: &str, value: &str) -> Result<(), StoreUrlError> {
         match name {
             "region" => self.region = Some(value.to_owned()),
-            "endpoint" => {
-                let url = Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-                self.endpoint = Some(url.ok_or(StoreUrlError::Value("endpoint"))?);
-            }
+            "endpoint" => self.endpoint = Some(endpoint(value).ok_or(StoreUrlError::Value("endpoint"))?),
             "path-style" => self.path_style = value.parse().map_err(|_| StoreUrlError::Value("path-style"))?,
             "ca-file" => self.ca_file = Some(PathBuf::from(value)),
             "checksum" => {
@@ -108,10 +117,33 @@ impl S3Url {
                     _ => return Err(StoreUrlError::Value("checksum")),
                 }
             }
+            "lfs-direct" => {
+                self.lfs_direct = match value {
+                    "true" => Some(ClientEndpoint::Same),
+                    "false" => None,
+                    other => {
+                        let url = endpoint(other).ok_or(StoreUrlError::Value("lfs-direct"))?;
+                        Some(ClientEndpoint::Other(url.into()))
+                    }
+                }
+            }
             other => return Err(StoreUrlError::Parameter(other.to_owned())),
         }
         Ok(())
     }
+
+    /// The same bucket as clients reach it, if they do.
+    pub(crate) fn for_clients(&self) -> Option<Self> {
+        let endpoint = match self.lfs_direct.as_ref()? {
+            ClientEndpoint::Same => self.endpoint.clone(),
+            ClientEndpoint::Other(url) => Some(Url::clone(url)),
+        };
+        Some(Self { endpoint, ..self.clone() })
+    }
+}
+
+fn endpoint(value: &str) -> Option<Url> {
+    Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 impl fmt::Display for StoreUrl {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::fault_proxy::{Fault, Rule};
+use tests::fault_proxy::{Fault, FaultProxy, Rule};
 use tests::manifests::PASSWORD;
 use tests::raw_http::{basic, send};
 use tests::s3::S3Kind;
@@ -101,6 +101,30 @@ fn a_bucket_that_dies_in_a_download_fails_it_cleanly_and_git_lfs_goes_on_when_it
     git.ok(&clone, &["lfs", "pull"])?;
     ensure!(servers.proxies[1].faults() > 2, "the bucket was never asked");
     ensure!(std::fs::read(clone.join("a.bin"))? == content, "other bytes came back");
+    Ok(())
+}
+
+#[test]
+fn a_line_that_breaks_in_the_middle_costs_what_was_not_there_yet() -> Result<()> {
+    let bed = super::bed()?;
+    let line = FaultProxy::start(bed.server.address())?;
+    let url = format!("http://alice:{PASSWORD}@{}/{REPOSITORY}", line.address());
+    let content = random(1, 3_000_000);
+    let work = tracked(&bed.git, &url, "work", &[("a.bin", &content)])?;
+    // An upload is sent again as a whole. The first request for an object is without a credential, and refused.
+    line.set([Rule::new("PUT", "/objects/", Fault::RequestLost).after(1).times(1)]);
+    bed.git.ok(&work, &["push", "--quiet", "origin", "HEAD:refs/heads/large"])?;
+    ensure!(line.faults() == 1 && line.count("PUT", "/objects/") >= 3, "the upload did not break off");
+
+    let clone = bare_of_objects(&bed.git, &url, "clone")?;
+    let before = bed.server.metric("codekeep_git_sent_bytes_total", "")?;
+    // The server has sent all of it, and the line has lost the last million.
+    line.set([Rule::new("GET", "/objects/", Fault::Truncated(2_000_000)).after(1).times(1)]);
+    bed.git.ok(&clone, &["lfs", "pull"])?;
+    ensure!(std::fs::read(clone.join("a.bin"))? == content);
+    ensure!(line.faults() == 2 && line.count("GET", "/objects/") == 3, "the download did not break off");
+    let sent = bed.server.metric("codekeep_git_sent_bytes_total", "")? - before;
+    ensure!((4e6..4.2e6).contains(&sent), "{sent} bytes were sent");
     Ok(())
 }
 

@@ -2,13 +2,11 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tests::lfs::{JSON, LFS, oid};
 use tests::manifests::PASSWORD;
 use tests::raw_http::{Response, basic, send};
 
 use super::{Bed, random, stored};
-
-const JSON: &str = "application/vnd.git-lfs+json";
-const LFS: &str = "/team-a/hello/info/lfs";
 
 fn call(bed: &Bed, user: &str, method: &str, target: &str, body: &[u8]) -> Result<Response> {
     let authorization = basic(user, PASSWORD);
@@ -24,13 +22,6 @@ fn batch(bed: &Bed, operation: &str, objects: &Value) -> Result<Value> {
     Ok(serde_json::from_slice(&response.body)?)
 }
 
-fn oid(content: &[u8]) -> Result<String> {
-    let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), content)?;
-    let output = std::process::Command::new("sha256sum").arg(file.path()).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).chars().take(64).collect())
-}
-
 /// Where a batch says that the object is to be sent, as a path.
 fn upload_target(bed: &Bed, oid: &str, size: usize) -> Result<String> {
     let answer = batch(bed, "upload", &json!([{"oid": oid, "size": size}]))?;
@@ -44,10 +35,10 @@ fn upload_target(bed: &Bed, oid: &str, size: usize) -> Result<String> {
 fn what_is_not_what_it_says_is_refused_and_invisible() -> Result<()> {
     let bed = Bed::new()?;
     let (content, other) = (random(1, 3_000_000), random(2, 3_000_000));
-    let id = oid(&content)?;
+    let id = oid(&content);
     let target = upload_target(&bed, &id, content.len())?;
     let refused = call(&bed, "alice", "PUT", &target, &other)?;
-    assert!(refused.status == 422 && refused.text().contains(&oid(&other)?), "{}", refused.text());
+    assert!(refused.status == 422 && refused.text().contains(&oid(&other)), "{}", refused.text());
     let error: Value = serde_json::from_slice(&refused.body)?;
     assert!(error["request_id"].as_str().is_some_and(|id| Some(id) == refused.header("x-request-id")), "{error}");
     // Another size than the batch announced, more and less.
@@ -78,7 +69,7 @@ fn what_is_not_what_it_says_is_refused_and_invisible() -> Result<()> {
 fn a_download_is_resumed_where_it_broke_off() -> Result<()> {
     let bed = Bed::new()?;
     let content = random(1, 2_500_000);
-    let id = oid(&content)?;
+    let id = oid(&content);
     let target = upload_target(&bed, &id, content.len())?;
     assert_eq!(call(&bed, "alice", "PUT", &target, &content)?.status, 200);
     let authorization = basic("bob", PASSWORD);
@@ -106,7 +97,7 @@ fn a_download_is_resumed_where_it_broke_off() -> Result<()> {
 fn a_changed_byte_in_the_store_ends_the_download_and_is_never_sent() -> Result<()> {
     let bed = Bed::new()?;
     let content = random(1, 2_500_000);
-    let id = oid(&content)?;
+    let id = oid(&content);
     let target = upload_target(&bed, &id, content.len())?;
     assert_eq!(call(&bed, "alice", "PUT", &target, &content)?.status, 200);
     for repository in std::fs::read_dir(bed.store.path())? {

@@ -9,7 +9,7 @@ use tests::{Server, wait};
 use super::{Bed, REPOSITORY, install, random, stored, tracked};
 
 /// Two servers that find everything old after seconds.
-const HURRIED: [&str; 8] = [
+pub(super) const HURRIED: [&str; 10] = [
     "--maintenance-interval",
     "1s",
     "--deletion-grace",
@@ -18,6 +18,8 @@ const HURRIED: [&str; 8] = [
     "2s",
     "--lfs-retention",
     "6s",
+    "--lfs-retention-floor",
+    "1s",
 ];
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -94,5 +96,13 @@ fn objects_stay_whose_pointers_are_pushed_long_after_they_were_uploaded() -> Res
     for server in [&bed.server, &second] {
         ensure!(!server.log().contains("maintenance failed"), "{}", server.log());
     }
+    Ok(())
+}
+
+#[test]
+fn a_retention_in_which_nobody_can_push_is_refused() -> Result<()> {
+    let bed = Bed::new()?;
+    let log = Server::start_in_vain(bed.options().with(&["--lfs-retention", "23h"]), PATIENCE)?;
+    ensure!(log.contains("--lfs-retention is shorter than 24 hours"), "{log}");
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Git LFS, which is a protocol of HTTP: batches, transfers through this server, locks.
 //!
-//! A batch answers with addresses of this server. Addresses that lead to the bucket itself could take their place one by one: only
-//! `batch.rs` makes them, and a client follows whatever it finds there.
+//! A batch answers with addresses of this server, or of the bucket itself where clients reach it (`direct.rs`): a client follows whatever it
+//! finds there.
 //!
 //! A batch says in its body what it wants to do, so bodies, bounded, are read before the decision; nothing is done before it.
 
 mod batch;
 mod call;
+mod direct;
 mod download;
 mod locks;
 mod message;

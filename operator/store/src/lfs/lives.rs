@@ -30,8 +30,6 @@ pub(crate) struct Life {
     pub(crate) number: u32,
     /// When the newer one of content and sums was written, if one of them is there. In the far future when the store does not say.
     pub(crate) stored: Option<Timestamp>,
-    /// Whether it is visible.
-    pub(crate) has_sums: bool,
     /// Size of its content.
     pub(crate) bytes: u64,
     /// When its end was decided.
@@ -86,7 +84,9 @@ impl LfsObjects {
     /// When an object cannot be read or written; what was copied stays.
     pub async fn copy_all(&self, to: &Self) -> Result<u64, Error> {
         let (mut oids, mut copied) = (Vec::new(), 0);
-        self.each_life(|life| oids.extend(life.has_sums.then_some(life.oid))).await?;
+        self.each_life(|life| oids.push(life.oid)).await?;
+        // Lives of one object come one after the other.
+        oids.dedup();
         for oid in oids {
             if let Some(object) = self.find(&oid).await? {
                 to.keep(self.fetched(object).await?).await?;
@@ -127,7 +127,7 @@ impl LfsObjects {
                     lives.drain(..).for_each(|life| each(&life));
                 }
                 let at = lives.iter().position(|life| life.number == number).unwrap_or_else(|| {
-                    lives.push(Life { oid, number, stored: None, has_sums: false, bytes: 0, gone: None });
+                    lives.push(Life { oid, number, stored: None, bytes: 0, gone: None });
                     lives.len() - 1
                 });
                 lives[at].add(part, object);
@@ -148,7 +148,7 @@ impl Life {
         match part {
             LfsPart::Gone => self.gone = Some(written),
             LfsPart::Content => self.bytes = object.size,
-            LfsPart::Sums => self.has_sums = true,
+            LfsPart::Sums => {}
         }
         if part != LfsPart::Gone {
             self.stored = self.stored.max(Some(written));

@@ -1,10 +1,11 @@
 //! Reads an LFS object or a part of it: a chunk at a time, each compared with its checksum before its first byte goes out.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
 
 use super::LfsObjects;
@@ -24,6 +25,8 @@ struct Reading {
     wanted: Range<u64>,
     /// What the bucket sends, from the start of the next chunk on, and what came with the last piece beyond a chunk.
     arriving: Option<(ObjectBytes, Bytes)>,
+    /// What was verified and not taken yet, in the pieces in which it came: a copy would cost as much as the hash.
+    ready: VecDeque<Bytes>,
 }
 
 impl LfsObjects {
@@ -33,20 +36,24 @@ impl LfsObjects {
         object: LfsObject,
         wanted: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
-        let reading = Reading { objects: self.clone(), object, wanted, arriving: None };
+        let reading = Reading { objects: self.clone(), object, wanted, arriving: None, ready: VecDeque::new() };
         stream::try_unfold(reading, |mut reading| async move {
-            if reading.wanted.is_empty() {
-                return Ok(None);
+            loop {
+                if let Some(piece) = reading.ready.pop_front() {
+                    return Ok(Some((piece, reading)));
+                }
+                if reading.wanted.is_empty() {
+                    return Ok(None);
+                }
+                reading.next().await?;
             }
-            let bytes = reading.next().await?;
-            Ok(Some((bytes, reading)))
         })
     }
 }
 
 impl Reading {
-    /// What is wanted of the next chunk.
-    async fn next(&mut self) -> Result<Bytes, Error> {
+    /// Makes ready what is wanted of the next chunk.
+    async fn next(&mut self) -> Result<(), Error> {
         let number = self.object.chunk_of(self.wanted.start);
         let key = keys::lfs(&self.objects.id, self.object.oid(), self.object.life());
         let Some((place, sum)) = self.object.chunk(number).map(|(place, sum)| (place, *sum)) else {
@@ -64,13 +71,22 @@ impl Reading {
             }
         };
         let end = place.end.min(self.wanted.end);
-        let within = |offset: u64| usize::try_from(offset - place.start).unwrap_or(usize::MAX);
-        let bytes = chunk.slice(within(self.wanted.start)..within(end));
+        let mut at = place.start;
+        for mut piece in chunk {
+            let next = at + piece.len() as u64;
+            let within = |offset: u64| usize::try_from(offset.clamp(at, next) - at).unwrap_or(usize::MAX);
+            let (from, to) = (within(self.wanted.start), within(end));
+            if from < to {
+                piece.truncate(to);
+                self.ready.push_back(piece.slice(from..));
+            }
+            at = next;
+        }
         self.wanted.start = end;
-        Ok(bytes)
+        Ok(())
     }
 
-    async fn fetch(&mut self, key: &str, place: &Range<u64>, sum: &[u8; 32]) -> Result<Bytes, Error> {
+    async fn fetch(&mut self, key: &str, place: &Range<u64>, sum: &[u8; 32]) -> Result<Vec<Bytes>, Error> {
         if self.arriving.is_none() {
             let last = self.object.chunk_of(self.wanted.end - 1);
             let end = self.object.chunk(last).map_or_else(|| self.object.size(), |(place, _)| place.end);
@@ -79,9 +95,9 @@ impl Reading {
             self.arriving = Some((stream, Bytes::new()));
         }
         let (stream, rest) = self.arriving.as_mut().expect("because it was just set");
-        let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
-        let (mut chunk, mut context) = (BytesMut::with_capacity(length), Context::new(&SHA256));
-        while chunk.len() < length {
+        let mut missing = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+        let (mut chunk, mut context) = (Vec::new(), Context::new(&SHA256));
+        while missing > 0 {
             let mut piece = std::mem::take(rest);
             if piece.is_empty() {
                 let early = || StoreError::Unavailable {
@@ -91,15 +107,16 @@ impl Reading {
                 };
                 piece = stream.next().await.ok_or_else(early)??;
             }
-            let taken = piece.split_to(piece.len().min(length - chunk.len()));
+            let taken = piece.split_to(piece.len().min(missing));
+            missing -= taken.len();
             context.update(&taken);
-            chunk.extend_from_slice(&taken);
+            chunk.push(taken);
             *rest = piece;
         }
         if context.finish().as_ref() != sum {
             let reason = format!("bytes {} to {} have changed", place.start, place.end);
             return Err(Error::Damaged { key: key.to_owned(), reason });
         }
-        Ok(chunk.freeze())
+        Ok(chunk)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write as _};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use model::lfs::Oid;
 use tempfile::TempPath;
 
 use super::LfsObjects;
-use super::sums::{LfsObject, chunk_bytes};
+use super::summing::Summing;
+use super::sums::LfsObject;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 << 10;
@@ -52,13 +52,10 @@ impl LfsObjects {
     pub fn receive(&self, oid: Oid, size: u64, input: &mut dyn Read) -> Result<LfsReceived, ReceiveError> {
         let folder = self.shared.cache.incoming();
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(ReceiveError::Write)?;
-        let chunk = chunk_bytes(size);
-        let (mut whole, mut part, mut chunks) = (Context::new(&SHA256), Context::new(&SHA256), Vec::new());
-        let (mut seen, mut in_part) = (0_u64, 0_u64);
+        let (mut summing, mut seen) = (Summing::new(size), 0_u64);
         let mut buffer = vec![0; BUFFER];
         loop {
-            let room = usize::try_from(chunk - in_part).unwrap_or(BUFFER).min(BUFFER);
-            let read = match input.read(&mut buffer[..room]) {
+            let read = match input.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -68,29 +65,16 @@ impl LfsObjects {
             if seen > size {
                 return Err(ReceiveError::TooLong(size));
             }
-            whole.update(&buffer[..read]);
-            part.update(&buffer[..read]);
+            summing.update(&buffer[..read]);
             file.write_all(&buffer[..read]).map_err(ReceiveError::Write)?;
-            in_part += read as u64;
-            if in_part == chunk {
-                chunks.push(finish(std::mem::replace(&mut part, Context::new(&SHA256))));
-                in_part = 0;
-            }
         }
         if seen != size {
             return Err(ReceiveError::TooShort { announced: size, found: seen });
         }
-        if in_part > 0 {
-            chunks.push(finish(part));
+        let object = summing.finish();
+        if *object.oid() != oid {
+            return Err(ReceiveError::WrongHash(*object.oid()));
         }
-        let found = Oid::of(finish(whole));
-        if found != oid {
-            return Err(ReceiveError::WrongHash(found));
-        }
-        Ok(LfsReceived { object: LfsObject::new(oid, size, chunk, chunks), file: file.into_temp_path() })
+        Ok(LfsReceived { object, file: file.into_temp_path() })
     }
-}
-
-fn finish(context: Context) -> [u8; 32] {
-    context.finish().as_ref().try_into().expect("because SHA-256 has 32 bytes")
 }

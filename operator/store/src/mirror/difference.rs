@@ -6,7 +6,7 @@ use model::RepositoryId;
 
 use crate::entry::Stub;
 use crate::envelope::sealed_size;
-use crate::keys;
+use crate::keys::{self, LfsPart};
 
 /// A part of a repository, in the order in which parts are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +50,17 @@ impl Part {
     /// Whether an object is of this part, when the copy has entries up to `newest`.
     fn has(self, key: &str, newest: u64) -> bool {
         match self {
-            Self::LfsContents => !key.ends_with(".sums"),
-            Self::LfsSums => key.ends_with(".sums"),
+            Self::LfsContents => !is_sums(key),
+            Self::LfsSums => is_sums(key),
             // A state that the log does not reach would be believed by nobody.
             Self::References | Self::Checkpoints => keys::number(key).is_some_and(|number| number <= newest),
             Self::Keys | Self::Packs | Self::Cursors | Self::Log => true,
         }
     }
+}
+
+fn is_sums(key: &str) -> bool {
+    matches!(keys::lfs_part(key), Some((_, _, LfsPart::Sums)))
 }
 
 /// Whether an object of the log has the size of a stub, which takes the place of an old entry.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::creation::{self, Race};
 use super::report::{Check, Finding, Report};
 use super::site::Site;
-use super::{Checked, Refusal, Subject, TIMEOUT, contact, files, reading, secrecy, speed};
+use super::{Checked, Refusal, Subject, TIMEOUT, contact, direct, files, reading, secrecy, speed};
 use crate::metrics::StoreMetrics;
 use crate::object::{ObjectStore, StoreError};
 use crate::s3::{S3Store, Signed};
@@ -49,6 +49,8 @@ struct Bucket {
     url: S3Url,
     /// A client for each address of the endpoint, when it has several.
     by_address: Vec<S3Store>,
+    /// The way of Git LFS clients, where they reach the bucket themselves.
+    theirs: Option<S3Store>,
 }
 
 impl Examination {
@@ -73,11 +75,15 @@ impl Examination {
         for address in addresses.iter().take(ADDRESSES).filter(|_| addresses.len() > 1) {
             by_address.push(S3Store::open_at(s3, credentials, metrics.clone(), Some(*address)).await?);
         }
+        let theirs = match s3.for_clients() {
+            Some(theirs) => Some(S3Store::open(&theirs, credentials, metrics.clone()).await?),
+            None => None,
+        };
         let store = Arc::new(client.clone());
         Ok(Self {
             url: url.clone(),
             store,
-            bucket: Some(Bucket { client, url: s3.clone(), by_address }),
+            bucket: Some(Bucket { client, url: s3.clone(), by_address, theirs }),
             clock,
             random,
         })
@@ -131,6 +137,8 @@ impl Examination {
             steps.make(Subject::Encryption, TIMEOUT, secrecy::encryption(site, client)).await;
             steps.make(Subject::Anonymous, TIMEOUT, secrecy::anonymous(site, client)).await;
             steps.make(Subject::WrongSecret, TIMEOUT, secrecy::forged(site, client)).await;
+            let theirs = bucket.and_then(|bucket| bucket.theirs.as_ref());
+            steps.make(Subject::DirectUpload, TIMEOUT, direct::reported(site, client, theirs)).await;
         }
         steps.make(Subject::Latency, TIMEOUT, speed::latency(site)).await;
         steps.make(Subject::Throughput, 5 * TIMEOUT, speed::throughput(site)).await;

@@ -41,6 +41,8 @@ pub enum Subject {
     Anonymous,
     /// Reading with a wrong secret.
     WrongSecret,
+    /// What clients may do with a request that was signed for them.
+    DirectUpload,
     /// How long calls take.
     Latency,
     /// How fast packs move.
@@ -69,6 +71,7 @@ impl Subject {
             Self::Encryption => "encryption",
             Self::Anonymous => "anonymous",
             Self::WrongSecret => "wrong-secret",
+            Self::DirectUpload => "direct-upload",
             Self::Latency => "latency",
             Self::Throughput => "throughput",
             Self::CleanUp => "clean-up",
@@ -94,6 +97,7 @@ impl Subject {
             Self::Ranges => "parts of packs are read by range; wrong bytes would be damage",
             Self::Encryption => "who gets hold of a disk of the store reads the code on it",
             Self::Anonymous | Self::WrongSecret => "the bucket holds all of the code",
+            Self::DirectUpload => "with lfs-direct, Git LFS clients send objects straight to the bucket",
             Self::Latency => "every read waits for one GET, every push for one create",
             Self::Throughput => "clones of what is not cached, and large pushes, are as fast as this",
             Self::CleanUp => "what is left costs money",
@@ -111,7 +115,9 @@ impl Subject {
             Self::ReadAfterWrite | Self::List => CACHES,
             Self::Delete => "grant s3:DeleteObject, and take object locks off the prefix",
             Self::StreamedBody | Self::LargeObject | Self::Ranges => NOT_S3,
-            Self::Encryption | Self::Anonymous | Self::WrongSecret => "grant s3:GetObject and s3:PutObject",
+            Self::Encryption | Self::Anonymous | Self::WrongSecret | Self::DirectUpload => {
+                "grant s3:GetObject and s3:PutObject"
+            }
             Self::Latency | Self::Throughput => "look at the network and at the store's load",
             Self::CleanUp => "delete what is left below probe/ in the store's prefix",
         }

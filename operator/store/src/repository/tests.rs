@@ -2,6 +2,7 @@ mod arrivals;
 mod growth;
 mod history;
 mod lfs;
+mod lfs_adopt;
 mod lfs_lives;
 mod lfs_scrub;
 mod locks;

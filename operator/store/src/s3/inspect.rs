@@ -1,8 +1,11 @@
-//! What only the test report of a bucket asks: single ranges, headers, requests of strangers. Nothing that serves uses it.
+//! What only the proof and the test report of a bucket ask: single ranges, headers, requests of strangers and of clients. Nothing that
+//! serves uses it.
 
+use std::fmt;
 use std::path::Path;
 
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{Builder, ConfigBag, Intercept, RequestChecksumCalculation, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -10,10 +13,11 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
 use super::transfer::{patient, unavailable};
-use super::{Failure, S3Store};
+use super::{DirectLink, Failure, S3Store};
 use crate::object::StoreError;
 
 const AUTHORIZATION: &str = "authorization";
+const CONTENT_LENGTH: &str = "content-length";
 
 /// Who a request says it is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,32 @@ impl S3Store {
         match failure.status {
             Some(status) => Ok(Contact { status, code: failure.code, date, reason: failure.reason }),
             None => Err(failure.during("get", key)),
+        }
+    }
+
+    /// An object as it is named by who has it copied.
+    pub(crate) fn copy_source(&self, key: &str) -> String {
+        format!("/{}/{}", self.bucket, self.key(key))
+    }
+
+    /// Makes a request of a client with this body and these headers beside those of the link; an error only when no answer came.
+    pub(crate) async fn follow(&self, way: Way<'_>, body: Bytes) -> Result<Answered, StoreError> {
+        let (key, link) = (way.key, way.link);
+        let follower = Follower {
+            url: link.url.clone(),
+            headers: if way.bare { Vec::new() } else { link.headers.clone() },
+            more: way.more.map(|(name, value)| (name, value.to_owned())),
+        };
+        // What it asks for is in the link, which takes the place of all that is made here.
+        let put = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(body.into()).customize();
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let Err(error) = put.interceptor(follower).config_override(once).send().await else {
+            return Ok(Answered { status: 200, reason: "200".to_owned() });
+        };
+        let failure = Failure::of(&error);
+        match failure.status {
+            Some(status) => Ok(Answered { status, reason: failure.reason }),
+            None => Err(failure.during("follow a link", key)),
         }
     }
 
@@ -141,6 +171,65 @@ impl S3Store {
             let abort =
                 abort.set_key(upload.key().map(str::to_owned)).set_upload_id(upload.upload_id().map(str::to_owned));
             abort.send().await.map_err(|error| Failure::of(&error).during("abort an upload", key))?;
+        }
+        Ok(())
+    }
+}
+
+/// A link as a client may follow it.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) link: &'a DirectLink,
+    /// Without the headers that were signed.
+    pub(crate) bare: bool,
+    /// With one more, which was not.
+    pub(crate) more: Option<(&'static str, &'a str)>,
+}
+
+/// How a store answered a client.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+}
+
+/// Puts a client's request in the place of ours, behind the signer.
+struct Follower {
+    url: String,
+    headers: Vec<(String, String)>,
+    more: Option<(&'static str, String)>,
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Follower")
+    }
+}
+
+impl Intercept for Follower {
+    fn name(&self) -> &'static str {
+        "follower"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        request.set_uri(self.url.clone())?;
+        let headers = request.headers_mut();
+        let ours: Vec<String> = headers.iter().map(|(name, _)| name.to_owned()).collect();
+        for name in ours.iter().filter(|name| *name != CONTENT_LENGTH) {
+            headers.remove(name.as_str());
+        }
+        let signed = self.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let more = self.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        // The client sends the length of what it sends.
+        for (name, value) in signed.chain(more).filter(|(name, _)| name != CONTENT_LENGTH) {
+            headers.insert(name, value);
         }
         Ok(())
     }

@@ -22,4 +22,19 @@ fn mistakes_are_named() {
     assert_eq!(error("s3://bucket?pathstyle=true"), StoreUrlError::Parameter("pathstyle".to_owned()));
     assert_eq!(error("s3://bucket?path-style=yes"), StoreUrlError::Value("path-style"));
     assert_eq!(error("s3://bucket?endpoint=ftp://x"), StoreUrlError::Value("endpoint"));
+    assert_eq!(error("s3://bucket?lfs-direct=yes"), StoreUrlError::Value("lfs-direct"));
+}
+
+#[test]
+fn clients_may_know_the_bucket_by_another_address() {
+    let parsed = |query: &str| {
+        let url = format!("s3://bucket/a?endpoint=http://inside:9000&path-style=true{query}");
+        let StoreUrl::S3(s3) = url.parse().unwrap() else { panic!("not S3") };
+        s3.for_clients().map(|s3| (s3.endpoint.unwrap().to_string(), s3.path_style, s3.prefix))
+    };
+    let seen = |endpoint: &str| Some((endpoint.to_owned(), true, "a".to_owned()));
+    assert_eq!(parsed(""), None);
+    assert_eq!(parsed("&lfs-direct=false"), None);
+    assert_eq!(parsed("&lfs-direct=true"), seen("http://inside:9000/"));
+    assert_eq!(parsed("&lfs-direct=https://s3.example.com"), seen("https://s3.example.com/"));
 }

@@ -7,9 +7,10 @@ use http::StatusCode;
 use model::policy::Action;
 use store::LfsObjects;
 
-use super::message::{Answered, BatchRequest, BatchResponse, ObjectError, Operation, Pointer, Wanted};
+use super::direct::Upload;
+use super::message::{Answered, BatchRequest, BatchResponse, Link, ObjectError, Operation, Pointer, Wanted};
 use super::origin::Links;
-use super::{Outcome, Refusal, Work, json, quota};
+use super::{Outcome, Refusal, Work, direct, json, quota};
 use crate::authorize;
 
 /// Objects that are looked up at once.
@@ -48,15 +49,29 @@ pub(crate) async fn batch(work: &Work, request: BatchRequest, links: &Links) -> 
     }
     let objects = answers;
     let missing = objects.iter().filter(|object| object.error.is_some()).count();
+    let direct = count(work, operation, &objects);
     tracing::info!(
         request.id = work.caller.request_id,
         repo.name = %work.config.path,
         lfs.operation = ?operation,
         lfs.objects = objects.len(),
         lfs.refused = missing,
+        lfs.direct = direct,
         "lfs batch answered"
     );
     Ok(json(StatusCode::OK, &BatchResponse { transfer: "basic", objects, hash_algo: "sha256" }))
+}
+
+/// Counts where clients were sent; gives how many of them to the bucket.
+fn count(work: &Work, operation: Operation, answers: &[Answered]) -> u64 {
+    let action = operation.verb();
+    let links = || answers.iter().filter_map(|answer| answer.actions.get(action));
+    let direct = links().filter(|link| link.is_direct()).count() as u64;
+    let proxied = links().count() as u64 - direct;
+    for (way, count) in [("direct", direct), ("proxied", proxied)] {
+        work.gateway.metrics.lfs_links.with_label_values(&[action, way]).inc_by(count);
+    }
+    direct
 }
 
 /// Decides about the reference that a client says its call is for.
@@ -85,7 +100,10 @@ async fn answer(
             let line = format!("the object has {} bytes and not {size}: its pointer file is wrong", found.size());
             (vec![], Some((StatusCode::UNPROCESSABLE_ENTITY, line)))
         }
-        (Operation::Download, Some(_)) => (vec![("download", links.to(&format!("objects/{oid}")))], None),
+        (Operation::Download, Some(found)) => {
+            let link = direct::download(work, objects, &found).await;
+            (vec![("download", link.unwrap_or_else(|| links.to(&format!("objects/{oid}"))))], None)
+        }
         (Operation::Download, None) => {
             let line = "the object is not there; whoever committed it has to run: git lfs push --all";
             (vec![], Some((StatusCode::NOT_FOUND, line.to_owned())))
@@ -93,21 +111,37 @@ async fn answer(
         (Operation::Upload, Some(_)) => (vec![], None),
         (Operation::Upload, None) => match too_large(work, size) {
             Some(line) => (vec![], Some((StatusCode::UNPROCESSABLE_ENTITY, line))),
-            // The size goes along, so that what arrives can be compared with what was announced here.
-            None => (
-                vec![("upload", links.to(&format!("objects/{oid}?size={size}"))), ("verify", links.to("verify"))],
-                None,
-            ),
+            None => (sending(work, objects, wanted, links).await?, None),
         },
     };
     let error = error.map(|(status, message)| ObjectError { code: status.as_u16(), message });
-    Ok(Answered { oid: oid.to_string(), size, actions: BTreeMap::from_iter(actions), error })
+    let actions = BTreeMap::from_iter(actions);
+    // What else there may be beside a download comes to us, with the client's credential.
+    let authenticated = actions.get("download").is_some_and(Link::is_direct);
+    Ok(Answered { oid: oid.to_string(), size, authenticated, actions, error })
+}
+
+/// Where to send an object that is not there, and where to say so.
+async fn sending(
+    work: &Work,
+    objects: &LfsObjects,
+    wanted: Wanted,
+    links: &Links,
+) -> Result<Vec<(&'static str, Link)>, Refusal> {
+    let Wanted { oid, size } = wanted;
+    let upload = match direct::upload(work, objects, wanted).await? {
+        Upload::There => return Ok(vec![]),
+        Upload::Direct(link) => link,
+        // The size goes along, so that what arrives can be compared with what was announced here.
+        Upload::Proxied => links.to(&format!("objects/{oid}?size={size}")),
+    };
+    Ok(vec![("upload", upload), ("verify", links.to("verify"))])
 }
 
 fn failed(pointer: &Pointer, status: StatusCode, message: String) -> Answered {
     let (oid, size) = pointer.text();
     let error = Some(ObjectError { code: status.as_u16(), message });
-    Answered { oid, size, actions: BTreeMap::new(), error }
+    Answered { oid, size, authenticated: false, actions: BTreeMap::new(), error }
 }
 
 /// What the client reads when an object is larger than the repository takes.
@@ -118,11 +152,19 @@ pub(super) fn too_large(work: &Work, size: u64) -> Option<String> {
     })
 }
 
-/// Answers whether an upload arrived.
+/// Answers whether an upload arrived; what came to the bucket becomes visible by it.
 pub(crate) async fn verify(work: &Work, body: &[u8]) -> Outcome {
     let wanted = Pointer::parse(body)?.wanted();
-    let Wanted { oid, size } = wanted.map_err(|line| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, line))?;
-    let found = work.lfs().await?.find(&oid).await.map_err(|error| work.store_refusal(&error))?;
+    let wanted = wanted.map_err(|line| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, line))?;
+    let Wanted { oid, size } = wanted;
+    let objects = work.lfs().await?;
+    let mut found = objects.find_lasting(&oid).await.map_err(|error| work.store_refusal(&error))?;
+    if found.is_none() {
+        if let Some(line) = too_large(work, size) {
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, line));
+        }
+        found = direct::received(work, &objects, wanted).await?;
+    }
     match found {
         None => Err(Refusal::new(StatusCode::NOT_FOUND, "the object is not there")),
         Some(found) if found.size() != size => {

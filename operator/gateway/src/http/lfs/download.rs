@@ -25,6 +25,8 @@ use crate::turn::Turn;
 
 /// What is handed over at once: a slow client has the idle time-out for this much.
 const PIECE: usize = 64 << 10;
+/// Pieces that are read ahead: the bucket sends the next chunk while the client takes this one.
+const AHEAD: usize = 16;
 
 /// Sends an object.
 pub(crate) async fn download(work: &Work, oid: Option<Oid>, parts: &Parts) -> Outcome {
@@ -90,7 +92,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 fn send(work: &Work, objects: LfsObjects, object: LfsObject, range: Range<u64>, turn: Turn) -> Body {
-    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(1);
+    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
     let work = work.clone();
     tokio::spawn(async move {
         let lender = turn.lender();

@@ -30,6 +30,14 @@ impl Operation {
             Self::Upload => Action::GitPush,
         }
     }
+
+    /// The action of an object, as the API calls it.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,29 +123,43 @@ fn reference(given: Option<&Reference>) -> Result<Option<RefName>, Refusal> {
     parsed.map(Some).map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the ref: {error}")))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct BatchResponse {
     pub(crate) transfer: &'static str,
     pub(crate) objects: Vec<Answered>,
     pub(crate) hash_algo: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct Answered {
     pub(crate) oid: String,
     pub(crate) size: u64,
+    /// Whether no action needs the client's credential. It would confuse a bucket.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) authenticated: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) actions: BTreeMap<&'static str, Link>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ObjectError>,
 }
 
-#[derive(Debug, Serialize)]
+/// An address. It may hold a signature or a pass, so it is never logged.
+#[derive(Serialize)]
 pub(crate) struct Link {
     pub(crate) href: String,
     /// What has to be sent along, where the client does not know it by itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) header: BTreeMap<&'static str, String>,
+    pub(crate) header: BTreeMap<String, String>,
+    /// Seconds for which it holds, if not for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_in: Option<u64>,
+}
+
+impl Link {
+    /// Whether it leads to the bucket.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.expires_in.is_some()
+    }
 }
 
 #[derive(Debug, Serialize)]

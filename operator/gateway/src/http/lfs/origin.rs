@@ -17,7 +17,7 @@ pub(crate) struct Encrypted(pub(crate) bool);
 /// Links to this server for the client of one request.
 pub(super) struct Links {
     base: String,
-    header: BTreeMap<&'static str, String>,
+    header: BTreeMap<String, String>,
 }
 
 impl Links {
@@ -25,13 +25,13 @@ impl Links {
         // A client with a password finds it by itself; one with a pass has it for this request only.
         let authorization = request.headers.get(AUTHORIZATION).filter(|value| pass::parse(value).is_some());
         let authorization = authorization.and_then(|value| value.to_str().ok());
-        let header = authorization.map(|value| ("Authorization", value.to_owned()));
+        let header = authorization.map(|value| ("Authorization".to_owned(), value.to_owned()));
         Self { base: base(request, config), header: header.into_iter().collect() }
     }
 
     /// A link to an address below `…/info/lfs/`.
     pub(super) fn to(&self, suffix: &str) -> Link {
-        Link { href: format!("{}/{suffix}", self.base), header: self.header.clone() }
+        Link { href: format!("{}/{suffix}", self.base), header: self.header.clone(), expires_in: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use store::LfsObjects;
 
-use super::message::{Answered, ObjectError};
+use super::message::{Answered, Link, ObjectError};
 use super::{Refusal, Work};
 
 /// 507, Insufficient Storage, as the LFS API has it. git-lfs does not try again and shows the line.
@@ -30,12 +30,26 @@ fn line(used: u64, size: u64, limit: u64) -> String {
 pub(super) async fn limit(work: &Work, objects: &LfsObjects, answers: &mut [Answered]) {
     let Some((limit, mut used)) = used(work, objects).await else { return };
     for answer in answers.iter_mut().filter(|answer| answer.actions.contains_key("upload")) {
-        let with = used.saturating_add(answer.size);
-        if with > limit {
-            answer.actions.clear();
-            answer.error = Some(ObjectError { code: FULL.as_u16(), message: line(used, answer.size, limit) });
+        let Ok(oid) = answer.oid.parse() else { continue };
+        // Let in before, it counts already.
+        let with = used.saturating_add(answer.size.saturating_sub(objects.promised(&oid)));
+        let is_direct = answer.actions.get("upload").is_some_and(Link::is_direct);
+        let refused = if with > limit {
+            Some((FULL, line(used, answer.size, limit)))
+        } else if is_direct && !objects.promise(&oid, answer.size) {
+            Some((
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many objects are on their way to the bucket; push again later".to_owned(),
+            ))
         } else {
-            used = with;
+            None
+        };
+        match refused {
+            None => used = with,
+            Some((code, message)) => {
+                answer.actions.clear();
+                answer.error = Some(ObjectError { code: code.as_u16(), message });
+            }
         }
     }
 }
@@ -43,7 +57,8 @@ pub(super) async fn limit(work: &Work, objects: &LfsObjects, answers: &mut [Answ
 /// Refuses an upload that does not fit, unless the object is there already.
 pub(super) async fn admit(work: &Work, objects: &LfsObjects, oid: &model::lfs::Oid, size: u64) -> Result<(), Refusal> {
     let Some((limit, used)) = used(work, objects).await else { return Ok(()) };
-    if used.saturating_add(size) <= limit {
+    // Let in by a batch before, it counts already.
+    if used.saturating_add(size.saturating_sub(objects.promised(oid))) <= limit {
         return Ok(());
     }
     match objects.find_lasting(oid).await.map_err(|error| work.store_refusal(&error))? {
