@@ -9,7 +9,7 @@ mod batch;
 mod call;
 mod download;
 mod locks;
-mod message;
+pub(crate) mod message;
 mod origin;
 mod quota;
 mod range;
