@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::command::{cargo, program, run, say, tail, target, workspace};
+use crate::summary::Outcome;
 
 /// Megabytes of memory, whatever the input.
 const MEMORY: u32 = 512;
@@ -26,17 +27,28 @@ pub(crate) struct Options {
 
 /// Fuzzes; gives whether nothing was found. Inputs that were of interest are kept in `target/fuzz/corpus`, those that broke something beside it.
 pub(crate) fn run_all(options: &Options) -> Result<bool> {
+    Ok(run_some(options)?.failed == 0)
+}
+
+/// A moment for each target: what a change broke that takes no luck to find.
+pub(crate) fn briefly() -> Result<Outcome> {
+    run_some(&Options { seconds: 3, targets: Vec::new() })
+}
+
+fn run_some(options: &Options) -> Result<Outcome> {
     let mut names = targets()?;
     for wanted in &options.targets {
         anyhow::ensure!(names.contains(wanted), "there is no target {wanted}, there are {}", names.join(", "));
     }
     names.retain(|name| options.targets.is_empty() || options.targets.contains(name));
     let programs = build(&names)?;
-    let mut sound = true;
+    let mut outcome = Outcome { passed: 0, failed: 0, note: format!("{} s each", options.seconds) };
     for (name, program) in &programs {
-        sound &= fuzz(program, name, options.seconds)?;
+        let sound = fuzz(program, name, options.seconds)?;
+        outcome.passed += u64::from(sound);
+        outcome.failed += u64::from(!sound);
     }
-    Ok(sound)
+    Ok(outcome)
 }
 
 /// The folder of the targets.

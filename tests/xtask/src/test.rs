@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::command::say;
 use crate::summary::{self, Outcome, Row};
-use crate::{checks, cluster, suites, tools};
+use crate::{checks, cluster, fuzz, suites, tools};
 
 /// How much is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,11 +33,12 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 16] = [
+const FULL: [Step; 17] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
     ("unit tests", suites::unit_full),
+    ("fuzz targets, for a moment", fuzz::briefly),
     ("documentation builds", checks::documentation),
     ("examples in documentation", suites::doc_tests),
     ("manifests of the CRDs", checks::crds),
