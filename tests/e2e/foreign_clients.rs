@@ -1,10 +1,12 @@
 //! Clients that are not git. Each is a program of its own under `tests/clients/`; all go through the same stories.
 
 mod dulwich;
+mod git;
 mod gix;
 mod go_git;
 mod isomorphic_git;
 mod jgit;
+mod jj;
 mod libgit2;
 mod program;
 mod running;

@@ -65,7 +65,7 @@ impl SshBed {
     }
 
     /// git with somebody's key.
-    fn git(&self, key: &str, folder: &Path, arguments: &[&str]) -> Result<Answer> {
+    pub(crate) fn git(&self, key: &str, folder: &Path, arguments: &[&str]) -> Result<Answer> {
         let ssh = format!("core.sshCommand={}", self.ssh.command_line(key));
         self.bed.git.run(folder, &[&["-c", &ssh], arguments].concat())
     }

@@ -1,6 +1,6 @@
 //! Where the `codekeep` binary under test is.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -48,6 +48,14 @@ pub fn tool(name: &str) -> PathBuf {
 #[must_use]
 pub fn tools() -> PathBuf {
     workspace().join("target/tools")
+}
+
+/// The path with the git and the programs that `cargo xtask test peers` builds before the system's.
+#[must_use]
+pub fn path_with_newer_git() -> OsString {
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let ours = [tools().join("newer-git/bin"), tools().join("bin")];
+    std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&old))).unwrap_or(old)
 }
 
 /// An interpreter with a program of `tests/clients`, ready to be started.

@@ -1,5 +1,7 @@
 //! The names in the addresses of repositories, the same for every transport: `/NAMESPACE/REPOSITORY[.git]`, and `/v1/repos/REPOSITORY`
-//! where the namespace follows from something else.
+//! where the namespace follows from something else; and the addresses of clients.
+
+use std::net::IpAddr;
 
 use model::{Namespace, RepositoryName};
 
@@ -26,4 +28,12 @@ pub(crate) fn named(path: &str) -> Option<Named> {
     };
     let name = name.strip_suffix(".git").unwrap_or(name).parse().ok();
     Some(Named { namespace, name })
+}
+
+/// An IPv6 client has a whole network of addresses.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & (!0 << 64)).into()),
+        IpAddr::V4(address) => IpAddr::V4(address),
+    }
 }

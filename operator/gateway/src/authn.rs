@@ -7,6 +7,7 @@
 mod late;
 pub(crate) mod nonce;
 pub(crate) mod pass;
+mod proof;
 pub(crate) mod token;
 
 use std::collections::{BTreeMap, HashSet};
@@ -25,6 +26,7 @@ use model::secret::SecretString;
 use model::{AccountId, Namespace};
 use tokio::sync::Semaphore;
 
+pub(crate) use proof::Proof;
 use token::{ReviewUnavailable, Tokens};
 
 /// Hashes that are computed at once; each takes some 19 MiB.
@@ -54,8 +56,8 @@ pub(crate) enum Claim {
 pub(crate) enum Identity {
     /// No claim was made.
     Anonymous,
-    /// The claim holds; the namespace is the credential's.
-    Known(Principal),
+    /// The claim holds, and by what; the namespace is the credential's.
+    Known(Principal, Proof),
     /// The claim does not hold.
     Refused,
     /// Whether the claim holds cannot be told now.
@@ -126,8 +128,9 @@ impl Authenticator {
             return Identity::Refused;
         };
         if self.holds(credential, &password).await {
-            let Credential { namespace, user, .. } = credential;
-            return Identity::Known(Principal::LocalUser { namespace: namespace.clone(), name: user.clone() });
+            let principal =
+                Principal::LocalUser { namespace: credential.namespace.clone(), name: credential.user.clone() };
+            return Identity::Known(principal, Proof::Password(Arc::clone(credential)));
         }
         Identity::Refused
     }
@@ -135,7 +138,10 @@ impl Authenticator {
     async fn review(&self, token: &SecretString) -> Identity {
         let Some(tokens) = &self.tokens else { return Identity::Refused };
         match tokens.review(token).await {
-            Ok(Some(identity)) => Identity::Known(Principal::authenticated(&identity.username, identity.groups)),
+            Ok(Some(identity)) => {
+                let principal = Principal::authenticated(&identity.username, identity.groups);
+                Identity::Known(principal, Proof::Token(token.clone()))
+            }
             Ok(None) => Identity::Refused,
             Err(ReviewUnavailable) => Identity::Unavailable,
         }
@@ -199,10 +205,10 @@ fn find<'a>(
     username: &str,
     about: Option<&Namespace>,
     credentials: &'a BTreeMap<Namespace, Vec<Arc<Credential>>>,
-) -> Option<&'a Credential> {
+) -> Option<&'a Arc<Credential>> {
     let named = |namespace: &Namespace, wanted: &str| {
         let all = credentials.get(namespace)?;
-        all.iter().find(|credential| credential.username == wanted).map(|credential| &**credential)
+        all.iter().find(|credential| credential.username == wanted)
     };
     if let Some((user, account)) = username.rsplit_once("-at-")
         && let Ok(account) = account.parse::<AccountId>()

@@ -13,6 +13,8 @@ use model::desired::{DesiredState, RepositoryConfig};
 use model::policy::{AccessRequest, Action, Decision, Labels, Principal, ReferenceScope};
 use model::{RefName, RepositoryPath};
 
+use crate::address::network_of;
+use crate::authn::Proof;
 use crate::authn::nonce::NonceError;
 use crate::metrics::GatewayMetrics;
 
@@ -20,10 +22,23 @@ use crate::metrics::GatewayMetrics;
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
+    /// How it has shown that.
+    pub(crate) proof: Proof,
     pub(crate) source: IpAddr,
     pub(crate) request_id: String,
     /// Whether it may list references and nothing else: the operator, when it proves that a repository is served.
     pub(crate) lists_only: bool,
+}
+
+impl Caller {
+    /// Whose turns its requests take. Who has shown nothing is told apart by the network that they come from.
+    pub(crate) fn owner(&self) -> String {
+        match (&self.principal, self.principal.kubernetes_user()) {
+            (Principal::Anonymous, _) => format!("anonymous {}", network_of(self.source)),
+            (_, Some(user)) => format!("kubernetes {user}"),
+            (principal, None) => format!("user {principal}"),
+        }
+    }
 }
 
 /// Why a request may not go on.

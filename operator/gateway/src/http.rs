@@ -33,7 +33,7 @@ use tower::ServiceBuilder;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::map_request_body::MapRequestBodyLayer;
 
-use crate::authn::{Claim, Identity, pass};
+use crate::authn::{Claim, Identity, Proof, pass};
 use crate::authorize::{self, Caller, Denial};
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
@@ -142,6 +142,7 @@ async fn handle(
     let address = path::parse(request.uri().path(), request.uri().query());
     let verb = address.as_ref().map_or("other", |address| verb(address.endpoint, request.method()));
     let measure = gateway.metrics.begin("http", verb);
+    let mut unanswered = Unanswered(Some(Arc::clone(&measure)));
     let mut response = match &address {
         Some(address) => route(&gateway, peer, address, request, &request_id, &measure).await,
         None => respond::not_a_repository(request.uri().path()),
@@ -165,7 +166,19 @@ async fn handle(
         duration_ms = u64::try_from(measure.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request answered"
     );
+    unanswered.0 = None;
     response
+}
+
+/// A request whose client may leave before it is answered: then this is dropped.
+struct Unanswered(Option<Arc<Measure>>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(measure) = &self.0 {
+            measure.settle("aborted");
+        }
+    }
 }
 
 /// The client's own id, if it is harmless, else a new one.
@@ -251,9 +264,9 @@ async fn identify(
         .or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let about = address.namespace.clone().or_else(|| path::namespace_of_host(host?, &gateway.config));
     let authorization = headers.get(AUTHORIZATION);
-    let principal = match identity(gateway, authorization, address, about.as_ref()).await? {
-        Identity::Known(principal) => principal,
-        Identity::Anonymous => Principal::Anonymous,
+    let (principal, proof) = match identity(gateway, authorization, address, about.as_ref()).await? {
+        Identity::Known(principal, proof) => (principal, proof),
+        Identity::Anonymous => (Principal::Anonymous, Proof::Nothing),
         Identity::Refused => return Err(respond::unauthorized().into()),
         Identity::Unavailable => {
             let text =
@@ -268,7 +281,7 @@ async fn identify(
     };
     let path = RepositoryPath { namespace, name };
     let lists_only = gateway.is_operator(&principal);
-    let caller = Caller { principal, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
+    let caller = Caller { principal, proof, source: peer.ip().to_canonical(), request_id: id.to_owned(), lists_only };
     Ok((path, caller))
 }
 
@@ -285,7 +298,7 @@ async fn identity(
         let name = address.name.as_ref().filter(|_| is_lfs);
         let known = name.zip(gateway.passes.get());
         let known = known.and_then(|(name, passes)| passes.check(pass, (about, name), &desired));
-        return Ok(known.map_or(Identity::Refused, Identity::Known));
+        return Ok(known.map_or(Identity::Refused, |(principal, proof)| Identity::Known(principal, proof)));
     }
     let claim = Claim::parse(authorization).map_err(|()| respond::unauthorized())?;
     Ok(gateway.authenticator.check(claim, about, &desired).await)

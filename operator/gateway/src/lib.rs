@@ -5,6 +5,8 @@
 mod address;
 mod authn;
 mod authorize;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gateway;
 mod http;
 mod metrics;

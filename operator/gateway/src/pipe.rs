@@ -56,6 +56,11 @@ pub(crate) fn too_large() -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, "the request is larger than this server accepts")
 }
 
+/// Whether reading failed because of a client that is not there, and not because of what it sent.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::FileTooLarge
+}
+
 /// The writing end of an answer; for blocking code.
 pub(crate) struct Writer {
     sender: mpsc::Sender<Bytes>,

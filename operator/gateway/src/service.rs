@@ -22,7 +22,7 @@ use crate::authorize::Caller;
 use crate::gateway::Gateway;
 use crate::metrics::Measure;
 use crate::pipe;
-use crate::turn::{Turn, Turns};
+use crate::turn::{Busy, Turn, Turns};
 pub(crate) use fetch::fetch;
 pub(crate) use kept::Answers;
 use kept::{List, Question};
@@ -56,11 +56,13 @@ pub(crate) struct Work {
 pub(crate) struct Trouble {
     kind: Kind,
     line: String,
+    /// Nobody reads it.
+    gone: bool,
 }
 
 impl Trouble {
     pub(crate) fn new(kind: Kind, line: impl Into<String>) -> Self {
-        Self { kind, line: line.into() }
+        Self { kind, line: line.into(), gone: false }
     }
 
     /// An error of the store: the client learns what to do, the log learns why.
@@ -76,6 +78,11 @@ impl Trouble {
             _ => "the data of this repository is damaged or cannot be read; ask the operator of this server",
         };
         Self::new(kind, line)
+    }
+
+    /// The client went away, or stopped to send: no fault of ours.
+    pub(crate) fn gone(line: impl Into<String>) -> Self {
+        Self { gone: true, ..Self::new(Kind::Unavailable, line) }
     }
 
     pub(crate) fn internal(error: &dyn std::error::Error, work: &Work) -> Self {
@@ -99,7 +106,12 @@ impl Trouble {
 
     /// The label of the trouble in metrics.
     pub(crate) fn outcome(&self) -> &'static str {
-        if self.kind == Kind::Unavailable { "unavailable" } else { "error" }
+        match self.kind {
+            _ if self.gone => "aborted",
+            Kind::Unavailable => "unavailable",
+            Kind::Invalid => "invalid",
+            _ => "error",
+        }
     }
 }
 
@@ -137,6 +149,24 @@ impl Work {
         open.await.map_err(|error| Trouble::of_store(&error, self))
     }
 
+    /// Whether the caller can still prove who they are; `Err` holds what the client reads.
+    pub(crate) async fn still_known(&self) -> Result<(), &'static str> {
+        let (caller, gateway) = (&self.caller, &self.gateway);
+        let known = caller.proof.holds(&caller.principal, &gateway.authenticator, &gateway.desired()).await;
+        if let Err(reason) = known {
+            tracing::info!(
+                target: "audit",
+                principal = %caller.principal,
+                request.id = caller.request_id,
+                source.ip = %caller.source,
+                repo.name = %self.config.path,
+                reason,
+                "a credential was good at the beginning of a push, and is not any more"
+            );
+        }
+        known
+    }
+
     /// A turn among the operations that work at the same time.
     pub(crate) async fn turn(&self) -> Result<Turn, Trouble> {
         self.turn_of(&self.gateway.operations).await
@@ -148,10 +178,14 @@ impl Work {
     }
 
     async fn turn_of(&self, turns: &Turns) -> Result<Turn, Trouble> {
-        match tokio::time::timeout(self.gateway.config.queue_timeout, turns.take()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Trouble::new(Kind::Unavailable, "the server is busy; try again in a few seconds")),
-        }
+        let turn = turns.take(&self.caller.owner(), self.gateway.config.queue_timeout).await;
+        turn.map_err(|busy| {
+            let line = match busy {
+                Busy::All => "the server is busy; try again in a few seconds",
+                Busy::Owner => "this server works on too many requests of yours already; try again in a few seconds",
+            };
+            Trouble::new(Kind::Unavailable, line)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 mod algorithms;
 mod command;
 mod connection;
-mod exec;
+pub(crate) mod exec;
 mod handler;
 mod host_keys;
 mod input;

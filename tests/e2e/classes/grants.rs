@@ -97,6 +97,36 @@ fn what_is_taken_back_during_a_push_is_not_done_and_the_next_request_is_refused(
 }
 
 #[test]
+fn a_credential_that_is_taken_back_during_a_push_commits_nothing() -> Result<()> {
+    let bed = SshBed::new()?;
+    bed.started()?;
+    let mut pack = super::pack::Pack::new();
+    let blob = pack.object(super::pack::BLOB, b"something to send\n");
+    let tree = pack.object(super::pack::TREE, &super::pack::tree_entry("100644", "file", &blob));
+    let commit = pack.commit(&tree);
+    let pack = pack.finish();
+    for (way, secret) in [(Way::Http, "user-team-a-alice.yaml"), (Way::Ssh, "ssh-key-team-a-alice-laptop.yaml")] {
+        let name = format!("refs/heads/late-{way:?}");
+        let (open, rest) = begin(&bed, way, &new_reference(&name, &commit, &pack))?;
+        super::until_working(&bed, |working| working > 0.0, Duration::from_secs(10))?;
+        std::thread::sleep(Duration::from_millis(500));
+        bed.bed.manifests.remove(secret)?;
+        wait::until("the next request is refused", Duration::from_secs(10), || {
+            let told = match way {
+                Way::Http => bed.bed.git.run(&bed.bed.git.path(""), &["ls-remote", &bed.bed.url()])?.ok,
+                Way::Ssh => bed.git("alice", &bed.bed.git.path(""), &["ls-remote", &bed.url()])?.ok,
+            };
+            Ok((!told).then_some(()))
+        })?;
+        let told = finish(open, &rest)?;
+        ensure!(told.contains(&format!("ng {name} the credential of this push was taken back")), "{way:?}: {told}");
+    }
+    let names = bed.bed.git.remote_refs(&bed.bed.server.url("bob", "team-a/hello"))?;
+    ensure!(names.contains("main") && !names.contains("late"), "{names}");
+    Ok(())
+}
+
+#[test]
 fn a_clone_under_way_ends_and_the_next_is_refused_when_a_grant_is_taken_back() -> Result<()> {
     let bed = SshBed::new()?;
     let source = crate::memory::large(&bed.bed, 12)?;

@@ -14,7 +14,7 @@ pub(super) static PROGRAM: Program = Program {
     pinned_in: "tests/clients/gix/Cargo.toml",
     command: || Command::new(binary::tool("gix-client")),
     password_in_url: true,
-    cannot: &[Feature::PlainHttp, Feature::Push, Feature::SeveralRefs, Feature::Filter],
+    cannot: &[Feature::PlainHttp, Feature::Push, Feature::Tags, Feature::SeveralRefs, Feature::Filter],
 };
 
 stories_over!(https, Way::Https);

@@ -22,7 +22,11 @@ pub(crate) enum Feature {
     /// A password without TLS.
     PlainHttp,
     Ssh,
+    /// To say what references a server has.
+    List,
     Push,
+    /// Annotated tags of its own.
+    Tags,
     /// More than one ref in one push.
     SeveralRefs,
     /// To clone a repository without commits.

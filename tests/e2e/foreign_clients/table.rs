@@ -4,14 +4,24 @@ use anyhow::{Context as _, Result, ensure};
 use tests::binary::workspace;
 
 use super::program::{Feature, Program};
-use super::{dulwich, gix, go_git, isomorphic_git, jgit, libgit2};
+use super::{dulwich, git, gix, go_git, isomorphic_git, jgit, jj, libgit2};
 
-const ALL: [&Program; 6] =
-    [&dulwich::PROGRAM, &libgit2::PROGRAM, &go_git::PROGRAM, &isomorphic_git::PROGRAM, &jgit::PROGRAM, &gix::PROGRAM];
-const COLUMNS: [Feature; 8] = [
+const ALL: [&Program; 8] = [
+    &git::PROGRAM,
+    &dulwich::PROGRAM,
+    &libgit2::PROGRAM,
+    &go_git::PROGRAM,
+    &isomorphic_git::PROGRAM,
+    &jgit::PROGRAM,
+    &gix::PROGRAM,
+    &jj::PROGRAM,
+];
+const COLUMNS: [Feature; 10] = [
     Feature::PlainHttp,
     Feature::Ssh,
+    Feature::List,
     Feature::Push,
+    Feature::Tags,
     Feature::SeveralRefs,
     Feature::EmptyClone,
     Feature::Depth,

@@ -8,13 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::command::{cargo, program, run, say, tail, target, workspace};
+use crate::summary::Outcome;
 
-/// The projects; each lies outside of the workspace.
-const PROJECTS: [&str; 2] = ["operator/git/fuzz", "operator/store/fuzz"];
-/// What cargo-fuzz gives the compiler, without sanitizer.
-const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks";
 /// Megabytes of memory, whatever the input.
 const MEMORY: u32 = 512;
 /// Bytes of the longest input.
@@ -32,47 +27,75 @@ pub(crate) struct Options {
 
 /// Fuzzes; gives whether nothing was found. Inputs that were of interest are kept in `target/fuzz/corpus`, those that broke something beside it.
 pub(crate) fn run_all(options: &Options) -> Result<bool> {
-    let mut sound = true;
-    for project in PROJECTS {
-        let names = targets(&workspace().join(project))?;
-        let wanted: Vec<_> =
-            names.into_iter().filter(|name| options.targets.is_empty() || options.targets.contains(name)).collect();
-        if wanted.is_empty() {
-            continue;
-        }
-        let folder = build(project)?;
-        for name in &wanted {
-            sound &= fuzz(&folder, name, options.seconds)?;
-        }
-    }
-    Ok(sound)
+    Ok(run_some(options)?.failed == 0)
 }
 
-/// The targets of a project.
-fn targets(project: &Path) -> Result<Vec<String>> {
+/// A moment for each target: what a change broke that takes no luck to find.
+pub(crate) fn briefly() -> Result<Outcome> {
+    run_some(&Options { seconds: 3, targets: Vec::new() })
+}
+
+fn run_some(options: &Options) -> Result<Outcome> {
+    let mut names = targets()?;
+    for wanted in &options.targets {
+        anyhow::ensure!(names.contains(wanted), "there is no target {wanted}, there are {}", names.join(", "));
+    }
+    names.retain(|name| options.targets.is_empty() || options.targets.contains(name));
+    let programs = build(&names)?;
+    let mut outcome = Outcome { passed: 0, failed: 0, note: format!("{} s each", options.seconds) };
+    for (name, program) in &programs {
+        let sound = fuzz(program, name, options.seconds)?;
+        outcome.passed += u64::from(sound);
+        outcome.failed += u64::from(!sound);
+    }
+    Ok(outcome)
+}
+
+/// The folder of the targets.
+fn folder() -> PathBuf {
+    workspace().join("tests/fuzz")
+}
+
+/// The names of the targets.
+fn targets() -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(project.join("fuzz_targets"))? {
-        names.extend(entry?.path().file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+    for entry in std::fs::read_dir(folder().join("targets"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+        }
     }
     names.sort();
     Ok(names)
 }
 
-/// Builds a project; gives the folder of its programs.
-fn build(project: &str) -> Result<PathBuf> {
-    say(format!("building {project} …"));
-    let (manifest, folder) = (format!("{project}/Cargo.toml"), target().join("fuzz"));
-    let host = run("rustc", program("rustc", &["--version", "--verbose"]))?.output;
-    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")?;
-    // A named target keeps the flags away from build scripts.
-    let mut command = cargo(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target", host]);
-    command.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &folder);
+/// Builds targets; gives their programs. Only our own crates are compiled anew: the wrapper makes cargo keep two of each, and the rest is
+/// that of the tests, as long as all of the workspace is asked for.
+fn build(names: &[String]) -> Result<Vec<(String, PathBuf)>> {
+    say("building …");
+    let mut arguments = vec!["build", "--locked", "--workspace", "--features", "fuzz/libfuzzer"];
+    arguments.push("--message-format=json-render-diagnostics");
+    arguments.extend(names.iter().flat_map(|name| ["--test", name]));
+    let mut command = cargo(&arguments);
+    command.env("RUSTC_WORKSPACE_WRAPPER", folder().join("instrumented"));
     let done = run("build-fuzz", command)?;
     anyhow::ensure!(done.ok, "{}", tail(&done.output, 60));
-    Ok(folder.join(host).join("release"))
+    let find = |name: &String| {
+        // cargo says where it put each program, whose name ends in what it depends on.
+        let start = format!("/{name}-");
+        let mut words = done.output.lines().filter(|line| line.contains("\"executable\":\"")).filter_map(|line| {
+            let (path, _) = line.split_once("\"executable\":\"")?.1.split_once('"')?;
+            path.rsplit_once('/')
+                .filter(|(_, file)| format!("/{file}").starts_with(&start))
+                .map(|_| PathBuf::from(path))
+        });
+        let program = words.next_back().with_context(|| format!("cargo does not say where {name} is"))?;
+        Ok((name.clone(), program))
+    };
+    names.iter().map(find).collect()
 }
 
-fn fuzz(folder: &Path, name: &str, seconds: u32) -> Result<bool> {
+fn fuzz(binary: &Path, name: &str, seconds: u32) -> Result<bool> {
     let corpus = target().join("fuzz/corpus").join(name);
     std::fs::create_dir_all(&corpus)?;
     let found = target().join("fuzz/found").join(name);
@@ -86,9 +109,10 @@ fn fuzz(folder: &Path, name: &str, seconds: u32) -> Result<bool> {
         "-print_final_stats=1".to_owned(),
         format!("-artifact_prefix={}/", path(&found)?),
         path(&corpus)?,
+        path(&folder().join("seeds").join(name))?,
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = run(&format!("fuzz-{name}"), program(&path(&folder.join(name))?, &arguments))?;
+    let done = run(&format!("fuzz-{name}"), program(&path(binary)?, &arguments))?;
     let stat = |name: &str| {
         let line = done.output.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
         line.map(|value| value.trim_start_matches(':').trim().to_owned()).unwrap_or_default()

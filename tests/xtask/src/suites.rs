@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::command::{self, cargo, run, say, tail, target};
 use crate::summary::Outcome;
@@ -105,8 +105,8 @@ pub(crate) fn doc_tests() -> Result<Outcome> {
     built("doc-tests", &["test", "--doc", "--locked", "--workspace"])
 }
 
-/// Tests that need servers which are built from source.
-const PEERS: &str = "test(/minio/) or test(/^negative::/)";
+/// Tests that need servers or clients which are built from source.
+const PEERS: &str = "test(/minio/) or test(/^negative::/) or test(/^foreign_clients::(git|jj)::/)";
 
 fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
@@ -121,6 +121,16 @@ fn binary(profile: &str) -> (&'static str, String) {
 /// What is tested on the servers that are built from source.
 pub(crate) fn peers() -> Result<Outcome> {
     tests("peers", &format!("package(tests) & ({PEERS})"), &["--run-ignored", "all"], &[binary("release")])
+}
+
+/// What stock git is tested with, by a newer one than that of the system.
+pub(crate) fn newer_git() -> Result<Outcome> {
+    let filter = "binary_id(tests::e2e) & test(/^(clone_push|partial|lfs|sessions|signed|tls)::|^ssh::(clone_push|archive|lfs)::/)";
+    let tools = target().join("tools");
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let paths = [tools.join("newer-git/bin"), tools.join("bin")].into_iter().chain(std::env::split_paths(&old));
+    let path = std::env::join_paths(paths)?.into_string().ok().context("the path is not UTF-8")?;
+    tests("newer-git", filter, &[], &[binary("release"), ("PATH", path)])
 }
 
 pub(crate) fn conformance_quick() -> Result<Outcome> {

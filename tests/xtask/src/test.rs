@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::command::say;
 use crate::summary::{self, Outcome, Row};
-use crate::{checks, cluster, suites, tools};
+use crate::{checks, cluster, fuzz, suites, tools};
 
 /// How much is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,7 +16,7 @@ pub(crate) enum Tier {
     Full,
     /// Minutes: unit and conformance tests and the shorter end-to-end tests, on the unoptimized binary
     Quick,
-    /// The storage on S3 servers that are built from source: a second exact one, and such as must be refused
+    /// What is built from source and takes long: S3 servers, a second exact one and such as must be refused; a newer git, and jj
     Peers,
 }
 
@@ -33,11 +33,12 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 16] = [
+const FULL: [Step; 17] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
     ("unit tests", suites::unit_full),
+    ("fuzz targets, for a moment", fuzz::briefly),
     ("documentation builds", checks::documentation),
     ("examples in documentation", suites::doc_tests),
     ("manifests of the CRDs", checks::crds),
@@ -52,7 +53,11 @@ const FULL: [Step; 16] = [
     ("demo on SeaweedFS", suites::demo_seaweedfs),
 ];
 
-const PEERS: [Step; 2] = [("build --release", suites::build_release), ("storage, on other S3 servers", suites::peers)];
+const PEERS: [Step; 3] = [
+    ("build --release", suites::build_release),
+    ("other S3 servers, other clients", suites::peers),
+    ("end to end, with a newer git", suites::newer_git),
+];
 
 /// Runs a tier and prints its table; gives whether all passed.
 pub(crate) fn run(tier: Tier) -> Result<bool> {

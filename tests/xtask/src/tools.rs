@@ -38,9 +38,10 @@ pub(crate) fn install_all() -> Result<()> {
     }
 }
 
-/// Installs what the quick tier needs, and builds the S3 servers beside SeaweedFS.
+/// Installs what the quick tier needs, and builds the S3 servers beside SeaweedFS and the clients that take long.
 pub(crate) fn install_for_peers() -> Result<()> {
     install_for_quick()?;
+    clients::install_slow()?;
     peers::install_all()
 }
 
@@ -55,16 +56,21 @@ pub(crate) fn install_for_quick() -> Result<()> {
 
 /// The tests of Git LFS are made with the client that people have; it is installed where we may.
 fn git_lfs() -> Result<()> {
-    let version = || program("git-lfs", &["version"]);
-    if run("git-lfs", version()).is_ok_and(|done| done.ok) {
+    from_debian("git-lfs", &["version"], &["git-lfs"])
+}
+
+/// What is there already, or may be installed.
+fn from_debian(name: &str, version: &[&str], packages: &[&str]) -> Result<()> {
+    let version = || program(name, version);
+    if run(name, version()).is_ok_and(|done| done.ok) {
         return Ok(());
     }
-    say("installing git-lfs …");
-    let mut command = program("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends", "git-lfs"]);
-    command.env("DEBIAN_FRONTEND", "noninteractive");
+    say(format!("installing {} …", packages.join(" ")));
+    let mut command = program("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends"]);
+    command.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
     must("apt-get", command)
-        .and_then(|()| must("git-lfs", version()))
-        .context("git-lfs is needed (Debian: apt-get install git-lfs)")
+        .and_then(|()| must(name, version()))
+        .with_context(|| format!("{name} is needed (Debian: apt-get install {})", packages.join(" ")))
 }
 
 /// A virtual environment with the packages above, made anew when the list has changed.
@@ -112,11 +118,7 @@ fn cargo_tool(name: &str, version: &str) -> Result<()> {
         return Ok(());
     }
     say(format!("building {name} {version}, once …"));
-    let root = target().join("tools");
-    let root = root.to_str().context("the target folder is not UTF-8")?;
-    let mut install = cargo(&["install", "--locked", "--debug", "--root", root, "--version", version, name]);
-    install.env("CARGO_TARGET_DIR", built()?).env("CARGO_INCREMENTAL", "0");
-    must(name, install)
+    from_crates(name, version, &[])
 }
 
 /// Where what cargo installs is built: what several of them need is compiled once.
@@ -135,6 +137,15 @@ fn once(name: &str, version: &str, install: impl FnOnce() -> Result<()>) -> Resu
     install()?;
     say(format!("{name} took {} s", started.elapsed().as_secs()));
     std::fs::write(stamp, version).context("failed to note the version")
+}
+
+/// A program from crates.io, without optimization.
+fn from_crates(name: &str, version: &str, more: &[&str]) -> Result<()> {
+    let root = text(folder()?)?;
+    let install = ["install", "--locked", "--debug", "--force", "--root", &root, "--version", version];
+    let mut install = cargo(&[&install[..], more, &[name]].concat());
+    install.env("CARGO_TARGET_DIR", built()?).env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "false");
+    must(name, install)
 }
 
 /// Go, as it is on this machine, for programs without C.

@@ -17,6 +17,7 @@ use model::policy::Principal;
 use model::{Namespace, RepositoryName, RepositoryPath, SshPublicKey};
 use serde::{Deserialize, Serialize};
 
+use super::Proof;
 use crate::ssh::HostKeys;
 
 /// The authentication scheme of passes.
@@ -84,7 +85,7 @@ impl Passes {
         pass: &str,
         (about, name): (Option<&Namespace>, &RepositoryName),
         desired: &DesiredState,
-    ) -> Option<Principal> {
+    ) -> Option<(Principal, Proof)> {
         let (text, seal) = pass.split_once('.').filter(|_| pass.len() <= MAX_BYTES)?;
         let seal = URL_SAFE_NO_PAD.decode(seal).ok()?;
         let is_ours = |key| hmac::verify(key, text.as_bytes(), &seal).is_ok();
@@ -100,7 +101,7 @@ impl Passes {
         let key = SshPublicKey::from_line(&text.key).ok()?;
         // The key may have been taken back, or be somebody else's now.
         let user = desired.ssh_keys.users(&key)?.get(&home).filter(|user| **user == text.user)?;
-        Some(Principal::LocalUser { name: user.clone(), namespace: home })
+        Some((Principal::LocalUser { name: user.clone(), namespace: home }, Proof::Key(key)))
     }
 }
 

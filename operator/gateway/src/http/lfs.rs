@@ -10,7 +10,7 @@ mod call;
 mod direct;
 mod download;
 mod locks;
-mod message;
+pub(crate) mod message;
 mod origin;
 mod quota;
 mod range;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use git::advertise::Version;
 use git::client::Client;
+use git::pktline::PacketError;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::view::RepositoryView;
 use git::{archive, ls_refs, pktline};
@@ -209,7 +210,8 @@ fn deny(work: &Work) -> Answer {
 }
 
 pub(crate) fn refuse(error: &RequestError, work: &Work) -> Answer {
-    work.measure.settle("invalid");
+    let gone = matches!(error, RequestError::Packet(PacketError::Io(error)) if pipe::is_gone(error));
+    work.measure.settle(if gone { "aborted" } else { "invalid" });
     tracing::info!(request.id = work.caller.request_id, repo.name = %work.config.path, %error, "fetch refused");
     Answer::Whole(pktline::error_line(&format!("{error} (request {})", work.caller.request_id)).into())
 }

@@ -7,6 +7,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use git::pktline::PacketError;
 use git::receive_pack::{self, Refusal, Report, Request, RequestError};
 use git::sideband;
 use model::error::Kind;
@@ -15,8 +16,8 @@ use tokio::runtime::Handle;
 
 use super::{Answer, Body, Trouble, Work, blocking, written};
 use crate::authn::nonce::NonceError;
-use crate::authorize;
 use crate::turn::Turn;
+use crate::{authorize, pipe};
 use plan::Plan;
 
 /// Times that a push is checked, should unreachable objects be removed again and again before its commit.
@@ -104,7 +105,9 @@ impl Push {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(refusal) => {
-                self.work.measure.settle("invalid");
+                let gone =
+                    matches!(&refusal.reason, RequestError::Packet(PacketError::Io(error)) if pipe::is_gone(error));
+                self.work.measure.settle(if gone { "aborted" } else { "invalid" });
                 tracing::info!(request.id = self.work.caller.request_id, reason = %refusal, "push refused");
                 return receive_pack::write_refusal(&refusal, out);
             }
@@ -147,6 +150,9 @@ impl Push {
                     line.push_str("; this is a shallow clone: `git fetch --unshallow` brings what may be missing");
                 }
                 return Ok(Report::all(request, Err(line.clone()), "unpacker error"));
+            }
+            if let Err(line) = self.runtime.block_on(self.work.still_known()) {
+                plan.refuse_all(line);
             }
             let Some(push) = plan.push(&received, &self.work, request) else {
                 return Ok(plan.report());

@@ -22,6 +22,7 @@ use super::exec::{self, Exec, Verb};
 use super::input::Input;
 use super::output::{Gone, Output};
 use crate::address::Named;
+use crate::authn::Proof;
 use crate::authn::pass::{self, Bearer};
 use crate::authorize::{self, Caller};
 use crate::gateway::Gateway;
@@ -175,7 +176,13 @@ impl Command {
         };
         let desired = self.gateway.desired();
         let (path, principal) = self.find(named, &desired)?;
-        let caller = Caller { principal, source: self.source, request_id: request_id.to_owned(), lists_only: false };
+        let caller = Caller {
+            principal,
+            proof: Proof::Key(self.key.clone()),
+            source: self.source,
+            request_id: request_id.to_owned(),
+            lists_only: false,
+        };
         let config = authorize::admit(action, &path, &caller, &desired, &self.gateway.metrics)
             .map_err(|denial| refused(denial.text().trim_end(), "denied"))?;
         let work = Work { gateway: Arc::clone(&self.gateway), config, caller, measure: Arc::clone(measure) };

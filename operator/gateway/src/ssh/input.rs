@@ -27,6 +27,7 @@ pub(super) struct Input {
     left: u64,
     received: IntCounter,
     turn: Lender,
+    gone: CancellationToken,
 }
 
 /// Begins to read a channel. `gone` is cancelled when the client closes it, or is not there any more; when it is cancelled, reading
@@ -38,6 +39,7 @@ pub(super) fn open(
     received: IntCounter,
 ) -> Input {
     let (sender, packets) = mpsc::channel(PACKETS);
+    let ended = gone.clone();
     tokio::spawn(async move {
         let _gone = gone.clone().drop_guard();
         let mut sender = Some(sender);
@@ -46,7 +48,11 @@ pub(super) fn open(
                 match channel.wait().await {
                     Some(ChannelMsg::Data { data }) => sender = pass(sender, data).await,
                     Some(ChannelMsg::Eof) => sender = None,
-                    Some(ChannelMsg::Close) | None => return,
+                    Some(ChannelMsg::Close) | None => {
+                        // Before the input ends: who reads it learns that more was to come.
+                        gone.cancel();
+                        return;
+                    }
                     Some(_) => {}
                 }
             }
@@ -61,6 +67,7 @@ pub(super) fn open(
         left: 0,
         received,
         turn: Lender::default(),
+        gone: ended,
     }
 }
 
@@ -93,6 +100,7 @@ impl Input {
             left: 0,
             received: self.received.clone(),
             turn: self.turn.clone(),
+            gone: self.gone.clone(),
         };
         std::mem::replace(self, rest)
     }
@@ -108,12 +116,17 @@ impl Input {
     }
 }
 
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone")
+}
+
 impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.packet.is_empty() {
             let next = tokio::time::timeout(self.idle, self.packets.recv());
             match self.runtime.block_on(self.turn.wait(next)).map_err(|_| pipe::silent())? {
                 Some(packet) => self.packet = packet,
+                None if self.gone.is_cancelled() => return Err(gone()),
                 None => return Ok(&[]),
             }
         }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::address::network_of;
+
 /// Most connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
@@ -98,14 +100,6 @@ impl Drop for Place {
         if counts.by_address.get(&self.address).is_some_and(|count| count.open == 0) {
             counts.by_address.remove(&self.address);
         }
-    }
-}
-
-/// An IPv6 client has a whole network of addresses.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & (!0 << 64)).into()),
-        IpAddr::V4(address) => IpAddr::V4(address),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{bin, folder, go, once, text};
-use crate::command::{cargo, must, program, workspace};
+use super::{bin, folder, from_crates, go, once, text};
+use crate::command::{must, program, workspace};
 
 const MINIO: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 const S3RVER: &str = "s3rver@3.7.1";
@@ -30,12 +30,4 @@ pub(crate) fn install_all() -> Result<()> {
         must("s3rver", program("npm", &arguments))
             .context("node and npm are needed (Debian: apt-get install nodejs npm)")
     })
-}
-
-fn from_crates(name: &str, version: &str, more: &[&str]) -> Result<()> {
-    let root = text(folder()?)?;
-    let install = ["install", "--locked", "--debug", "--force", "--root", &root, "--version", version];
-    let mut install = cargo(&[&install[..], more, &[name]].concat());
-    install.env("CARGO_PROFILE_DEV_DEBUG", "false");
-    must(name, install)
 }

@@ -27,7 +27,7 @@ fn desired(user: &str) -> DesiredState {
 fn check(passes: &Passes, header: &str, path: &str, desired: &DesiredState) -> Option<Principal> {
     let path: RepositoryPath = path.parse().unwrap();
     let header = HeaderValue::from_str(header).unwrap();
-    passes.check(parse(&header).unwrap(), (Some(&path.namespace), &path.name), desired)
+    passes.check(parse(&header).unwrap(), (Some(&path.namespace), &path.name), desired).map(|(principal, _)| principal)
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_pass_is_its_user_on_every_server_with_the_same_host_keys() {
     assert_eq!(check(&there, &header, "team-a/hello", &desired("alice")), Some(alice.clone()));
     let named = HeaderValue::from_str(&header).unwrap();
     let found = there.check(parse(&named).unwrap(), (None, &"hello".parse().unwrap()), &desired("alice"));
-    assert_eq!(found, Some(alice));
+    assert_eq!(found, Some((alice, Proof::Key(bearer().key))));
 }
 
 #[tokio::test]

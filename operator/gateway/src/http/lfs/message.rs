@@ -15,6 +15,9 @@ use super::Refusal;
 /// Objects of a batch; git-lfs sends a hundred at most.
 pub(crate) const MAX_OBJECTS: usize = 1_000;
 
+/// Characters of why JSON cannot be read.
+const MAX_REASON: usize = 200;
+
 /// What a batch is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -237,7 +240,9 @@ impl Page {
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(bytes).map_err(|error| {
-        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("this is not the JSON that is expected here: {error}"))
+        // It repeats what was sent, however long that is.
+        let why: String = error.to_string().chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("this is not the JSON that is expected here: {why}"))
     })
 }
 

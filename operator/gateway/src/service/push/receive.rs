@@ -22,9 +22,10 @@ use store::{PushedPack, ReceivedPack, Snapshot};
 
 use super::super::open_packs::Opened;
 use super::super::refs::StoredRefs;
-use super::super::{Trouble, Work};
+use super::super::{Trouble, Work, chain};
 use super::Push;
 use super::plan::Plan;
+use crate::pipe;
 
 /// Commits that are looked at to find out whether an old value stays reachable; beyond, it counts as dropped.
 const ANCESTRY_BUDGET: usize = 20_000;
@@ -286,9 +287,12 @@ fn check(
 }
 
 fn ingest_trouble(error: &IngestError, work: &Work) -> Trouble {
-    let trouble = Trouble::internal(error, work);
-    if error.kind() == Kind::Unavailable {
-        return Trouble::new(Kind::Unavailable, "the server cannot take the pack now; nothing was changed, try again");
+    match error {
+        IngestError::Read(error) if !pipe::is_gone(error) => Trouble::new(Kind::Invalid, error.to_string()),
+        IngestError::Read(_) | IngestError::Interrupted => {
+            tracing::info!(request.id = work.caller.request_id, reason = %chain(error), "the client of a push has gone");
+            Trouble::gone("the pack did not come to its end; nothing was changed, push again")
+        }
+        _ => Trouble::internal(error, work),
     }
-    trouble
 }

@@ -79,3 +79,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_does_not_repeat_all_that_was_sent() {
+    // Found by the fuzz target `lfs_json`: a body of a megabyte came back whole.
+    let long = format!("{{\"operation\":\"\u{7}{}\",\"objects\":[]}}", "x".repeat(500_000)).replace('\u{7}', "\\u0007");
+    let refusal = BatchRequest::parse(long.as_bytes()).unwrap_err();
+    assert!(refusal.line.len() < 300, "{} bytes", refusal.line.len());
+    assert!(refusal.line.contains("unknown variant `xxx"), "{}", refusal.line);
+    let name = format!("{{\"path\":\"a\",\"ref\":{{\"name\":\"refs/heads/{}\"}}}}", "x".repeat(500_000));
+    assert!(LockRequest::parse(name.as_bytes()).err().unwrap().line.len() < 300);
+}
