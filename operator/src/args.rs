@@ -385,7 +385,7 @@ pub(crate) enum StoreCommand {
     Check(StoreCheckArgs),
     /// Copy everything that a store holds to another one, as it lies; what is there already is not copied again. Exits 1 when
     /// something could not be copied
-    Mirror(MirrorArgs),
+    Mirror(Box<MirrorArgs>),
 }
 
 /// Arguments of `codekeep store mirror`.

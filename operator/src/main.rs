@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Fsck(fsck) => run::block_on(run::fsck::run(fsck)),
         Command::Restore(restore) => run::block_on(run::restore::run(restore)),
         Command::Export(export) => run::block_on(run::export::run(export)),
-        Command::Store(StoreCommand::Mirror(mirror)) => run::block_on(run::mirror::run(mirror)),
+        Command::Store(StoreCommand::Mirror(mirror)) => run::block_on(run::mirror::run(*mirror)),
         Command::Store(StoreCommand::Check(check)) => run::block_on(run::store::check(check)),
         Command::Crds(crds) => run::crds::run(&crds),
     };
