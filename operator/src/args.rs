@@ -382,7 +382,7 @@ pub(crate) struct ExportArgs {
 pub(crate) enum StoreCommand {
     /// Test a bucket or a folder, and say whether Codekeep runs on it and why not; exits 1 when it does not, 2 when it could
     /// not be asked
-    Check(StoreCheckArgs),
+    Check(Box<StoreCheckArgs>),
     /// Copy everything that a store holds to another one, as it lies; what is there already is not copied again. Exits 1 when
     /// something could not be copied
     Mirror(Box<MirrorArgs>),
