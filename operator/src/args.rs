@@ -373,7 +373,7 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) one: OneArgs,
     /// The bundle; it must not exist
-    #[arg(long, env = "CODEKEEP_EXPORT_OUTPUT", value_name = "FILE")]
+    #[arg(long, env = "CODEKEEP_OUTPUT", value_name = "FILE")]
     pub(crate) output: PathBuf,
 }
 

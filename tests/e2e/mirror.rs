@@ -47,7 +47,7 @@ fn the_first_bucket_is_lost_for_good_and_the_copy_is_served() -> Result<()> {
         git.ok(&work, &["push", "--quiet", "origin", "main"])?;
     }
     let last = TempDir::new()?;
-    wait::until("a copy of everything", Duration::from_secs(60), || {
+    wait::until("a copy of everything", Duration::from_mins(1), || {
         let done = mirror(&from, &to, &last, &["--dry-run"])?.output()?;
         Ok(done.status.success().then_some(()))
     })?;

@@ -127,6 +127,10 @@ fn bad() -> Vec<(Value, &'static str)> {
     ]
 }
 
+fn encrypted() -> Value {
+    repository(&json!({"encryption": {"envelope": {"secretKeyRef": {"name": "keys", "key": "1"}}}}))
+}
+
 /// The same for serving and for targets.
 fn bad_in_a_cluster() -> Vec<(Value, &'static str)> {
     vec![
@@ -142,6 +146,7 @@ fn bad_in_a_cluster() -> Vec<(Value, &'static str)> {
         (storage("s3://own-bucket/a,b", "Dedicated"), "must not contain spaces"),
         (resources("requests"), "resources.requests"),
         (resources("limits"), "resources.limits"),
+        (repository(&json!({"encryption": {"envelope": {"dataKeyVersion": 2}}})), "envelope needs a key"),
     ]
 }
 
@@ -154,6 +159,8 @@ fn bad_changes() -> Vec<(Value, Value, &'static str)> {
         (repository(&json!({"repositoryName": "other"})), repository(&json!({})), "repositoryName is immutable"),
         (storage("s3://one-bucket", "Dedicated"), storage("s3://two-bucket", "Dedicated"), "storage.url is immutable"),
         (repository(&json!({})), storage("s3://one-bucket", "Dedicated"), "storage.url is immutable"),
+        (repository(&json!({"encryption": {"kmsKeyId": "a"}})), encrypted(), "cannot be added or removed"),
+        (encrypted(), repository(&json!({})), "cannot be added or removed"),
     ]
 }
 
@@ -202,6 +209,8 @@ fn good_resources_pass() {
         webhook("http://localhost:8000/hook?x=@1"),
         webhook("https://[2001:db8::1]:8443/"),
         notification(&json!({"branches": ["main", "release/*"]})),
+        encrypted(),
+        repository(&json!({"encryption": {"envelope": {"keyServiceRef": {"name": "vault", "keyId": "team-a"}}}})),
     ];
     for object in good {
         assert_eq!(refused(&object, None), [] as [String; 0], "{object}");

@@ -90,8 +90,8 @@ async fn whoever_was_stopped_goes_on() {
     }
     for stop in 0..20 {
         let faults = std::iter::repeat_n(Fault::None, stop).chain([Fault::RequestLost, Fault::AnswerLost]);
-        let faulty = FaultyStore::new(bed.copy.clone(), faults.collect::<Vec<_>>());
-        let mirror = Mirror::new(Arc::new(bed.source.clone()), Arc::new(faulty), bed.folder.path().to_owned());
+        let store = FaultyStore::new(bed.copy.clone(), faults.collect::<Vec<_>>());
+        let mirror = Mirror::new(Arc::new(bed.source.clone()), Arc::new(store), bed.folder.path().to_owned());
         // Whether it came to its end or not, what is there is no more than the source has, in order.
         let _ = mirror.copy(&path(), false).await;
     }
