@@ -51,9 +51,7 @@ fn passwords_work_where_the_namespace_grants_it_and_the_policy_says_when_it_does
     let message = condition["message"].as_str().unwrap_or_default().to_owned();
     assert!(message.contains("CredentialsNotGranted") && message.contains("create rolebinding"), "{message}");
 
-    let account = format!("--serviceaccount={SYSTEM}:codekeep-git");
-    let grant = ["create", "rolebinding", "codekeep-credentials", "--clusterrole=codekeep-credentials", &account];
-    tenant.kubectl(&grant)?.accepted()?;
+    tenant.grant_credentials()?;
     wait::until("the grant", Duration::from_secs(10), || Ok(tenant.git("", &["ls-remote", &url])?.accepted().ok()))?;
     // A password that is changed is another one within seconds.
     let patch = r#"{"stringData": {"password": "another-long-random-one"}}"#;

@@ -23,8 +23,11 @@ fn encrypted(entry: &str) -> Value {
 fn keys_are_exchanged_and_their_loss_is_one_tenants() -> Result<()> {
     let (tenant, other) = (ready("sealed")?, ready("sealed-too")?);
     for (tenant, key) in [(&tenant, FIRST), (&other, SECOND)] {
-        keys(tenant, &json!({"1": key}))?;
         tenant.apply(&repository("vault", &encrypted("1")))?;
+        let locked = tenant.reason("repository/vault", "Ready", "EncryptionKeyUnavailable")?;
+        ensure!(locked["message"].as_str().is_some_and(|text| text.contains("codekeep-credentials")), "{locked}");
+        keys(tenant, &json!({"1": key}))?;
+        tenant.grant_credentials()?;
         tenant.reason("repository/vault", "Encrypted", "EnvelopeEncryption")?;
         tenant.resolve("vault")?;
         tenant.clone("vault")?;
@@ -63,6 +66,7 @@ fn keys_are_exchanged_and_their_loss_is_one_tenants() -> Result<()> {
 fn pods_of_its_own_have_the_key_of_their_namespace() -> Result<()> {
     let tenant = ready("sealed-own")?;
     give_credentials(&tenant, "store")?;
+    tenant.grant_credentials()?;
     keys(&tenant, &json!({"1": FIRST}))?;
     let mut spec = dedicated("store");
     spec["encryption"] = encrypted("1")["encryption"].clone();

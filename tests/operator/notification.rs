@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tests::kube::{SYSTEM, Tenant};
+use tests::kube::Tenant;
 use tests::wait;
 
 /// Answers every request with 204 and appends it to a file. Perl is what a Debian image has.
@@ -41,10 +41,7 @@ fn a_push_reaches_a_service_of_the_namespace_and_the_rule_shows_it() -> Result<(
         json!({"service": {"name": "ci", "path": "/hook"}, "signingSecretRef": {"name": "hook-key", "key": "key"}});
     tenant.apply(&rule(&signed))?;
     tenant.reason("notificationrule/tell-ci", "ResolvedRefs", "CredentialsNotGranted")?;
-    let account = format!("--serviceaccount={SYSTEM}:codekeep-git");
-    tenant
-        .kubectl(&["create", "rolebinding", "codekeep-credentials", "--clusterrole=codekeep-credentials", &account])?
-        .accepted()?;
+    tenant.grant_credentials()?;
     tenant.reason("notificationrule/tell-ci", "ResolvedRefs", "SecretNotFound")?;
     tenant.kubectl(&["create", "secret", "generic", "hook-key", "--from-literal=key=a-long-random-one"])?.accepted()?;
     tenant.reason("notificationrule/tell-ci", "ResolvedRefs", "Resolved")?;

@@ -183,6 +183,13 @@ impl Tenant {
                 "repositories": {"names": ["*"]}}]}})
     }
 
+    /// Lets the git servers read Secrets of the namespace.
+    pub fn grant_credentials(&self) -> Result<()> {
+        let account = format!("--serviceaccount={SYSTEM}:codekeep-git");
+        let grant = ["create", "rolebinding", "codekeep-credentials", "--clusterrole=codekeep-credentials", &account];
+        self.kubectl(&grant)?.accepted().map(drop)
+    }
+
     /// The URL of a Repository with a new token of the builder.
     pub fn url(&self, name: &str) -> Result<String> {
         let token = self.kubectl(&["create", "token", "builder", "--audience", "codekeep.dev"])?.accepted()?;

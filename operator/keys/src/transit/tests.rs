@@ -2,12 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{Path as At, State};
-use axum::http::{HeaderMap, StatusCode as Status};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use model::clock::SystemRandom;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::KeyServiceUrl;
@@ -19,42 +16,68 @@ struct Engine {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-fn errors(status: Status, text: &str) -> Response {
-    (status, Json(json!({"errors": [text]}))).into_response()
+fn errors(text: &str) -> Value {
+    json!({"errors": [text]})
 }
 
-async fn answer(
-    State(engine): State<Engine>,
-    At((mount, action, key)): At<(String, String, String)>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Response {
-    engine.log.lock().unwrap().push(format!("{mount}/{action}/{key}"));
-    if *engine.sealed.lock().unwrap() {
-        return errors(Status::SERVICE_UNAVAILABLE, "Vault is sealed");
-    }
-    if headers.get("X-Vault-Token").is_none_or(|token| token != "s.good") {
-        return errors(Status::FORBIDDEN, "1 error occurred:\n\t* permission denied\n\n");
-    }
-    let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-    match action.as_str() {
-        "encrypt" => {
-            let wrapped = format!("vault:v1:{key}:{}:{}", text("associated_data"), text("plaintext"));
-            Json(json!({"data": {"ciphertext": wrapped}})).into_response()
+impl Engine {
+    /// What it answers: status and body.
+    fn answer(&self, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let (action, key) = path.trim_start_matches("/v1/transit/").split_once('/').unwrap_or_default();
+        self.log.lock().unwrap().push(path.to_owned());
+        if *self.sealed.lock().unwrap() {
+            return (503, errors("Vault is sealed"));
         }
-        _ => match text("ciphertext").strip_prefix(&format!("vault:v1:{key}:{}:", text("associated_data"))) {
-            Some(plain) => Json(json!({"data": {"plaintext": plain}})).into_response(),
-            None => errors(Status::BAD_REQUEST, "cipher: message authentication failed"),
-        },
+        if token != "s.good" {
+            return (403, errors("1 error occurred:\n\t* permission denied\n\n"));
+        }
+        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+        if action == "encrypt" {
+            let wrapped = format!("vault:v1:{key}:{}:{}", text("associated_data"), text("plaintext"));
+            return (200, json!({"data": {"ciphertext": wrapped}}));
+        }
+        let sealed = format!("vault:v1:{key}:{}:", text("associated_data"));
+        match text("ciphertext").strip_prefix(&sealed) {
+            Some(plain) => (200, json!({"data": {"plaintext": plain}})),
+            None => (400, errors("cipher: message authentication failed")),
+        }
+    }
+
+    /// Reads one request and answers it.
+    async fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        let (mut input, mut line) = (BufReader::new(stream), String::new());
+        input.read_line(&mut line).await?;
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (mut length, mut token) = (0, String::new());
+        loop {
+            line.clear();
+            input.read_line(&mut line).await?;
+            match line.trim().split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap(),
+                Some((name, value)) if name.eq_ignore_ascii_case("x-vault-token") => value.clone_into(&mut token),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let mut body = vec![0; length];
+        input.read_exact(&mut body).await?;
+        let (status, answer) = self.answer(&path, &token, &serde_json::from_slice(&body).unwrap());
+        let answer = answer.to_string();
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+        input.write_all(format!("{head}{answer}").as_bytes()).await
     }
 }
 
 async fn bed() -> (Engine, Transit, tempfile::TempDir) {
     let engine = Engine::default();
-    let router = Router::new().route("/v1/{mount}/{action}/{key}", post(answer)).with_state(engine.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let serving = engine.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            serving.serve(stream).await.unwrap();
+        }
+    });
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("VAULT_TOKEN"), "s.good\n").unwrap();
     let Ok(KeyServiceUrl::Transit(url)) = format!("vault+http://{address}/transit").parse() else {
@@ -75,7 +98,10 @@ async fn what_is_wrapped_is_unwrapped_for_the_same_repository_and_key_only() {
     }
     // A name cannot lead to another path of the API.
     assert!(transit.wrap("../../sys/seal", &id, b"x").await.is_ok());
-    assert_eq!(engine.log.lock().unwrap().last().map(String::as_str), Some("transit/encrypt/../../sys/seal"));
+    assert_eq!(
+        engine.log.lock().unwrap().last().map(String::as_str),
+        Some("/v1/transit/encrypt/%2E%2E%2F%2E%2E%2Fsys%2Fseal")
+    );
 }
 
 #[tokio::test]

@@ -117,6 +117,13 @@ async fn in_time<T>(work: impl Future<Output = Result<T, KeyError>>) -> Result<T
 }
 
 fn unknown(key: &WrappingKey) -> KeyError {
+    if matches!(key, WrappingKey::Secret { fingerprint } if fingerprint.is_empty()) {
+        return KeyError::Refused(
+            "the key that spec.encryption.envelope.secretKeyRef names cannot be read; make the Secret with that entry, and let \
+             the git servers read Secrets of its namespace (RoleBinding codekeep-credentials)"
+                .to_owned(),
+        );
+    }
     KeyError::Refused(format!(
         "its data keys are wrapped by {key}, which the Repository's Secret does not have; put it back as another entry"
     ))
