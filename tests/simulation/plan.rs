@@ -99,7 +99,7 @@ fn server_habits(dice: &mut Dice, policy: Policy, theme: Theme) -> server::Habit
         pauses: rate(dice, 3),
         cache: if dice.chance(400) { 4_000 } else { 1 << 30 },
         same_folds: dice.chance(500),
-        encrypted: dice.chance(300),
+        encrypted: false,
         clock_error_ms: if dice.chance(500) { 0 } else { 5_000 },
         maintenance: Duration::from_secs(maintenance),
         policy,
