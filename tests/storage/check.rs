@@ -27,7 +27,9 @@ fn a_folder_is_fit_and_left_as_it_was() -> Result<()> {
     ensure!(probes == 0, "{probes} folders were left");
     let text = store_check::text(&url, &[])?;
     ensure!(text.ok && text.stdout.contains("ok        create-if-absent"), "{}", text.stdout);
-    ensure!(text.stdout.trim_end().ends_with(&format!("Codekeep runs on {url}.")), "{}", text.stdout);
+    // How fast the disk is at the moment is not what is tested.
+    let verdict = text.stdout.replace("; look at the warnings (latency)", "");
+    ensure!(verdict.trim_end().ends_with(&format!("Codekeep runs on {url}.")), "{}", text.stdout);
     Ok(())
 }
 
@@ -35,7 +37,8 @@ async fn a_bucket_is_fit(kind: S3Kind) -> Result<()> {
     let bucket = Proxied::start(kind).await?;
     let report = store_check::report(&bucket.url(), &S3Server::credentials())?;
     ensure!(report.code == 0 && report.json["verdict"] == "fit", "{}", report.json);
-    ensure!(report.ended("warning") == ["encryption"], "{}", report.json);
+    let warnings = report.ended("warning").into_iter().filter(|name| name != "latency");
+    ensure!(warnings.eq(["encryption"]), "{}", report.json);
     ensure!(report.check("wrong-secret")?["found"] == "reading with a wrong secret is refused (403)");
     ensure!(bucket.store.list("", None, 10).await?.is_empty(), "the checks left something");
     Ok(())

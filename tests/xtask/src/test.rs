@@ -33,7 +33,7 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 17] = [
+const FULL: [Step; 18] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
@@ -44,6 +44,7 @@ const FULL: [Step; 17] = [
     ("manifests of the CRDs", checks::crds),
     ("cargo-deny", checks::deny),
     ("build --release", suites::build_release),
+    ("build Kubernetes", cluster::build),
     ("conformance", suites::conformance_full),
     ("storage, simulated", suites::simulation),
     ("storage, on SeaweedFS", suites::storage),
@@ -88,7 +89,7 @@ pub(crate) fn run(tier: Tier) -> Result<bool> {
         rows.push(Row { name, outcome, time: started.elapsed() });
     }
     if let Some(mut ahead) = ahead {
-        // The suite has waited for it, and said what went wrong.
+        // A step has waited for it, and said what went wrong.
         ahead.wait()?;
     }
     Ok(summary::print(&rows))
