@@ -403,7 +403,7 @@ pub(crate) struct MirrorArgs {
     /// Folder with the access key of the copy
     #[arg(long, env = "CODEKEEP_TO_CREDENTIALS", value_name = "DIR")]
     pub(crate) to_credentials: Option<PathBuf>,
-    /// Folder for large objects on their way
+    /// Folder for large objects on their way; each process needs its own
     #[arg(long, env = "CODEKEEP_CACHE", value_name = "DIR", default_value = "./cache")]
     pub(crate) cache: PathBuf,
     /// Copy again and again, a round each time, until stopped

@@ -8,6 +8,7 @@ use tests::random::Sequence;
 use tests::{Git, Manifests, Server, ServerOptions};
 
 use crate::bed::{Bed, REPOSITORY};
+use crate::encryption;
 
 /// A file system of a few megabytes; unmounted when dropped.
 pub(crate) struct SmallDisk {
@@ -39,8 +40,8 @@ fn random_text(random: &mut Sequence, size: usize) -> String {
 }
 
 /// Fills the disk by pushes; what was acknowledged stays, the refusal is in words, and small reads go on.
-fn fill(store: &Path, cache: &Path) -> Result<()> {
-    let (git, manifests) = (Git::new()?, Manifests::standard()?);
+fn fill(store: &Path, cache: &Path, manifests: &Manifests) -> Result<()> {
+    let git = Git::new()?;
     let options = ServerOptions::new(manifests.path(), format!("file:{}", store.display())).with_cache(cache);
     let server = Server::start(options)?;
     let url = server.url("alice", REPOSITORY);
@@ -67,13 +68,19 @@ fn fill(store: &Path, cache: &Path) -> Result<()> {
 #[test]
 fn a_full_store_disk_refuses_pushes_in_words_and_loses_nothing() -> Result<()> {
     let (disk, cache) = (SmallDisk::mount(16)?, tempfile::TempDir::new()?);
-    fill(&disk.path().join("store"), cache.path())
+    fill(&disk.path().join("store"), cache.path(), &Manifests::standard()?)
 }
 
 #[test]
 fn a_full_cache_disk_refuses_pushes_in_words_and_loses_nothing() -> Result<()> {
     let (disk, store) = (SmallDisk::mount(16)?, tempfile::TempDir::new()?);
-    fill(store.path(), &disk.path().join("cache"))
+    fill(store.path(), &disk.path().join("cache"), &Manifests::standard()?)
+}
+
+#[test]
+fn a_full_cache_disk_refuses_pushes_to_an_encrypted_repository_in_words_and_loses_nothing() -> Result<()> {
+    let (disk, store) = (SmallDisk::mount(16)?, tempfile::TempDir::new()?);
+    fill(store.path(), &disk.path().join("cache"), &encryption::encrypted()?)
 }
 
 #[test]

@@ -34,7 +34,8 @@ enum Theme {
 }
 
 impl Plan {
-    pub(crate) fn of(dice: &mut Dice) -> Self {
+    /// `encrypted` is drawn apart, so that the rest of a run is the same with and without.
+    pub(crate) fn of(dice: &mut Dice, encrypted: bool) -> Self {
         let theme = [Theme::Race, Theme::Churn, Theme::Long][dice.weighed(&[40, 30, 30])];
         let (servers, clients) = (2 + dice.below(2), 2 + dice.below(7));
         let policy = policy(dice, theme);
@@ -44,7 +45,7 @@ impl Plan {
             clients,
             repositories: if dice.chance(150) { 2 } else { 1 },
             weather: if dice.chance(150) { Weather::default() } else { Weather::of(dice) },
-            server: server_habits(dice, policy, theme),
+            server: server::Habits { encrypted, ..server_habits(dice, policy, theme) },
             client: client_habits(dice, policy, theme),
         }
         .of_bounded_length()

@@ -30,8 +30,7 @@ pub(crate) fn run(seed: u64, print: bool) -> Report {
     let runtime = runtime.expect("because a runtime without I/O needs nothing of the machine");
     runtime.block_on(async {
         let world = Arc::new(World::new(seed, print));
-        let mut plan = Plan::of(&mut world.dice("plan"));
-        plan.server.encrypted = world.dice("encryption").chance(250);
+        let plan = Plan::of(&mut world.dice("plan"), world.dice("encryption").chance(250));
         world.trace(format_args!("{plan:?}"));
         match tokio::time::timeout(LONGEST, perform(&world, &plan)).await {
             Ok(Ok(())) => {}

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
@@ -46,12 +47,18 @@ fn header(past: &Past, head: Option<&RefName>) -> String {
     lines.join("\n") + "\n\n"
 }
 
-fn write(output: &std::path::Path, header: &str, pack: &Content) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create_new(output)?);
+fn write(output: &Path, header: &str, pack: &Content) -> io::Result<()> {
+    // Under a name of its own until it is whole: half a bundle must not look like one.
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut part = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = BufWriter::new(part.as_file_mut());
     file.write_all(header.as_bytes())?;
     match pack {
         Content::Memory(bytes) => file.write_all(bytes)?,
         Content::File(path) => drop(io::copy(&mut File::open(path)?, &mut file)?),
     }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    file.flush()?;
+    drop(file);
+    part.as_file().sync_all()?;
+    part.persist_noclobber(output).map(drop).map_err(|error| error.error)
 }

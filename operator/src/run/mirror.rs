@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use model::clock::SystemRandom;
 use prometheus::Registry;
 use store::{Mirror, Mirrored, StoreMetrics};
 
@@ -16,11 +17,23 @@ const BEHIND: u8 = 1;
 /// Copies; with `--every` until it is stopped.
 pub(crate) async fn run(args: MirrorArgs) -> anyhow::Result<ExitCode> {
     ensure!(args.from.to_string() != args.to.to_string(), "source and copy are the same place");
-    std::fs::create_dir_all(&args.cache).with_context(|| format!("failed to make {}", args.cache.display()))?;
+    // What a run that was killed has left.
+    let folder = args.cache.join("mirror");
+    let emptied = std::fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    });
+    emptied
+        .and_then(|()| std::fs::create_dir_all(&folder))
+        .with_context(|| format!("failed to prepare {}", folder.display()))?;
     let metrics = StoreMetrics::new(&Registry::new()).context("failed to register the store's metrics")?;
     let from = store::connect(&args.from, args.from_credentials.as_deref(), &metrics).await?;
     let to = store::connect(&args.to, args.to_credentials.as_deref(), &metrics).await?;
-    let mirror = Mirror::new(from, to, args.cache.clone());
+    if !args.dry_run {
+        let proven = store::probe::prove(&*to, &SystemRandom).await;
+        proven.with_context(|| format!("refused to copy to {}, which could not be served", args.to))?;
+    }
+    let mirror = Mirror::new(from, to, folder);
     if mirror.is_claimed().await.context("failed to ask the copy")? {
         bail!("{} belongs to a cluster, whose servers write there: it can be no copy (object 'owner')", args.to);
     }

@@ -18,8 +18,8 @@ use model::{RepositoryId, RepositoryPath};
 
 use crate::error::Error;
 use crate::keys;
-use crate::object::{Create, ObjectStore, StoreError};
-use crate::repositories::catalog_id;
+use crate::object::{Create, ObjectStore, StoreError, list_all};
+use crate::repositories::{catalog, catalog_id};
 use difference::{Difference, Part, is_stub};
 
 /// Entries that are read at once, and bytes of them that are held.
@@ -27,8 +27,6 @@ const WINDOW: u64 = 16;
 const BATCH_BYTES: usize = 64 << 20;
 /// Objects that are copied at once.
 const AT_ONCE: usize = 8;
-/// Objects listed at once.
-const PAGE: usize = 1_000;
 /// Objects up to this size pass through memory.
 const SMALL: u64 = 8 << 20;
 
@@ -112,15 +110,7 @@ impl Mirror {
     /// # Errors
     /// When the source does not say.
     pub async fn repositories(&self) -> Result<Vec<RepositoryPath>, StoreError> {
-        let (mut paths, mut after): (Vec<RepositoryPath>, Option<String>) = (vec![], None);
-        loop {
-            let page = self.from.list(keys::catalog_all(), after.as_deref(), PAGE).await?;
-            paths.extend(page.iter().filter_map(|object| keys::catalog_path(&object.key)));
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => return Ok(paths),
-            }
-        }
+        catalog(&*self.from).await
     }
 
     /// Brings the copy of a repository up to date; with `dry_run` only tells what is missing.
@@ -129,10 +119,10 @@ impl Mirror {
     /// What was copied stays; the next run goes on.
     pub async fn copy(&self, path: &RepositoryPath, dry_run: bool) -> Result<Mirrored, MirrorError> {
         let name = keys::catalog_entry(path);
-        let Some(catalog) = self.from.get(&name).await? else { return Ok(Mirrored::default()) };
-        let id = catalog_id(&name, &catalog)?;
+        let Some(entry) = self.from.get(&name).await? else { return Ok(Mirrored::default()) };
+        let id = catalog_id(&name, &entry)?;
         let there = self.to.get(&name).await?;
-        if there.as_ref().is_some_and(|there| *there != catalog) {
+        if there.as_ref().is_some_and(|there| *there != entry) {
             return Err(MirrorError::Diverged(name));
         }
         let mut done = Mirrored { generation: self.last(&id).await?, ..Mirrored::default() };
@@ -142,11 +132,11 @@ impl Mirror {
             let is_last = batch.is_empty();
             let pass = Pass { generation: done.generation, is_last, dry_run };
             self.copy_objects(&id, pass, &mut done).await?;
-            for entry in batch {
+            for bytes in batch {
                 done.generation += 1;
                 done.entries += 1;
                 if !dry_run {
-                    self.append(&keys::log_entry(&id, done.generation), entry).await?;
+                    self.append(&keys::log_entry(&id, done.generation), bytes).await?;
                 }
             }
             if is_last {
@@ -156,7 +146,7 @@ impl Mirror {
         if there.is_none() {
             done.objects += 1;
             if !dry_run {
-                self.append(&name, catalog).await?;
+                self.append(&name, entry).await?;
             }
         }
         Ok(done)
@@ -178,15 +168,8 @@ impl Mirror {
 
     /// The last entry that the copy has.
     async fn last(&self, id: &RepositoryId) -> Result<u64, MirrorError> {
-        let (mut last, mut after) = (0, None::<String>);
-        loop {
-            let page = self.to.list(&keys::log_all(id), after.as_deref(), PAGE).await?;
-            last = page.iter().filter_map(|object| keys::number(&object.key)).max().unwrap_or(0).max(last);
-            match page.last() {
-                Some(object) if page.len() == PAGE => after = Some(object.key.clone()),
-                _ => return Ok(last),
-            }
-        }
+        let listed = list_all(&*self.to, &keys::log_all(id)).await?;
+        Ok(listed.iter().filter_map(|object| keys::number(&object.key)).max().unwrap_or(0))
     }
 
     /// What the source's log has after an entry, up to some size; all of it if that is less.
@@ -208,14 +191,12 @@ impl Mirror {
 
     /// Copies what the entries that come may name; when all are there, also drops what none names any more.
     async fn copy_objects(&self, id: &RepositoryId, pass: Pass, done: &mut Mirrored) -> Result<(), MirrorError> {
-        for part in Part::ALL {
+        // Old entries change when the copy has all others.
+        for part in Part::ALL.into_iter().filter(|part| pass.is_last || *part != Part::Log) {
             // The source after its log was read: what is gone by now was retired in what we read.
             let there = self.listed(&*self.to, &part.prefix(id)).await?;
             let here = self.listed(&*self.from, &part.prefix(id)).await?;
             let Difference { copy, delete } = Difference::between(part, &here, &there, pass.generation);
-            if part == Part::Log && !pass.is_last {
-                continue;
-            }
             done.objects += copy.len() as u64;
             done.bytes += copy.iter().map(|(_, size)| size).sum::<u64>();
             if pass.dry_run {
@@ -233,15 +214,8 @@ impl Mirror {
     }
 
     async fn listed(&self, store: &dyn ObjectStore, prefix: &str) -> Result<BTreeSet<(String, u64)>, StoreError> {
-        let (mut listed, mut after) = (BTreeSet::new(), None::<String>);
-        loop {
-            let page = store.list(prefix, after.as_deref(), PAGE).await?;
-            after = (page.len() == PAGE).then(|| page.last().map(|last| last.key.clone())).flatten();
-            listed.extend(page.into_iter().map(|object| (object.key, object.size)));
-            if after.is_none() {
-                return Ok(listed);
-            }
-        }
+        let listed = list_all(store, prefix).await?;
+        Ok(listed.into_iter().map(|object| (object.key, object.size)).collect())
     }
 
     /// Copies an object; one that has gone meanwhile is needed by nobody.

@@ -187,3 +187,23 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// When the store did not say.
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError>;
 }
+
+/// Objects listed at once.
+const PAGE: usize = 1_000;
+
+/// Lists everything below `prefix`, in byte order of keys.
+///
+/// # Errors
+/// When the store did not say.
+pub(crate) async fn list_all(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+    let mut listed: Vec<ObjectMeta> = Vec::new();
+    loop {
+        let after = listed.last().map(|last| last.key.clone());
+        let page = store.list(prefix, after.as_deref(), PAGE).await?;
+        let is_last = page.len() < PAGE;
+        listed.extend(page);
+        if is_last {
+            return Ok(listed);
+        }
+    }
+}

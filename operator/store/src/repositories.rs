@@ -17,7 +17,7 @@ use crate::direct::Direct;
 use crate::envelope;
 use crate::error::Error;
 use crate::keys;
-use crate::object::{Create, ObjectStore, StoreError};
+use crate::object::{Create, ObjectStore, StoreError, list_all};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
 use crate::sealed::{seal, unseal};
@@ -66,6 +66,12 @@ struct CatalogPath {
 pub(crate) fn catalog_id(key: &str, body: &[u8]) -> Result<RepositoryId, Error> {
     let entry = unseal::<CatalogEntry>(body).map_err(|reason| Error::Damaged { key: key.to_owned(), reason })?;
     Ok(entry.repository_id)
+}
+
+/// All repositories that a store holds.
+pub(crate) async fn catalog(store: &dyn ObjectStore) -> Result<Vec<RepositoryPath>, StoreError> {
+    let listed = list_all(store, keys::catalog_all()).await?;
+    Ok(listed.iter().filter_map(|object| keys::catalog_path(&object.key)).collect())
 }
 
 /// A repository that is open or being opened, and when it was last asked for.
@@ -232,15 +238,7 @@ impl Repositories {
     /// # Errors
     /// When the store does not say.
     pub async fn list(&self) -> Result<Vec<RepositoryPath>, Error> {
-        let (mut paths, mut after): (Vec<RepositoryPath>, Option<String>) = (vec![], None);
-        loop {
-            let page = self.shared.store.list(keys::catalog_all(), after.as_deref(), PAGE).await?;
-            paths.extend(page.iter().filter_map(|object| keys::catalog_path(&object.key)));
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => return Ok(paths),
-            }
-        }
+        Ok(catalog(&*self.shared.store).await?)
     }
 
     /// Opens a repository, or returns the open one.
