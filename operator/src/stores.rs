@@ -10,6 +10,7 @@ use model::RepositoryPath;
 use model::clock::{SystemClock, SystemRandom};
 use model::desired::DesiredState;
 use model::encryption::Encryption;
+use model::replication::Replication;
 use prometheus::Registry;
 use store::{
     Cache, Context, Direct, KeySources, Manifests, NoManifests, ObjectStore, Policy, Repositories, StoreMetrics,
@@ -92,6 +93,10 @@ struct Desired(watch::Receiver<Arc<DesiredState>>);
 impl Manifests for Desired {
     fn encryption(&self, path: &RepositoryPath) -> Option<Encryption> {
         self.0.borrow().repositories.get(path).map(|config| config.encryption.clone())
+    }
+
+    fn replication(&self, path: &RepositoryPath) -> Option<Arc<Replication>> {
+        self.0.borrow().repositories.get(path)?.replication.clone()
     }
 }
 

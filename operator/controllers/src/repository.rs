@@ -45,6 +45,7 @@ pub(crate) fn config(
         deletion,
         max_staleness: Duration::from_secs(spec.max_staleness_seconds.into()),
         encryption: encryption::encryption(spec.encryption.as_ref()),
+        replication: None,
         suspended: spec.suspend,
         resource_name,
     };

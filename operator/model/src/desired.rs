@@ -10,6 +10,7 @@ use crate::name::{Namespace, RepositoryName, RepositoryPath};
 use crate::notification::Rule;
 use crate::policy::{Labels, PolicySet};
 use crate::ref_name::RefName;
+use crate::replication::Replication;
 use crate::secret::SecretString;
 use crate::ssh_key::{SshKeys, SshPublicKey};
 
@@ -64,6 +65,8 @@ pub struct RepositoryConfig {
     pub max_staleness: Duration,
     /// How its data is encrypted at rest.
     pub encryption: Encryption,
+    /// Where else it is kept.
+    pub replication: Option<Arc<Replication>>,
     /// Whether clients are turned away.
     pub suspended: bool,
 }

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod quantity;
 pub mod ref_name;
 pub mod reference;
+pub mod replication;
 pub mod secret;
 pub mod ssh_key;
 

@@ -204,6 +204,7 @@ fn desired() -> Result<DesiredState> {
             deletion: Deletion::Retain,
             max_staleness: Duration::ZERO,
             encryption: model::encryption::Encryption::default(),
+            replication: None,
             suspended,
         };
         Ok((config.path.clone(), Arc::new(config)))

@@ -23,6 +23,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             own_bucket: false,
             max_staleness: Duration::ZERO,
             encryption: model::encryption::Encryption::default(),
+            replication: None,
             suspended: false,
         };
         (path, Arc::new(config))

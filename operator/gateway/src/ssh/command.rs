@@ -118,7 +118,8 @@ impl Command {
     ) {
         let (gateway, started) = (Arc::clone(&self.gateway), Instant::now());
         let patience = gateway.config.idle_timeout;
-        let output = Output { channel, gone, patience, sent: gateway.metrics.sent_bytes.clone() };
+        let (finished, sent) = (input.finished(), gateway.metrics.sent_bytes.clone());
+        let output = Output { channel, gone, finished, patience, sent };
         let request_id = gateway.new_request_id();
         let exec = exec::parse(&self.line);
         let verb = exec.as_ref().map_or("other", |exec| verb(exec.verb));

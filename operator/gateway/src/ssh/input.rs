@@ -28,6 +28,7 @@ pub(super) struct Input {
     received: IntCounter,
     turn: Lender,
     gone: CancellationToken,
+    finished: CancellationToken,
 }
 
 /// Begins to read a channel. `gone` is cancelled when the client closes it, or is not there any more; when it is cancelled, reading
@@ -40,14 +41,20 @@ pub(super) fn open(
 ) -> Input {
     let (sender, packets) = mpsc::channel(PACKETS);
     let ended = gone.clone();
+    let finished = CancellationToken::new();
+    let says_no_more = finished.clone();
     tokio::spawn(async move {
         let _gone = gone.clone().drop_guard();
+        let _finished = says_no_more.clone().drop_guard();
         let mut sender = Some(sender);
         let reading = async {
             loop {
                 match channel.wait().await {
                     Some(ChannelMsg::Data { data }) => sender = pass(sender, data).await,
-                    Some(ChannelMsg::Eof) => sender = None,
+                    Some(ChannelMsg::Eof) => {
+                        sender = None;
+                        says_no_more.cancel();
+                    }
                     Some(ChannelMsg::Close) | None => {
                         // Before the input ends: who reads it learns that more was to come.
                         gone.cancel();
@@ -68,6 +75,7 @@ pub(super) fn open(
         received,
         turn: Lender::default(),
         gone: ended,
+        finished,
     }
 }
 
@@ -101,8 +109,14 @@ impl Input {
             received: self.received.clone(),
             turn: self.turn.clone(),
             gone: self.gone.clone(),
+            finished: self.finished.clone(),
         };
         std::mem::replace(self, rest)
+    }
+
+    /// Cancelled when the client has said that it sends no more, or has gone.
+    pub(super) fn finished(&self) -> CancellationToken {
+        self.finished.clone()
     }
 
     /// Others have this turn while the client does not send.

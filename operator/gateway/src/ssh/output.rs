@@ -18,12 +18,17 @@ const PIECE: usize = 32 << 10;
 /// Chunks between the thread that works and the channel. Many: a thread that reads from the client must not wait for a connection
 /// that waits for it.
 const CHUNKS: usize = 128;
+/// How long a channel stays open for a client that has its answer but has not said yet that it sends no more: some (go-git) take it for a
+/// failure when the channel closes first.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The writing end of a channel.
 pub(super) struct Output {
     pub(super) channel: ChannelWriteHalf<Msg>,
     /// Cancelled when the client has gone, or is given up because it does not read.
     pub(super) gone: CancellationToken,
+    /// Cancelled when the client has said that it sends no more.
+    pub(super) finished: CancellationToken,
     /// How long a client may take nothing.
     pub(super) patience: Duration,
     pub(super) sent: IntCounter,
@@ -75,10 +80,11 @@ impl Output {
     pub(super) async fn end(&self, status: u32) -> Result<(), Gone> {
         self.within(async {
             self.channel.exit_status(status).await?;
-            self.channel.eof().await?;
-            self.channel.close().await
+            self.channel.eof().await
         })
-        .await
+        .await?;
+        let _ = tokio::time::timeout(LINGER, self.gone.run_until_cancelled(self.finished.cancelled())).await;
+        self.within(self.channel.close()).await
     }
 
     async fn within(&self, sending: impl Future<Output = Result<(), russh::Error>>) -> Result<(), Gone> {

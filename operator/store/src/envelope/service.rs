@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use model::clock::Random;
 use model::encryption::{Encryption, Envelope, SecretKey, WrappingKey};
+use model::replication::Replication;
 use model::{RepositoryId, RepositoryPath};
 use zeroize::Zeroizing;
 
@@ -45,6 +46,11 @@ pub trait KeyService: Send + Sync {
 pub trait Manifests: Send + Sync {
     /// How this repository is to be encrypted; `None` when nothing is known of it.
     fn encryption(&self, path: &RepositoryPath) -> Option<Encryption>;
+
+    /// Where else a repository is kept; `None` when nowhere, or when no manifest speaks of it.
+    fn replication(&self, _: &RepositoryPath) -> Option<Arc<Replication>> {
+        None
+    }
 }
 
 /// No manifest says anything.

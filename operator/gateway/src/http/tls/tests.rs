@@ -82,6 +82,7 @@ fn repository(path: &str, resource: &str) -> Arc<RepositoryConfig> {
         deletion: Deletion::Retain,
         max_staleness: Duration::ZERO,
         encryption: model::encryption::Encryption::default(),
+        replication: None,
         suspended: false,
     })
 }
