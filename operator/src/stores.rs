@@ -61,7 +61,7 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
         keys: key_sources(args, &opening).await?,
     };
     let (mut connected, mut links) = (BTreeMap::new(), BTreeMap::new());
-    for (name, (objects, direct)) in connect_all(args, &metrics, &opening).await? {
+    for (name, (objects, direct)) in Box::pin(connect_all(args, &metrics, &opening)).await? {
         links.insert(name.clone(), direct);
         if connected.insert(name.clone(), objects).is_some() {
             bail!("two stores are named '{name}': give each --store its own NAME=URL");

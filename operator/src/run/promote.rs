@@ -20,17 +20,17 @@ pub(crate) async fn run(args: PromoteArgs) -> anyhow::Result<ExitCode> {
     ensure!(names.contains(&*args.to), "there is no store '{0}': give it as --store {0}=URL", args.to);
     ensure!(names.len() > 1, "give all stores of the repositories, each as --store NAME=URL");
     let home = if names.contains(DEFAULT_STORE) { DEFAULT_STORE } else { args.stores.store[0].name.as_str() };
-    let opened = one::open_for_promotion(&args.stores, args.manifests.as_deref()).await?;
+    let known = one::open_for_promotion(&args.stores, args.manifests.as_deref()).await?;
     let paths = match &args.repositories[..] {
-        [] => all(&opened.stores, home).await?,
+        [] => all(&known.stores, home).await?,
         named => named.to_vec(),
     };
     let loss = if args.accept_loss { Loss::Accept } else { Loss::Refuse };
     let mut is_good = true;
     for path in paths {
-        let home = opened.home(&path).unwrap_or_else(|| home.to_owned());
+        let home = known.home(&path).unwrap_or_else(|| home.to_owned());
         let store =
-            opened.stores.get(&home).with_context(|| format!("there is no store '{home}'; give it as --store"))?;
+            known.stores.get(&home).with_context(|| format!("there is no store '{home}'; give it as --store"))?;
         match store.promote(&path, &args.to, loss).await {
             Ok(promotion) => say(&format!("{path}: {}", told(&promotion, &args.to)))?,
             Err(error) => {
@@ -49,7 +49,7 @@ async fn all(stores: &Stores, home: &str) -> anyhow::Result<Vec<RepositoryPath>>
         match store.list().await {
             Ok(paths) => return Ok(paths),
             Err(error) => {
-                failure = Some(anyhow::Error::new(error).context(format!("failed to list the store '{name}'")))
+                failure = Some(anyhow::Error::new(error).context(format!("failed to list the store '{name}'")));
             }
         }
     }

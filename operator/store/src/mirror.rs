@@ -169,9 +169,8 @@ impl Copying<'_> {
     /// Copies these parts, and entries of the log until there are no more.
     pub(crate) async fn run(&self, parts: &[Part]) -> Result<Mirrored, MirrorError> {
         let name = keys::catalog_entry(self.path);
-        let (Some(entry), there) = tokio::try_join!(self.from.raw().get(&name), self.to.raw().get(&name))? else {
-            return Ok(Mirrored::default());
-        };
+        let (entry, there) = tokio::try_join!(self.from.raw().get(&name), self.to.raw().get(&name))?;
+        let Some(entry) = entry else { return Err(Error::Missing { key: name }.into()) };
         if there.as_ref().is_some_and(|there| *there != entry) {
             return Err(MirrorError::Diverged(name));
         }
@@ -225,7 +224,7 @@ impl Copying<'_> {
             // What servers wrote in vain is at the end.
             Manner::Replica { .. } => last.min(self.from.end(last.saturating_sub(1)).await?),
         };
-        let doubtful = if matches!(self.manner, Manner::Copy { .. }) { 0 } else { 1 };
+        let doubtful = u64::from(matches!(self.manner, Manner::Replica { .. }));
         for number in (last.saturating_sub(doubtful)..=last).rev() {
             if number == 0 || self.is_same(number).await? {
                 return Ok(number);

@@ -235,19 +235,16 @@ impl ReplicatedStore {
         let name: Arc<str> = epochs.primary().unwrap_or(&self.home).into();
         let epochs = Arc::new(epochs);
         let (number, base) = (epochs.number(), epochs.base());
-        let primary = match self.member(&name, &epochs) {
-            Some(primary) => primary,
-            None => {
-                tracing::error!(
-                    repo.name = %self.path,
-                    store = &*name,
-                    "the primary store of a repository is none of this server's, so it is not written to; give it as --store {name}=URL"
-                );
-                let copy = self.peers.get(&*self.home).cloned().unwrap_or_else(|| Arc::new(Nowhere(name.to_string())));
-                let copy = Member::new(name, Arc::new(Copied(copy)), self.id.clone(), epochs.clone());
-                self.reign.store(Arc::new(Reign { epochs, primary: copy }));
-                return true;
-            }
+        let Some(primary) = self.member(&name, &epochs) else {
+            tracing::error!(
+                repo.name = %self.path,
+                store = &*name,
+                "the primary store of a repository is none of this server's, so it is not written to; give it as --store {name}=URL"
+            );
+            let copy = self.peers.get(&*self.home).cloned().unwrap_or_else(|| Arc::new(Nowhere(name.to_string())));
+            let primary = Member::new(name, Arc::new(Copied(copy)), self.id.clone(), Arc::clone(&epochs));
+            self.reign.store(Arc::new(Reign { epochs, primary }));
+            return true;
         };
         tracing::info!(repo.name = %self.path, store = &*name, epoch = number, "another store is the primary one");
         self.seen.store(base, Ordering::SeqCst);
@@ -300,15 +297,12 @@ impl ObjectStore for ReplicatedStore {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        match Member::number(&self.id, key) {
-            Some(number) => self.get_entry(number).await,
-            None => {
-                // A replica may lack what follows from the log.
-                let may_lack = !key.starts_with(&keys::lfs_all(&self.id));
-                self.read(|store| async move { store.get(key).await }.boxed(), |found| found.is_some() || may_lack)
-                    .await
-            }
+        if let Some(number) = Member::number(&self.id, key) {
+            return self.get_entry(number).await;
         }
+        // A replica may lack what follows from the log.
+        let may_lack = !key.starts_with(&keys::lfs_all(&self.id));
+        self.read(|store| async move { store.get(key).await }.boxed(), |found| found.is_some() || may_lack).await
     }
 
     async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {

@@ -363,7 +363,7 @@ impl Repositories {
     /// When objects may be left; calling it again with the id goes on.
     pub async fn delete(&self, path: &RepositoryPath) -> Result<(), Error> {
         let Some(Known { id, .. }) = self.look_up(path).await? else { return Ok(()) };
-        let stores = [vec![Arc::clone(&self.shared.store)], self.replicas(path)].concat();
+        let stores = self.holding(path, &id).await?;
         for store in stores.iter().rev() {
             store.delete(&keys::catalog_entry(path)).await?;
         }
@@ -377,6 +377,22 @@ impl Repositories {
         }
         self.shared.cache.forget(&id);
         Ok(())
+    }
+
+    /// The stores of the process that hold this very repository, ours first: its manifest may be gone.
+    async fn holding(&self, path: &RepositoryPath, id: &RepositoryId) -> Result<Vec<Arc<dyn ObjectStore>>, Error> {
+        let key = keys::catalog_entry(path);
+        let mut stores = vec![Arc::clone(&self.shared.store)];
+        for (name, store) in self.shared.home.peers.iter().filter(|(name, _)| **name != *self.shared.home.name) {
+            let found = store
+                .get(&key)
+                .await
+                .inspect_err(|error| tracing::warn!(store = name, %error, "not asked for copies"))?;
+            if found.is_some_and(|body| catalog_id(&key, &body).is_ok_and(|found| found == *id)) {
+                stores.push(Arc::clone(store));
+            }
+        }
+        Ok(stores)
     }
 
     /// Makes a store the primary one of a repository (ADR 0019).

@@ -12,6 +12,7 @@ use super::member::Member;
 use super::status::{MemberStatus, ReplicationProblem, ReplicationStatus, Step};
 use super::{Reign, ReplicatedStore};
 use crate::error::Error;
+use crate::keys;
 use crate::mirror::{Copying, Manner, MirrorError, Mirrored, Part};
 use crate::object::ObjectStore as _;
 
@@ -180,7 +181,25 @@ impl ReplicatedStore {
         let manner = Manner::Replica { before: now.checked_sub(grace).unwrap_or(now) };
         let (id, path) = (&self.id, &self.path);
         let copying = Copying { from, to, id, path, epochs, folder: folder.path(), manner, known };
-        copying.run(depth.parts()).await
+        match copying.run(depth.parts()).await {
+            Err(MirrorError::Failed(Error::Missing { key })) if key == keys::catalog_entry(path) => {
+                self.name(from, &key).await?;
+                copying.run(depth.parts()).await
+            }
+            done => done,
+        }
+    }
+
+    /// Brings the repository's name to a store that was made the primary one before anything was written.
+    async fn name(&self, store: &Member, key: &str) -> Result<(), MirrorError> {
+        let reign = self.reign.load_full();
+        for member in self.members(&reign).iter().chain([&reign.primary]) {
+            if let Ok(Some(name)) = member.raw().get(key).await {
+                store.raw().create(key, name).await?;
+                return Ok(());
+            }
+        }
+        Err(Error::Missing { key: key.to_owned() }.into())
     }
 
     /// Where the repository is kept; `None` when nowhere else.

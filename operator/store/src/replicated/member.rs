@@ -211,26 +211,26 @@ impl Member {
         let after = after.and_then(|key| Self::number(&self.id, key)).unwrap_or(0);
         let mut found = Vec::new();
         for epoch in self.epochs.holding(after + 1)..=self.epochs.number() {
-            let prefix = keys::log_of(&self.id, epoch);
-            let mut last = Some(keys::log_entry_of(&self.id, epoch, after));
-            while let Some(start) = last.take() {
-                let page = self.store.list(&prefix, Some(&start), PAGE.min(limit)).await?;
-                last = page.last().filter(|_| page.len() == PAGE.min(limit)).map(|object| object.key.clone());
-                for object in page {
-                    // What counts, and neither markers nor decisions nor what an old primary store held beyond.
-                    if let Some(number) = keys::number(&object.key)
-                        && self.epochs.holding(number) <= epoch
-                        && object.size != MARKER.len() as u64
-                    {
-                        found.push(ObjectMeta { key: keys::log_entry(&self.id, number), ..object });
-                    }
-                    if found.len() == limit {
-                        return Ok(found);
-                    }
+            let mut start = Some(keys::log_entry_of(&self.id, epoch, after));
+            while let Some(last) = start.take() {
+                let page = self.store.list(&keys::log_of(&self.id, epoch), Some(&last), PAGE).await?;
+                start = page.last().filter(|_| page.len() == PAGE).map(|object| object.key.clone());
+                found.extend(page.iter().filter_map(|object| self.as_read(epoch, object)));
+                if found.len() >= limit {
+                    found.truncate(limit);
+                    return Ok(found);
                 }
             }
         }
         Ok(found)
+    }
+
+    /// An object of an epoch's log by the name that it has for readers; `None` of markers, decisions, and what an old primary store held
+    /// beyond what counts.
+    fn as_read(&self, epoch: u64, object: &ObjectMeta) -> Option<ObjectMeta> {
+        let number = keys::number(&object.key)?;
+        let counts = self.epochs.holding(number) <= epoch && object.size != MARKER.len() as u64;
+        counts.then(|| ObjectMeta { key: keys::log_entry(&self.id, number), ..*object })
     }
 }
 

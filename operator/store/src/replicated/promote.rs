@@ -145,12 +145,13 @@ impl ReplicatedStore {
             ))
         })?;
         if source.name != chosen {
-            self.copy(&reign.epochs, &source.of(epochs), &target, Depth::Objects).await?;
+            self.copy(&reign.epochs, &source.of(Arc::clone(&epochs)), &target, Depth::Objects).await?;
         }
         // Whoever reads that store alone learns here that the log goes on under other names.
         target.of(Arc::clone(&reign.epochs)).close(epoch.base).await?;
-        let record = epoch.encode()?;
-        create(&target, &keys::epoch(&self.id, epoch.number), record.clone()).await?;
+        for known in epochs.after(0) {
+            create(&target, &keys::epoch(&self.id, known.number), known.encode()?).await?;
+        }
         self.learn().await;
         self.context.metrics.replication.promotions.inc();
         // The others are told when they are copied to.
@@ -205,7 +206,18 @@ impl ReplicatedStore {
     async fn close_replicas(&self, reign: &Reign, loss: Loss) -> Result<End, PromoteError> {
         let mut best: Option<(u64, Member)> = None;
         let mut without = vec![reign.primary.name.to_string()];
-        for replica in self.members(reign) {
+        for name in self.names(reign) {
+            let Some(replica) = self.member(&name, &reign.epochs) else {
+                if loss == Loss::Refuse && !reign.epochs.is_without(&name) {
+                    return Err(PromoteError::Unsafe(format!(
+                        "the primary store '{}' cannot be reached, and this server has no store '{name}', whose log would have to be closed: \
+                         give it as --store {name}=URL",
+                        reign.primary.name
+                    )));
+                }
+                without.push(name.to_string());
+                continue;
+            };
             let closed = match timeout(PATIENCE, replica.close(0)).await {
                 Ok(Ok(end)) => replica.adopt_decision(end).await.map(|()| end),
                 Ok(Err(error)) => Err(error),

@@ -1,6 +1,7 @@
 //! Servers of one repository in three stores, which fail one after the other.
 
 mod promotion;
+mod seeds;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

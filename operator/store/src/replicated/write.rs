@@ -67,7 +67,9 @@ impl ReplicatedStore {
         let is_created =
             |name: &Arc<str>| firsts.iter().any(|(of, first)| of == name && matches!(first, Ok(Create::Created)));
         let (held, doubtful): (Vec<_>, Vec<_>) = replicas.into_iter().partition(|replica| is_created(&replica.name));
-        held.iter().for_each(|replica| self.holds(&reign, &replica.name, number));
+        for replica in &held {
+            self.holds(&reign, &replica.name, number);
+        }
         if held.len() >= needed || early {
             self.tell_replicas(&reign);
             return Ok(answer);
@@ -161,7 +163,7 @@ impl ReplicatedStore {
         let key = keys::log_entry(&self.id, number);
         if is_closed {
             self.learn().await;
-            problem = "another store is becoming the primary one".to_owned();
+            "another store is becoming the primary one".clone_into(&mut problem);
         }
         let reason = format!("the store '{}' has it, too few of the replicas do: {problem}", reign.primary.name);
         Err(StoreError::Unknown { operation: "create", key, reason })

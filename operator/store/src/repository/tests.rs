@@ -109,7 +109,9 @@ impl Server {
 
     /// A server of several stores.
     pub(crate) fn among(peers: &Peers, clock: Arc<dyn Clock>, policy: Policy, keys: KeySources) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // Thousands of small files: in memory where there is such a folder.
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let metrics = StoreMetrics::new(&Registry::new()).unwrap();
         let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
         let (tools, random) = (Arc::new(Concatenate), Arc::new(SystemRandom));
