@@ -1,10 +1,13 @@
 //! Every flag of the `codekeep` binary and its `CODEKEEP_…` twin; `docs/configuration.md` is the table for readers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use model::replication::Replication;
 use store::StoreUrl;
 use url::Url;
 
@@ -79,9 +82,14 @@ pub(crate) struct StoreArgs {
     #[arg(long, env = "CODEKEEP_CACHE_SIZE", value_name = "SIZE", default_value = "10Gi", value_parser = model::quantity::parse_bytes)]
     pub(crate) cache_size: u64,
     /// Folder with files `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if need be, `AWS_SESSION_TOKEN`, as a mounted Secret
-    /// has them; they come before the standard AWS chain, and new keys take effect within half a minute
+    /// has them; they come before the standard AWS chain, and new keys take effect within half a minute. A folder in it with the
+    /// name of a store holds for that store in its place
     #[arg(long, env = "CODEKEEP_STORE_CREDENTIALS", value_name = "DIR")]
     pub(crate) store_credentials: Option<PathBuf>,
+    /// Further stores that hold the Repositories of a store which do not say so themselves by `spec.replication`:
+    /// NAME=MODE:STORE[+STORE...][:QUORUM] with the mode Asynchronous or Synchronous (repeatable)
+    #[arg(long, env = "CODEKEEP_STORE_REPLICATION", value_name = "NAME=MODE:STORES", value_delimiter = ',')]
+    pub(crate) store_replication: Vec<NamedReplication>,
     /// Services that keep keys of encrypted repositories, by the name that Repositories use: NAME=URL with `awskms://REGION` or
     /// `vault+https://HOST[:PORT]/MOUNT[?role=ROLE]` (repeatable)
     #[arg(long, env = "CODEKEEP_KEY_SERVICE", value_name = "NAME=URL", value_delimiter = ',')]
@@ -90,6 +98,49 @@ pub(crate) struct StoreArgs {
     /// `AWS_SECRET_ACCESS_KEY`, or `VAULT_TOKEN`; without them the standard AWS chain applies
     #[arg(long, env = "CODEKEEP_KEY_SERVICE_CREDENTIALS", value_name = "DIR")]
     pub(crate) key_service_credentials: Option<PathBuf>,
+}
+
+/// How Repositories of a store are replicated that do not say.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedReplication {
+    pub(crate) store: String,
+    pub(crate) replication: Replication,
+}
+
+impl std::str::FromStr for NamedReplication {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (store, replication) = text.split_once('=').ok_or("it names no store: write NAME=MODE:STORE[+STORE...]")?;
+        let replication: Replication = replication.parse()?;
+        match replication.flaw(store) {
+            Some(flaw) => Err(flaw),
+            None => Ok(Self { store: store.to_owned(), replication }),
+        }
+    }
+}
+
+impl StoreArgs {
+    /// Names of the stores.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.store.iter().map(|store| store.name.clone()).collect()
+    }
+
+    /// How Repositories of a store are replicated that do not say, by its name.
+    pub(crate) fn replication(&self) -> anyhow::Result<BTreeMap<String, Arc<Replication>>> {
+        let mut defaults = BTreeMap::new();
+        for NamedReplication { store, replication } in &self.store_replication {
+            let named = replication.stores.iter().chain([store]);
+            let unknown = named.into_iter().find(|name| !self.store.iter().any(|known| known.name == **name));
+            if let Some(name) = unknown {
+                anyhow::bail!("--store-replication {store}={replication}: there is no --store {name}=URL; add it");
+            }
+            if defaults.insert(store.clone(), Arc::new(replication.clone())).is_some() {
+                anyhow::bail!("--store-replication names the store '{store}' twice; remove one");
+            }
+        }
+        Ok(defaults)
+    }
 }
 
 /// The address of a key service with the name that Repositories use for it.

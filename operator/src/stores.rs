@@ -1,7 +1,7 @@
 //! Opens the stores that the command line names: connect, prove the bucket, put the cache in front.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +57,20 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     };
     let mut stores = BTreeMap::new();
     for named in &args.store {
-        let (objects, direct) = connect_patiently(named, args.store_credentials.as_deref(), &metrics, &opening).await?;
+        let credentials = args.store_credentials.as_deref().map(|folder| credentials_of(folder, &named.name));
+        let (objects, direct) = connect_patiently(named, credentials.as_deref(), &metrics, &opening).await?;
         let repositories = Repositories::reached(objects, direct, context.clone());
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
         }
     }
     Ok(stores)
+}
+
+/// The folder of a store's credentials: its own, where there is one.
+fn credentials_of(folder: &Path, store: &str) -> PathBuf {
+    let own = folder.join(store);
+    if own.is_dir() { own } else { folder.to_owned() }
 }
 
 /// Where the keys of encrypted repositories come from.
@@ -151,4 +158,19 @@ async fn connect(
         tracing::warn!(store = name, reason, "LFS uploads do not go straight to the bucket, downloads do");
     }
     Ok((objects, direct))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_credentials_of_its_own_or_those_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("far")).unwrap();
+        std::fs::write(folder.path().join("third"), "no folder").unwrap();
+        let of = |store: &str| credentials_of(folder.path(), store);
+        assert_eq!(of("far"), folder.path().join("far"));
+        assert_eq!((of("default"), of("third")), (folder.path().to_owned(), folder.path().to_owned()));
+    }
 }

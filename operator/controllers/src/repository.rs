@@ -2,6 +2,7 @@
 
 pub(crate) mod encryption;
 pub(crate) mod reconcile;
+pub(crate) mod replication;
 mod serving;
 mod status;
 
@@ -45,7 +46,7 @@ pub(crate) fn config(
         deletion,
         max_staleness: Duration::from_secs(spec.max_staleness_seconds.into()),
         encryption: encryption::encryption(spec.encryption.as_ref()),
-        replication: None,
+        replication: spec.replication.as_ref().map(replication::replication),
         suspended: spec.suspend,
         resource_name,
     };

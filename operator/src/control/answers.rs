@@ -46,6 +46,7 @@ pub(super) async fn repository(
             data_key_version: Some(in_use.data_key),
             wrapped_by: Some(in_use.wrapped_by.to_string()),
         }),
+        replication: None,
     }))
 }
 

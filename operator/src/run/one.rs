@@ -55,8 +55,7 @@ impl One {
 pub(super) async fn open(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Stores> {
     let mut opening = stores::Opening::default();
     if let Some(folder) = manifests {
-        let names = args.store.iter().map(|store| store.name.clone()).collect();
-        let loaded = Folder::new(folder, names).load()?;
+        let loaded = Folder::new(folder, args.names()).replicating(args.replication()?).load()?;
         for problem in &loaded.problems {
             tracing::warn!("{problem}");
         }

@@ -59,14 +59,15 @@ pub(super) struct Facts {
 impl Source {
     /// Begins to follow it.
     pub(super) async fn open(args: &ServeArgs, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Self> {
-        let stores: Vec<String> = args.stores.store.iter().map(|store| store.name.clone()).collect();
+        let (stores, replication) = (args.stores.names(), args.stores.replication()?);
         if let Some(folder) = &args.manifests {
-            return Ok(Self::Folder(Folder::new(folder, stores).watch()?));
+            return Ok(Self::Folder(Folder::new(folder, stores).replicating(replication).watch()?));
         }
         let cluster = &args.cluster;
         let config = ClusterConfig {
             namespaces: cluster.watch_namespaces.clone(),
             stores,
+            replication,
             cluster_domain: cluster.cluster_domain.clone(),
             secrets: true,
             snapshot: cluster.snapshot.clone().map(|path| (path, cluster.snapshot_max_age)),
