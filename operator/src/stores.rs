@@ -1,5 +1,7 @@
 //! Opens the stores that the command line names: connect, prove the bucket, put the cache in front.
 
+mod absent;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,13 +60,27 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
     let mut stores = BTreeMap::new();
     for named in &args.store {
         let credentials = args.store_credentials.as_deref().map(|folder| credentials_of(folder, &named.name));
-        let (objects, direct) = connect_patiently(named, credentials.as_deref(), &metrics, &opening).await?;
+        let cluster = opening.cluster.map(str::to_owned);
+        let door = Door { named: named.clone(), credentials, metrics: metrics.clone(), prove: opening.prove, cluster };
+        let (objects, direct) = open_patiently(door, &opening).await?;
         let repositories = Repositories::reached(objects, direct, context.clone());
         if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
             bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
         }
     }
     Ok(stores)
+}
+
+impl Opening<'_> {
+    /// Whether a store has repositories that are kept in another one too: what is served of them needs no more than one of these.
+    fn has_replicas(&self, store: &str) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        let desired = desired.borrow();
+        desired.repositories.values().any(|config| {
+            let named = |replication: &Replication| replication.stores.iter().any(|name| name == store);
+            config.replication.as_ref().is_some_and(|replication| config.store == store || named(replication))
+        })
+    }
 }
 
 /// The folder of a store's credentials: its own, where there is one.
@@ -107,15 +123,13 @@ impl Manifests for Desired {
     }
 }
 
-async fn connect_patiently(
-    named: &NamedStore,
-    credentials: Option<&Path>,
-    metrics: &StoreMetrics,
-    opening: &Opening<'_>,
-) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
+async fn open_patiently(door: Door, opening: &Opening<'_>) -> anyhow::Result<Opened> {
     let mut told = String::new();
     loop {
-        let (error, waits) = match (connect(named, credentials, metrics, opening).await, opening.waits) {
+        let (error, waits) = match (door.open().await, opening.waits) {
+            (Err(error), _) if absent::may_come(&error) && opening.has_replicas(&door.named.name) => {
+                return Ok((absent::stand_in(door, &error), None));
+            }
             (Err(error), Some(waits)) => (format!("{error:#}"), waits),
             (outcome, _) => return outcome,
         };
@@ -128,36 +142,45 @@ async fn connect_patiently(
     }
 }
 
-async fn connect(
-    named: &NamedStore,
-    credentials: Option<&Path>,
-    metrics: &StoreMetrics,
-    opening: &Opening<'_>,
-) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
-    let NamedStore { name, url } = named;
-    let objects = store::connect(url, credentials, metrics)
-        .await
-        .with_context(|| format!("failed to open the store '{name}', {url}"))?;
-    if opening.prove {
-        store::probe::prove(&*objects, &SystemRandom)
+/// A store, and how clients reach it themselves.
+type Opened = (Arc<dyn ObjectStore>, Option<Direct>);
+
+/// How one store is opened.
+struct Door {
+    named: NamedStore,
+    credentials: Option<PathBuf>,
+    metrics: StoreMetrics,
+    prove: bool,
+    cluster: Option<String>,
+}
+
+impl Door {
+    async fn open(&self) -> anyhow::Result<Opened> {
+        let (NamedStore { name, url }, credentials) = (&self.named, self.credentials.as_deref());
+        let objects = store::connect(url, credentials, &self.metrics)
             .await
-            .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
-    }
-    if let Some(cluster) = opening.cluster {
-        store::claim(&*objects, cluster)
+            .with_context(|| format!("failed to open the store '{name}', {url}"))?;
+        if self.prove {
+            store::probe::prove(&*objects, &SystemRandom)
+                .await
+                .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
+        }
+        if let Some(cluster) = &self.cluster {
+            store::claim(&*objects, cluster)
+                .await
+                .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
+        }
+        if !self.prove {
+            return Ok((objects, None));
+        }
+        let direct = Direct::open(url, credentials, &self.metrics, &SystemRandom)
             .await
-            .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
+            .with_context(|| format!("failed to learn what clients may do with the store '{name}', {url}"))?;
+        if let Some(reason) = direct.as_ref().and_then(Direct::flaw) {
+            tracing::warn!(store = name, reason, "LFS uploads do not go straight to the bucket, downloads do");
+        }
+        Ok((objects, direct))
     }
-    if !opening.prove {
-        return Ok((objects, None));
-    }
-    let direct = Direct::open(url, credentials, metrics, &SystemRandom)
-        .await
-        .with_context(|| format!("failed to learn what clients may do with the store '{name}', {url}"))?;
-    if let Some(reason) = direct.as_ref().and_then(Direct::flaw) {
-        tracing::warn!(store = name, reason, "LFS uploads do not go straight to the bucket, downloads do");
-    }
-    Ok((objects, direct))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use clap::{Command, CommandFactory, Parser as _};
 
-use super::{Args, Command as Chosen, NamedReplication, NamedStore};
+use super::stores::NamedReplication;
+use super::{Args, Command as Chosen, NamedStore};
 
 #[test]
 fn arguments_are_consistent() {
