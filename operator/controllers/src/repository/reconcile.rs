@@ -79,6 +79,7 @@ async fn prove(object: &DynamicObject, found: &mut Found<'_>, repository: &crds:
         None => (answered, summary),
     };
     (found.answered, found.summary) = (Some(answered), Some(summary));
+    found.primary = repository.spec.replication.as_ref().and_then(|replication| replication.primary.clone());
     found.promotion = promote(object, found, repository, context).await;
     if matches!(found.promotion, Some(Ok(_))) {
         found.summary = Some(context.git.summary(&place, &authority, namespace, name).await);
@@ -93,13 +94,16 @@ async fn promote(
     context: &Context,
 ) -> Option<Result<PromotionAnswer, GitServerError>> {
     let place = found.served.as_ref()?.place.as_ref()?;
-    let to = repository.spec.replication.as_ref()?.primary.as_deref()?;
-    let primary = match found.summary.as_ref()? {
-        Ok(summary) => summary.replication.as_ref()?.primary.as_str(),
-        Err(error) if error.is_storage() => object.data["status"]["replication"]["primary"].as_str()?,
-        Err(_) => return None,
+    let to = found.primary.as_deref()?;
+    let is_due = match found.summary.as_ref()? {
+        // A server that does not know the store as one of the repository's has not seen the resource as it is now.
+        Ok(summary) => summary.replication.as_ref()?.stores.iter().any(|replica| replica.name == to),
+        Err(error) if error.is_storage() => {
+            object.data["status"]["replication"]["primary"].as_str().is_some_and(|primary| primary != to)
+        }
+        Err(_) => false,
     };
-    if primary == to {
+    if !is_due {
         return None;
     }
     let name = object.name_any();

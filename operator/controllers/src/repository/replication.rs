@@ -17,7 +17,7 @@ const UNSAID: u64 = 10;
 /// When a Repository is looked at again of which a replica, or a promotion, has a problem.
 pub(crate) const TROUBLED: Duration = Duration::from_secs(30);
 /// The same when something is being copied.
-const ON_ITS_WAY: Duration = Duration::from_secs(5);
+pub(crate) const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// What the resource says.
 pub(crate) fn replication(spec: &crds::Replication) -> Arc<Replication> {

@@ -43,7 +43,9 @@ pub(crate) struct Found<'a> {
     pub(crate) served: Option<Served>,
     pub(crate) answered: Option<Result<(), GitServerError>>,
     pub(crate) summary: Option<Result<RepositorySummary, GitServerError>>,
-    /// What became of the promotion that the resource asks for.
+    /// The primary store that the resource asks for.
+    pub(crate) primary: Option<String>,
+    /// What became of the promotion to it.
     pub(crate) promotion: Option<Result<PromotionAnswer, GitServerError>>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Found<'a> {
             served: None,
             answered: None,
             summary: None,
+            primary: None,
             promotion: None,
         }
     }
@@ -68,7 +71,14 @@ impl<'a> Found<'a> {
         if matches!(self.promotion, Some(Err(_))) {
             return Some(replication::TROUBLED);
         }
-        replication::look_again(self.summary.as_ref()?.as_ref().ok()?.replication.as_ref()?)
+        match &self.summary.as_ref()?.as_ref().ok()?.replication {
+            // The server that was asked has not seen the resource as it is now.
+            Some(summary) if self.primary.as_ref().is_some_and(|wanted| *wanted != summary.primary) => {
+                Some(replication::ON_ITS_WAY)
+            }
+            Some(summary) => replication::look_again(summary),
+            None => self.is_replicated.then_some(replication::ON_ITS_WAY),
+        }
     }
 
     /// Whether nothing is left to wait for.
