@@ -101,8 +101,8 @@ pub enum ReplicaProblemKind {
     Unavailable,
 }
 
-/// `POST /control/v1/promotions`: makes another store the primary of a repository. Answered with 409 when that could lose pushes and
-/// `acceptLoss` is false, with 422 when it is no store of the repository.
+/// `POST /control/v1/promotions`: makes another store the primary of a repository. Answered with 202 while that is under way, which is to be
+/// asked again; with 409 when it could lose pushes and `acceptLoss` is false; with 422 when it is no store of the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PromotionQuestion {

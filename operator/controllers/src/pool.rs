@@ -290,3 +290,6 @@ fn json() -> String {
 fn info() -> String {
     "info".to_owned()
 }
+
+#[cfg(test)]
+mod tests;

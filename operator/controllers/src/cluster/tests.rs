@@ -1,5 +1,6 @@
 //! What feeds say, and what it comes to.
 
+use model::desired::Loss;
 use serde_json::{Value, json};
 
 use super::feed::Change;
@@ -204,7 +205,9 @@ fn replication_is_the_resources_or_the_default_of_its_store() {
     let mut bed = Bed::new();
     bed.say(Watch::Repositories, Change::Applied(object("Repository", "plain", 1, &json!({}))));
     let spec = json!({"replication": {"mode": "Synchronous", "stores": ["far", "fra"], "quorum": 2, "primary": "far"}});
-    bed.say(Watch::Repositories, Change::Applied(object("Repository", "own", 1, &spec)));
+    let mut own = object("Repository", "own", 1, &spec);
+    own["metadata"]["annotations"] = json!({"codekeep.dev/accept-loss": "own"});
+    bed.say(Watch::Repositories, Change::Applied(own));
     let spec = json!({"serving": {"mode": "Dedicated", "dedicated": {"storage": {"url": "s3://own-bucket"}}}});
     bed.say(Watch::Repositories, Change::Applied(object("Repository", "bucket", 1, &spec)));
     let default: Arc<Replication> = Arc::new("Asynchronous:far".parse().unwrap());
@@ -215,6 +218,8 @@ fn replication_is_the_resources_or_the_default_of_its_store() {
     assert_eq!((of("plain"), of("bucket")), (Some(default), None));
     let own = of("own").unwrap();
     assert_eq!((own.to_string().as_str(), own.primary.as_deref()), ("Synchronous:far+fra:2", Some("far")));
+    let loss = |name: &str| view.desired.repositories[&format!("team-a/{name}").parse().unwrap()].loss;
+    assert_eq!((loss("plain"), loss("own")), (Loss::Refused, Loss::Accepted));
     // A name that is no store's is told, and the repository served.
     let problems: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
     let told =

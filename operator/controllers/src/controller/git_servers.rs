@@ -14,8 +14,8 @@ use crate::workload::{CONTROL_PORT, METRICS_PORT};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Deleting a large repository takes a request per thousand objects; before a promotion everything is copied that is missing.
-const WORK_TIMEOUT: Duration = Duration::from_mins(5);
+/// Deleting a large repository takes a request per thousand objects.
+const DELETE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Longest reason of a server that gets into a condition.
 const MAX_REASON: usize = 512;
 /// `ls-refs` of protocol version 2, for HEAD only.
@@ -121,20 +121,23 @@ impl GitServers {
         deletion: &DeletionQuestion,
     ) -> Result<(), GitServerError> {
         let client = client(place, CONTROL_PORT, authority)?;
-        let request = client.post(control_url(place, "/deletions")).timeout(WORK_TIMEOUT).json(deletion);
+        let request = client.post(control_url(place, "/deletions")).timeout(DELETE_TIMEOUT).json(deletion);
         self.send(&place.host, request).await.map(drop)
     }
 
-    /// Makes another store the primary of a Repository.
+    /// Makes another store the primary of a Repository; `None` while that is under way.
     pub(crate) async fn promote(
         &self,
         place: &Place,
         authority: &[u8],
         promotion: &PromotionQuestion,
-    ) -> Result<PromotionAnswer, GitServerError> {
+    ) -> Result<Option<PromotionAnswer>, GitServerError> {
         let client = client(place, CONTROL_PORT, authority)?;
-        let request = client.post(control_url(place, "/promotions")).timeout(WORK_TIMEOUT).json(promotion);
-        read(&place.host, self.send(&place.host, request).await?).await
+        match self.send(&place.host, client.post(control_url(place, "/promotions")).json(promotion)).await {
+            Ok(answer) => read(&place.host, answer).await.map(Some),
+            Err(GitServerError::Refused { status: 202, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a server knows about a namespace.

@@ -81,7 +81,7 @@ async fn prove(object: &DynamicObject, found: &mut Found<'_>, repository: &crds:
     (found.answered, found.summary) = (Some(answered), Some(summary));
     found.primary = repository.spec.replication.as_ref().and_then(|replication| replication.primary.clone());
     found.promotion = promote(object, found, repository, context).await;
-    if matches!(found.promotion, Some(Ok(_))) {
+    if matches!(found.promotion, Some(Ok(Some(_)))) {
         found.summary = Some(context.git.summary(&place, &authority, namespace, name).await);
     }
 }
@@ -92,7 +92,7 @@ async fn promote(
     found: &Found<'_>,
     repository: &crds::Repository,
     context: &Context,
-) -> Option<Result<PromotionAnswer, GitServerError>> {
+) -> Option<Result<Option<PromotionAnswer>, GitServerError>> {
     let place = found.served.as_ref()?.place.as_ref()?;
     let to = found.primary.as_deref()?;
     let is_due = match found.summary.as_ref()? {
@@ -153,7 +153,7 @@ fn news_of_replication(before: &Value, after: &Value, found: &Found<'_>) -> Vec<
     if let (Some(was), Some(primary)) = (primary(before), primary(after))
         && was != primary
     {
-        let answer = found.promotion.as_ref().and_then(|promotion| promotion.as_ref().ok());
+        let answer = found.promotion.as_ref().and_then(|promotion| promotion.as_ref().ok()?.as_ref());
         news.push((false, "Promoted".to_owned(), replication::promoted(&primary, answer)));
     }
     let (was, is) = (condition(before, "Replicated"), condition(after, "Replicated"));

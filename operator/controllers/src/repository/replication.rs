@@ -55,8 +55,8 @@ pub(crate) struct Known<'a> {
     pub(crate) problems: &'a [Problem],
     /// What the git servers said: nothing of it, or why they said nothing at all.
     pub(crate) summary: Option<Result<Option<&'a ReplicationSummary>, &'a GitServerError>>,
-    /// What became of the promotion that the resource asks for.
-    pub(crate) promotion: Option<Result<&'a PromotionAnswer, &'a GitServerError>>,
+    /// Why the promotion failed that the resource asks for.
+    pub(crate) failure: Option<&'a GitServerError>,
 }
 
 impl Known<'_> {
@@ -80,7 +80,7 @@ impl Known<'_> {
     }
 
     fn failed_promotion(&self) -> Option<(Status, &'static str, String)> {
-        let Some(Err(error)) = self.promotion else { return None };
+        let error = self.failure?;
         let (annotation, name) = (crds::ACCEPT_LOSS, self.resource);
         let (reason, message) = if error.is_unsafe() {
             let way_out = format!("to give up pushes that no other store has, set the annotation {annotation}: {name}");

@@ -240,3 +240,6 @@ fn trouble(pod: &Pod) -> Option<String> {
         Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or("see kubectl describe pod")))
     })
 }
+
+#[cfg(test)]
+mod tests;

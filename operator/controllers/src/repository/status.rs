@@ -45,8 +45,8 @@ pub(crate) struct Found<'a> {
     pub(crate) summary: Option<Result<RepositorySummary, GitServerError>>,
     /// The primary store that the resource asks for.
     pub(crate) primary: Option<String>,
-    /// What became of the promotion to it.
-    pub(crate) promotion: Option<Result<PromotionAnswer, GitServerError>>,
+    /// What became of the promotion to it; nothing yet while it is under way.
+    pub(crate) promotion: Option<Result<Option<PromotionAnswer>, GitServerError>>,
 }
 
 impl<'a> Found<'a> {
@@ -261,13 +261,20 @@ fn encrypted(conditions: &mut Conditions, found: &Found<'_>) {
 
 /// Set where it is, or should be, in more than one store.
 fn replicated(conditions: &mut Conditions, object: &DynamicObject, found: &Found<'_>) {
+    if matches!(found.promotion, Some(Ok(None)))
+        && let Some((reason, message)) = conditions.old_false("Replicated")
+    {
+        // An earlier try failed, perhaps: until this one is over, nothing else is known.
+        conditions.set("Replicated", Status::False, &reason, message);
+        return;
+    }
     let resource = object.name_any();
     let known = replication::Known {
         is_wanted: found.is_replicated,
         resource: &resource,
         problems: &found.observed.problems,
         summary: found.summary.as_ref().map(|said| said.as_ref().map(|summary| summary.replication.as_ref())),
-        promotion: found.promotion.as_ref().map(Result::as_ref),
+        failure: found.promotion.as_ref().and_then(|promotion| promotion.as_ref().err()),
     };
     if let Some((status, reason, message)) = known.condition() {
         conditions.set("Replicated", status, reason, message);

@@ -62,18 +62,18 @@ fn the_worst_problem_is_the_reason() {
 fn a_promotion_that_could_lose_pushes_says_how_to_have_it_all_the_same() {
     let in_step = summary(vec![replica("far", (0, 0), None)]);
     let (refused, unknown, failed) = (refused(409), refused(422), refused(503));
-    let known = |promotion| Known {
+    let known = |failure| Known {
         is_wanted: true,
         resource: "hello",
         summary: Some(Ok(Some(&in_step))),
-        promotion: Some(promotion),
+        failure: Some(failure),
         ..Known::default()
     };
-    let (state, reason, message) = known(Err(&refused)).condition().unwrap();
+    let (state, reason, message) = known(&refused).condition().unwrap();
     assert_eq!((state, reason), (Status::False, "PromotionRefused"));
     assert!(message.contains("codekeep.dev/accept-loss: hello") && message.contains("it may hold more"), "{message}");
-    assert_eq!(known(Err(&unknown)).condition().unwrap().1, "UnknownStore");
-    assert_eq!(known(Err(&failed)).condition().unwrap().1, "ReplicaUnavailable");
+    assert_eq!(known(&unknown).condition().unwrap().1, "UnknownStore");
+    assert_eq!(known(&failed).condition().unwrap().1, "ReplicaUnavailable");
 }
 
 #[test]
