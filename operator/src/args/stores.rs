@@ -113,7 +113,7 @@ pub(crate) struct NamedStore {
 }
 
 /// The store of Repositories that name none.
-const DEFAULT_STORE: &str = "default";
+pub(crate) const DEFAULT_STORE: &str = "default";
 
 impl std::str::FromStr for NamedStore {
     type Err = String;
