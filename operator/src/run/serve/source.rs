@@ -134,6 +134,13 @@ impl Source {
             tasks.spawn(watched.poll(stores.clone(), stop.clone()));
         }
     }
+
+    /// A folder's manifests may name another primary store; in a cluster the controller says so.
+    pub(super) fn follow_primaries(&self, stores: &Stores, tasks: &TaskTracker, stop: &CancellationToken) {
+        if let Self::Folder(watched) = self {
+            tasks.spawn(super::promotion::follow(watched.desired(), stores.clone(), stop.clone()));
+        }
+    }
 }
 
 async fn follow_api(
