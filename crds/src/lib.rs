@@ -13,6 +13,7 @@ mod credential;
 mod definition;
 mod encryption;
 mod notification_rule;
+mod replication;
 mod repository;
 mod repository_selector;
 mod yaml;
@@ -27,6 +28,7 @@ pub use notification_rule::{
     EventType, NotificationRule, NotificationRuleSpec, NotificationRuleStatus, Scheme, SecretKeyRef, ServiceTarget,
     Target, Webhook,
 };
+pub use replication::{ReplicaStatus, Replication, ReplicationMode, ReplicationStatus};
 pub use repository::{
     Dedicated, DedicatedStorage, DeletionPolicy, Limits, LocalSecretRef, Repository, RepositorySpec, RepositoryStatus,
     Resources, Serving, ServingMode,
@@ -41,6 +43,10 @@ pub const VERSION: &str = "v1alpha1";
 
 /// On a Repository with `deletionPolicy: Delete`: its value is the resource's own name, and only then is data deleted.
 pub const CONFIRM_DELETION: &str = "codekeep.dev/confirm-deletion";
+
+/// On a Repository with `spec.replication.primary`: its value is the resource's own name, and then that store is promoted even if pushes
+/// that only the old primary holds are lost by it.
+pub const ACCEPT_LOSS: &str = "codekeep.dev/accept-loss";
 
 /// Name of the `RoleBinding` by which a namespace lets the git servers read its credentials.
 pub const CREDENTIALS_GRANT: &str = "codekeep-credentials";

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::encryption::{Encryption, EncryptionStatus};
+use crate::replication::{Replication, ReplicationStatus};
 
 /// A private Git repository, kept in an object store.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
@@ -32,6 +33,8 @@ use crate::encryption::{Encryption, EncryptionStatus};
     printcolumn(name = "Default Branch", type_ = "string", json_path = ".spec.defaultBranch", priority = 1),
     printcolumn(name = "Serving", type_ = "string", json_path = ".status.servingMode", priority = 1),
     printcolumn(name = "Store", type_ = "string", json_path = ".spec.store", priority = 1),
+    printcolumn(name = "Primary", type_ = "string", json_path = ".status.replication.primary", priority = 1),
+    printcolumn(name = "Replication Lag", type_ = "integer", json_path = ".status.replication.lagSeconds", priority = 1),
     printcolumn(name = "Last Push", type_ = "date", json_path = ".status.lastPushTime", priority = 1),
     printcolumn(name = "Repository Id", type_ = "string", json_path = ".status.repositoryId", priority = 1),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),
@@ -46,7 +49,16 @@ use crate::encryption::{Encryption, EncryptionStatus};
         .field_path(".spec.serving"),
     validation = Rule::new("(has(self.spec.encryption) && has(self.spec.encryption.envelope)) == (has(oldSelf.spec.encryption) && has(oldSelf.spec.encryption.envelope))")
         .message("spec.encryption.envelope cannot be added or removed, because the data does not change by itself; create a second Repository and push to it")
-        .field_path(".spec.encryption")
+        .field_path(".spec.encryption"),
+    validation = Rule::new("!has(self.spec.replication) || !(self.spec.store in self.spec.replication.stores)")
+        .message("spec.replication.stores must not name spec.store, which holds the repository anyhow; remove it there")
+        .field_path(".spec.replication.stores"),
+    validation = Rule::new("!has(self.spec.replication) || !has(self.spec.replication.primary) || self.spec.replication.primary == self.spec.store || self.spec.replication.primary in self.spec.replication.stores")
+        .message("spec.replication.primary must be spec.store or one of spec.replication.stores; name one of these, or add it there")
+        .field_path(".spec.replication.primary"),
+    validation = Rule::new("!has(self.spec.replication) || !has(self.spec.serving.dedicated) || !has(self.spec.serving.dedicated.storage) || !has(self.spec.serving.dedicated.storage.url)")
+        .message("spec.replication is for stores of the platform team, and spec.serving.dedicated.storage.url is a bucket of the repository's own; remove spec.replication, and let the bucket replicate itself or use codekeep store mirror")
+        .field_path(".spec.replication")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RepositorySpec {
@@ -97,6 +109,9 @@ pub struct RepositorySpec {
     /// How the data is encrypted at rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    /// In which further stores it is kept. Without it the platform team's default for `spec.store` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<Replication>,
     /// What happens to the data in the store when this resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -351,7 +366,8 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled, as kstatus reads them, and `StorageReady`, `ServingReady`, `Encrypted` and `PolicyAccepted`.
+    /// Ready, Reconciling and Stalled, as kstatus reads them, and `StorageReady`, `ServingReady`, `Encrypted`,
+    /// `Replicated` and `PolicyAccepted`.
     /// Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]
@@ -408,6 +424,9 @@ pub struct RepositoryStatus {
     /// How the data is encrypted now, where Codekeep does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionStatus>,
+    /// Where it is kept now, if that is more than one store; the condition `Replicated` says the same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationStatus>,
     /// When everything that the store holds of it was last read and verified; the condition `Intact` says what was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verified_time: Option<Time>,

@@ -1,11 +1,14 @@
 //! Every flag of the `codekeep` binary and its `CODEKEEP_…` twin; `docs/configuration.md` is the table for readers.
 
+mod stores;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use store::StoreUrl;
+pub(crate) use stores::{DEFAULT_STORE, NamedKeyService, NamedStore, StoreArgs};
 use url::Url;
 
 /// Private Git repositories kept in your own bucket.
@@ -57,83 +60,6 @@ pub(crate) enum LogFormat {
     Human,
     /// One JSON object per event
     Json,
-}
-
-/// Where repositories and cached packs are.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StoreArgs {
-    /// Object store: `file:DIR` or `s3://BUCKET[/PREFIX][?region=&endpoint=&path-style=true]`; repeat as `NAME=URL`
-    /// for stores that Repositories choose by `spec.store` (without a name it is the store `default`)
-    #[arg(
-        long,
-        env = "CODEKEEP_STORE",
-        value_name = "[NAME=]URL",
-        default_value = "file:./data",
-        value_delimiter = ','
-    )]
-    pub(crate) store: Vec<NamedStore>,
-    /// Folder of the disposable local cache
-    #[arg(long, env = "CODEKEEP_CACHE", value_name = "DIR", default_value = "./cache")]
-    pub(crate) cache: PathBuf,
-    /// Bytes that the cache may hold, e.g. 512Mi or 10Gi
-    #[arg(long, env = "CODEKEEP_CACHE_SIZE", value_name = "SIZE", default_value = "10Gi", value_parser = model::quantity::parse_bytes)]
-    pub(crate) cache_size: u64,
-    /// Folder with files `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if need be, `AWS_SESSION_TOKEN`, as a mounted Secret
-    /// has them; they come before the standard AWS chain, and new keys take effect within half a minute
-    #[arg(long, env = "CODEKEEP_STORE_CREDENTIALS", value_name = "DIR")]
-    pub(crate) store_credentials: Option<PathBuf>,
-    /// Services that keep keys of encrypted repositories, by the name that Repositories use: NAME=URL with `awskms://REGION` or
-    /// `vault+https://HOST[:PORT]/MOUNT[?role=ROLE]` (repeatable)
-    #[arg(long, env = "CODEKEEP_KEY_SERVICE", value_name = "NAME=URL", value_delimiter = ',')]
-    pub(crate) key_service: Vec<NamedKeyService>,
-    /// Folder with a folder for each key service that needs credentials, by its name: `AWS_ACCESS_KEY_ID` and
-    /// `AWS_SECRET_ACCESS_KEY`, or `VAULT_TOKEN`; without them the standard AWS chain applies
-    #[arg(long, env = "CODEKEEP_KEY_SERVICE_CREDENTIALS", value_name = "DIR")]
-    pub(crate) key_service_credentials: Option<PathBuf>,
-}
-
-/// The address of a key service with the name that Repositories use for it.
-#[derive(Clone, Debug)]
-pub(crate) struct NamedKeyService {
-    pub(crate) name: String,
-    pub(crate) url: keys::KeyServiceUrl,
-}
-
-impl std::str::FromStr for NamedKeyService {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = text.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains([':', '/', '?']));
-        let (name, url) = named.ok_or("the key service has no name: write NAME=URL")?;
-        Ok(Self { name: name.to_owned(), url: url.parse().map_err(|error| format!("{error}"))? })
-    }
-}
-
-/// A store URL with the name that Repositories use for it.
-#[derive(Clone, Debug)]
-pub(crate) struct NamedStore {
-    pub(crate) name: String,
-    pub(crate) url: StoreUrl,
-}
-
-/// The store of Repositories that name none.
-pub(crate) const DEFAULT_STORE: &str = "default";
-
-impl std::str::FromStr for NamedStore {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // `=` also occurs in a URL's query, so a name is only what stands before the scheme.
-        let (name, url) = match text.split_once('=') {
-            Some((name, url)) if !name.contains([':', '/', '?']) => (name, url),
-            _ => (DEFAULT_STORE, text),
-        };
-        if name.is_empty() {
-            return Err("the store has an empty name: write NAME=URL".to_owned());
-        }
-        let url = url.parse().map_err(|error| format!("{error}"))?;
-        Ok(Self { name: name.to_owned(), url })
-    }
 }
 
 /// Arguments of `codekeep serve`.

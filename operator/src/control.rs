@@ -5,6 +5,7 @@
 
 mod answers;
 mod dedicated;
+mod promotions;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::stores::Stores;
+pub(crate) use promotions::Promotions;
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -37,6 +39,7 @@ pub(crate) struct Control {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) stores: Stores,
+    pub(crate) promotions: Promotions,
     pub(crate) operator_identity: Option<Arc<str>>,
     /// Folder of the certificate authority; only the pool has one.
     pub(crate) authority: Option<Arc<PathBuf>>,
@@ -55,6 +58,7 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/repositories/{namespace}/{name}", get(answers::repository))
         .route("/deletions", post(answers::delete))
+        .route("/promotions", post(promotions::promote))
         .route("/state", get(answers::state))
         .route("/pushes", get(answers::pushes))
         .route("/snapshot", get(dedicated::snapshot))
@@ -79,11 +83,17 @@ pub(crate) async fn serve(
 }
 
 /// Why a question gets no answer.
+#[derive(Debug, Clone)]
 pub(super) struct Refusal(StatusCode, String);
 
 impl Refusal {
     fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Self(status, reason.into())
+    }
+
+    /// This server was not given the store.
+    fn no_store(name: &str) -> Self {
+        Self(StatusCode::INSUFFICIENT_STORAGE, format!("this server has no store '{name}'"))
     }
 
     /// The store did not answer, or not well.

@@ -3,7 +3,7 @@
 mod pending;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn connect_all(
 ) -> anyhow::Result<Vec<(String, Connected)>> {
     let ways = args.store.iter().map(|named| Way {
         named: named.clone(),
-        credentials: args.store_credentials.clone(),
+        credentials: args.store_credentials.as_deref().map(|folder| credentials_of(folder, &named.name)),
         metrics: metrics.clone(),
         prove: opening.prove,
         cluster: opening.cluster.map(str::to_owned),
@@ -112,6 +112,12 @@ async fn connect_all(
         (way.named.name.clone(), (Pending::begin(way, reason), None))
     });
     Ok(connected.into_iter().chain(waiting).collect())
+}
+
+/// The folder of a store's credentials: its own, where there is one.
+fn credentials_of(folder: &Path, store: &str) -> PathBuf {
+    let own = folder.join(store);
+    if own.is_dir() { own } else { folder.to_owned() }
 }
 
 /// Where the keys of encrypted repositories come from.
@@ -221,4 +227,19 @@ async fn connect(way: &Way) -> anyhow::Result<Connected> {
         tracing::warn!(store = name, reason, "LFS uploads do not go straight to the bucket, downloads do");
     }
     Ok((objects, direct))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_credentials_of_its_own_or_those_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("far")).unwrap();
+        std::fs::write(folder.path().join("third"), "no folder").unwrap();
+        let of = |store: &str| credentials_of(folder.path(), store);
+        assert_eq!(of("far"), folder.path().join("far"));
+        assert_eq!((of("default"), of("third")), (folder.path().to_owned(), folder.path().to_owned()));
+    }
 }

@@ -13,5 +13,6 @@ mod isolation;
 mod lifecycle;
 mod nodes;
 mod notification;
+mod replication;
 mod scale;
 mod serving;

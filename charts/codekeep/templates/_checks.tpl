@@ -8,6 +8,32 @@
 {{- if hasKey $storage.stores "default" -}}
 {{- fail "storage.stores.default: the store `default` is storage.url; give this one another name" -}}
 {{- end -}}
+{{- $replicated := dict "default" $storage.replication -}}
+{{- range $store, $of := $storage.stores -}}
+{{- if kindIs "map" $of -}}{{- $_ := set $replicated $store $of.replication -}}{{- end -}}
+{{- end -}}
+{{- range $store, $replication := $replicated -}}
+{{- $field := eq $store "default" | ternary "storage.replication" (printf "storage.stores.%s.replication" $store) -}}
+{{- if and $replication (not $replication.stores) -}}
+{{- fail (printf "%s.stores is required: the further stores, such as [far]" $field) -}}
+{{- end -}}
+{{- range ($replication).stores -}}
+{{- if eq . $store -}}
+{{- fail (printf "%s.stores: `%s` is the store itself; remove it" $field .) -}}
+{{- end -}}
+{{- if not (or (eq . "default") (hasKey $storage.stores .)) -}}
+{{- fail (printf "%s.stores: there is no store `%s`; add it to storage.stores, or name another" $field .) -}}
+{{- end -}}
+{{- end -}}
+{{- if ($replication).quorum -}}
+{{- if ne "Synchronous" (toString $replication.mode) -}}
+{{- fail (printf "%s.quorum is about mode Synchronous only; set the mode, or remove it" $field) -}}
+{{- end -}}
+{{- if gt (int $replication.quorum) (add1 (len $replication.stores) | int) -}}
+{{- fail (printf "%s.quorum is more than there are stores; lower it, or add stores" $field) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $keys := $storage.credentials -}}
 {{- if ne (empty $keys.accessKeyId) (empty $keys.secretAccessKey) -}}
 {{- fail "storage.credentials: accessKeyId and secretAccessKey go together; set both or neither" -}}

@@ -13,9 +13,19 @@ replicas: {{ $pool.replicas }}
 stores:
 - name: default
   url: {{ .Values.storage.url | quote }}
-{{- range $store, $url := .Values.storage.stores }}
+  {{- with .Values.storage.replication }}
+  replication: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- range $store, $of := .Values.storage.stores }}
+{{- $of = kindIs "string" $of | ternary (dict "url" $of) $of }}
 - name: {{ $store | quote }}
-  url: {{ $url | quote }}
+  url: {{ $of.url | quote }}
+  {{- with $of.credentialsSecret }}
+  credentialsSecret: {{ . }}
+  {{- end }}
+  {{- with $of.replication }}
+  replication: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- with include "codekeep.storeSecret" . }}
 storeCredentialsSecret: {{ . }}

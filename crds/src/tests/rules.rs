@@ -131,6 +131,30 @@ fn encrypted() -> Value {
     repository(&json!({"encryption": {"envelope": {"secretKeyRef": {"name": "keys", "key": "1"}}}}))
 }
 
+fn replicated(replication: &Value) -> Value {
+    repository(&json!({"replication": replication}))
+}
+
+/// The same for replication.
+fn bad_replication() -> Vec<(Value, &'static str)> {
+    let mut own = storage("s3://own-bucket", "Dedicated");
+    own["spec"]["replication"] = json!({"stores": ["far"]});
+    vec![
+        (replicated(&json!({"stores": ["far", "third", "far"]})), "names a store twice"),
+        (replicated(&json!({"stores": ["far", "default"]})), "must not name spec.store"),
+        (repository(&json!({"store": "near", "replication": {"stores": ["near"]}})), "must not name spec.store"),
+        (replicated(&json!({"stores": ["far"], "quorum": 2})), "about mode Synchronous only"),
+        (replicated(&json!({"mode": "Asynchronous", "stores": ["far"], "quorum": 2})), "about mode Synchronous only"),
+        (replicated(&json!({"mode": "Synchronous", "stores": ["far"], "quorum": 3})), "more than there are stores"),
+        (replicated(&json!({"stores": ["far"], "primary": "third"})), "must be spec.store or one of"),
+        (
+            repository(&json!({"store": "near", "replication": {"stores": ["far"], "primary": "default"}})),
+            "must be spec.store or one of",
+        ),
+        (own, "a bucket of the repository's own"),
+    ]
+}
+
 /// The same for serving and for targets.
 fn bad_in_a_cluster() -> Vec<(Value, &'static str)> {
     vec![
@@ -166,7 +190,7 @@ fn bad_changes() -> Vec<(Value, Value, &'static str)> {
 
 #[test]
 fn bad_resources_are_refused_with_the_rule_that_is_meant() {
-    for (object, part) in bad().into_iter().chain(bad_in_a_cluster()) {
+    for (object, part) in bad().into_iter().chain(bad_in_a_cluster()).chain(bad_replication()) {
         let messages = refused(&object, None);
         assert!(messages.iter().any(|message| message.contains(part)), "{object}: {messages:?}, wanted {part}");
     }
@@ -180,7 +204,9 @@ fn bad_resources_are_refused_with_the_rule_that_is_meant() {
 fn every_rule_refuses_something() {
     let mut unused = BTreeSet::new();
     walk_all(|_, schema| unused.extend(rules_of(schema).map(|(_, message)| message.to_owned())));
-    for message in bad().iter().chain(&bad_in_a_cluster()).flat_map(|(object, _)| refused(object, None)) {
+    for message in
+        bad().iter().chain(&bad_in_a_cluster()).chain(&bad_replication()).flat_map(|(object, _)| refused(object, None))
+    {
         unused.remove(&message);
     }
     for message in bad_changes().iter().flat_map(|(old, new, _)| refused(new, Some(old))) {
@@ -211,6 +237,11 @@ fn good_resources_pass() {
         notification(&json!({"branches": ["main", "release/*"]})),
         encrypted(),
         repository(&json!({"encryption": {"envelope": {"keyServiceRef": {"name": "vault", "keyId": "team-a"}}}})),
+        replicated(&json!({"stores": ["far"]})),
+        replicated(&json!({"stores": ["far", "third"], "primary": "default"})),
+        replicated(&json!({"mode": "Synchronous", "stores": ["far", "third"], "quorum": 3, "primary": "third"})),
+        repository(&json!({"store": "near", "replication": {"stores": ["default"], "primary": "near"},
+            "serving": {"mode": "Dedicated", "dedicated": {"storage": {"credentialsSecretRef": {"name": "store"}}}}})),
     ];
     for object in good {
         assert_eq!(refused(&object, None), [] as [String; 0], "{object}");

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::desired::DesiredState;
+use model::replication::Replication;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub struct ClusterConfig {
     pub namespaces: Vec<String>,
     /// Names of the stores that Repositories may choose.
     pub stores: Vec<String>,
+    /// How Repositories of a store are replicated that do not say, by its name.
+    pub replication: BTreeMap<String, Arc<Replication>>,
     /// The cluster's DNS domain, `cluster.local` nearly everywhere.
     pub cluster_domain: String,
     /// Whether Secrets are followed where they are granted.
@@ -65,6 +68,7 @@ impl Cluster {
         let cluster = Self { desired: desired.subscribe(), view: view.subscribe() };
         let scope = Scope {
             stores: config.stores,
+            replication: config.replication,
             own_buckets: false,
             cluster_domain: Some(config.cluster_domain),
             secrets: config.secrets,
@@ -94,6 +98,7 @@ impl Cluster {
         let cluster = Self { desired: desired.subscribe(), view: view.subscribe() };
         let scope = Scope {
             stores: config.stores,
+            replication: config.replication,
             own_buckets: true,
             cluster_domain: Some(config.cluster_domain),
             secrets: true,

@@ -19,6 +19,9 @@ pub struct DeletionQuestion {
     pub repository_name: RepositoryName,
     /// The store that holds it.
     pub store: String,
+    /// Further stores that hold it.
+    #[serde(default)]
+    pub replicas: Vec<String>,
 }
 
 /// `GET /control/v1/repositories/{namespace}/{resource}`: what the store says of a Repository; made there if it is new.
@@ -46,6 +49,92 @@ pub struct RepositorySummary {
     /// How its data is encrypted, where Codekeep does it.
     #[serde(default)]
     pub encryption: Option<crds::EncryptionStatus>,
+    /// Where it is kept, if that is more than one store.
+    #[serde(default)]
+    pub replication: Option<ReplicationSummary>,
+}
+
+/// Where a repository is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationSummary {
+    /// The store that takes pushes.
+    pub primary: String,
+    /// How often another store has become the primary.
+    pub epoch: u64,
+    /// The others.
+    pub stores: Vec<ReplicaSummary>,
+}
+
+/// What a replica holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaSummary {
+    /// Name of the store.
+    pub name: String,
+    /// Number of the last entry of the log that it holds.
+    pub generation: u64,
+    /// Entries that it does not hold.
+    pub lag_entries: u64,
+    /// Seconds for which it has not had everything.
+    pub lag_seconds: u64,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub problem: Option<ReplicaProblem>,
+}
+
+/// What is wrong with a replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaProblem {
+    /// Its kind.
+    pub kind: ReplicaProblemKind,
+    /// In words.
+    pub message: String,
+}
+
+/// Kinds of problems of a replica, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ReplicaProblemKind {
+    /// It holds something else.
+    Diverged,
+    /// The server has no store of that name.
+    UnknownStore,
+    /// It does not answer, or refuses.
+    Unavailable,
+}
+
+/// `POST /control/v1/promotions`: makes another store the primary of a repository. Answered with 202 while that is under way, which is to be
+/// asked again; with 409 when it could lose pushes and `acceptLoss` is false; with 422 when it is no store of the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionQuestion {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its `repositoryName`.
+    pub repository_name: RepositoryName,
+    /// The store.
+    pub to: String,
+    /// Whether pushes may be lost that only the old primary holds.
+    pub accept_loss: bool,
+}
+
+/// What a promotion came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionAnswer {
+    /// The store that takes pushes now.
+    pub primary: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Number of the last entry of the log from before.
+    pub generation: u64,
+    /// The store that took pushes before.
+    pub was: Option<String>,
+    /// Whether this question changed it.
+    pub is_new: bool,
+    /// Entries that the old primary holds and nobody else; unknown when it could not be asked.
+    pub left_behind: Option<u64>,
 }
 
 /// `GET /control/v1/state?namespace=NAMESPACE`: what a server knows about a namespace.

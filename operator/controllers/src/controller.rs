@@ -150,6 +150,7 @@ fn start(
     let follow = ClusterConfig {
         namespaces: config.watch_namespaces.clone(),
         stores: config.pool.stores.iter().map(|store| store.name.clone()).collect(),
+        replication: config.pool.replication(),
         cluster_domain: config.pool.cluster_domain.clone(),
         secrets: false,
         snapshot: None,

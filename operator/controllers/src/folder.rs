@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::desired::DesiredState;
+use model::replication::Replication;
 
 pub(crate) use files::Listing;
 use files::{Fingerprint, MAX_FILE_BYTES};
@@ -57,7 +58,16 @@ impl Loaded {
 impl Folder {
     /// The folder `dir`, whose Repositories may choose one of these stores.
     pub fn new(dir: impl Into<PathBuf>, stores: Vec<String>) -> Self {
-        Self { dir: dir.into(), scope: Scope { stores, own_buckets: false, cluster_domain: None, secrets: true } }
+        let replication = BTreeMap::new();
+        let scope = Scope { stores, replication, own_buckets: false, cluster_domain: None, secrets: true };
+        Self { dir: dir.into(), scope }
+    }
+
+    /// The same folder, with how Repositories of a store are replicated that do not say.
+    #[must_use]
+    pub fn replicating(mut self, defaults: BTreeMap<String, Arc<Replication>>) -> Self {
+        self.scope.replication = defaults;
+        self
     }
 
     /// Reads the folder once.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::Namespace;
 use model::desired::{Credential, DesiredState, RepositoryConfig, SshCredential};
 use model::policy::{Policy, PolicySet, Subject};
+use model::replication::Replication;
 
 use crate::manifest::{Holds, Id, Manifest, Resource};
 use crate::problem::{Finding, Problem, did_you_mean};
@@ -26,6 +27,8 @@ pub(crate) struct Indexed {
 pub(crate) struct Scope {
     /// The stores that are there, by name.
     pub(crate) stores: Vec<String>,
+    /// How repositories of a store are replicated that do not say, by its name.
+    pub(crate) replication: BTreeMap<String, Arc<Replication>>,
     /// Whether repositories with a bucket of their own are served: by pods of their own they are.
     pub(crate) own_buckets: bool,
     /// The cluster's DNS domain; without a cluster there are no Services.
@@ -33,6 +36,17 @@ pub(crate) struct Scope {
     /// Whether Secrets are among the resources; without them no rule can be complete.
     pub(crate) secrets: bool,
 }
+
+impl Scope {
+    /// That a store is not there, and which one may be meant.
+    pub(crate) fn no_such_store(&self, name: &str) -> String {
+        let hint = did_you_mean(name, self.stores.iter().map(String::as_str));
+        format!("there is no store '{name}' here{hint}")
+    }
+}
+
+/// The reason of a name that is no store's.
+pub(crate) const UNKNOWN_STORE: &str = "UnknownStore";
 
 /// Joins resources. Where two want the same thing the earlier one of the list has it.
 pub(crate) fn index(manifests: &[Arc<Manifest>], scope: &Scope) -> Indexed {
@@ -87,6 +101,11 @@ impl Index<'_> {
                     continue;
                 }
                 let mut config = Arc::clone(config);
+                let (replication, findings) = repository::replication::settled(&config, self.scope);
+                self.problems.extend(findings.into_iter().map(|finding| manifest.origin.problem(finding)));
+                if config.replication != replication {
+                    Arc::make_mut(&mut config).replication = replication;
+                }
                 if let Some(envelope) = envelope.as_ref().filter(|_| self.scope.secrets) {
                     let named = envelope.secret_key_ref.as_ref().map(|reference| reference.name.as_str());
                     let secret = named.and_then(|name| secrets.get(&manifest.id.namespace, name));
@@ -100,11 +119,9 @@ impl Index<'_> {
     }
 
     fn unknown_store(&self, config: &RepositoryConfig) -> Option<Finding> {
-        let hint = || did_you_mean(&config.store, self.scope.stores.iter().map(String::as_str));
         let is_known = config.own_bucket || self.scope.stores.contains(&config.store);
         (!is_known)
-            .then(|| Finding::error("spec.store", format!("there is no store '{}' here{}", config.store, hint())))
-            .map(|finding| finding.because("UnknownStore"))
+            .then(|| Finding::error("spec.store", self.scope.no_such_store(&config.store)).because(UNKNOWN_STORE))
     }
 
     fn add_credentials(&mut self, manifests: &[&Arc<Manifest>]) {

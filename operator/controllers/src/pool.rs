@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use model::replication::Replication;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::yaml;
+use crate::{repository, yaml};
 
 /// The pool. Every key of the file is one of these; `charts/codekeep/values.yaml` describes them for people.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -114,6 +116,26 @@ pub struct StoreConfig {
     pub name: String,
     /// Its URL.
     pub url: String,
+    /// A Secret of the pool's namespace with the standard AWS variables, instead of that for all stores.
+    #[serde(default)]
+    pub credentials_secret: Option<String>,
+    /// How Repositories of this store are replicated that do not say.
+    #[serde(default)]
+    pub replication: Option<ReplicationConfig>,
+}
+
+/// In which further stores Repositories are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReplicationConfig {
+    /// When a push is acknowledged.
+    #[serde(default)]
+    pub mode: crds::ReplicationMode,
+    /// The further stores.
+    pub stores: Vec<String>,
+    /// With Synchronous: how many stores hold a push before it is acknowledged.
+    #[serde(default)]
+    pub quorum: Option<u32>,
 }
 
 /// A key service by name.
@@ -209,7 +231,25 @@ impl PoolConfig {
                     .to_owned(),
             );
         }
+        for (name, replication) in pool.replication() {
+            let unknown = replication.stores.iter().find(|store| pool.store_url(store).is_none());
+            let unknown = unknown.map(|store| format!("there is no store '{store}'; add it, or name another"));
+            if let Some(flaw) = replication.flaw(&name).or(unknown) {
+                return Err(format!("stores: replication of '{name}': {flaw}"));
+            }
+        }
         Ok(pool)
+    }
+
+    /// How Repositories of a store are replicated that do not say, by its name.
+    #[must_use]
+    pub fn replication(&self) -> BTreeMap<String, Arc<Replication>> {
+        let of = |store: &StoreConfig| {
+            let ReplicationConfig { mode, stores, quorum } = store.replication.clone()?;
+            let spec = crds::Replication { mode, stores, quorum, primary: None };
+            Some((store.name.clone(), repository::replication::replication(&spec)))
+        };
+        self.stores.iter().filter_map(of).collect()
     }
 
     /// The URL of a store.
@@ -250,3 +290,6 @@ fn json() -> String {
 fn info() -> String {
     "info".to_owned()
 }
+
+#[cfg(test)]
+mod tests;

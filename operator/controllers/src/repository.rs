@@ -2,6 +2,7 @@
 
 pub(crate) mod encryption;
 pub(crate) mod reconcile;
+pub(crate) mod replication;
 mod serving;
 mod status;
 
@@ -9,7 +10,7 @@ pub use serving::workload_name;
 
 use std::time::Duration;
 
-use model::desired::{Deletion, RepositoryConfig};
+use model::desired::{Deletion, Loss, RepositoryConfig};
 use model::limits::Limits;
 use model::quantity::parse_bytes;
 use model::{Namespace, RefName, RepositoryPath};
@@ -45,7 +46,8 @@ pub(crate) fn config(
         deletion,
         max_staleness: Duration::from_secs(spec.max_staleness_seconds.into()),
         encryption: encryption::encryption(spec.encryption.as_ref()),
-        replication: None,
+        replication: spec.replication.as_ref().map(replication::replication),
+        loss: if confirms(resource, crds::ACCEPT_LOSS) { Loss::Accepted } else { Loss::Refused },
         suspended: spec.suspend,
         resource_name,
     };
@@ -76,14 +78,19 @@ fn limits(limits: &crds::Limits) -> Result<Limits, Finding> {
     })
 }
 
+/// Whether an annotation holds the resource's own name.
+fn confirms(resource: &crds::Repository, annotation: &str) -> bool {
+    let annotations = resource.metadata.annotations.as_ref();
+    let value = annotations.and_then(|all| all.get(annotation));
+    value.is_some() && value == resource.metadata.name.as_ref()
+}
+
 /// Data is deleted only when the resource says so twice.
 fn deletion(resource: &crds::Repository, name: &str) -> (Deletion, Option<Finding>) {
-    let annotations = resource.metadata.annotations.as_ref();
-    let confirmation = annotations.and_then(|all| all.get(crds::CONFIRM_DELETION));
-    match (resource.spec.deletion_policy, confirmation) {
-        (crds::DeletionPolicy::Retain, _) => (Deletion::Retain, None),
-        (crds::DeletionPolicy::Delete, Some(confirmed)) if confirmed == name => (Deletion::Delete, None),
-        (crds::DeletionPolicy::Delete, _) => {
+    match resource.spec.deletion_policy {
+        crds::DeletionPolicy::Retain => (Deletion::Retain, None),
+        crds::DeletionPolicy::Delete if confirms(resource, crds::CONFIRM_DELETION) => (Deletion::Delete, None),
+        crds::DeletionPolicy::Delete => {
             let message = format!(
                 "Delete has no effect without the annotation {}: {name}; add it, or choose Retain",
                 crds::CONFIRM_DELETION

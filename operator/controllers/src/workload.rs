@@ -70,8 +70,10 @@ pub(crate) enum WorkloadKind<'a> {
     Dedicated {
         /// Name of the Repository.
         repository: &'a str,
-        /// The store as `NAME=URL`.
-        store: String,
+        /// The stores that it is kept in, as `NAME=URL`.
+        stores: Vec<String>,
+        /// The default of its own store for replication, as `NAME=MODE:STORES`; empty without one.
+        replication: String,
         /// Namespace of the pool.
         pool_namespace: &'a str,
     },
@@ -87,6 +89,15 @@ impl Workload<'_> {
     /// Key services whose credentials are mounted: none in a tenant's namespace.
     fn key_services(&self) -> &[KeyServiceConfig] {
         if matches!(self.kind, WorkloadKind::Pool { .. }) { &self.pool.key_services } else { &[] }
+    }
+
+    /// Stores with credentials of their own, as volume, name and Secret: none in a tenant's namespace.
+    fn store_secrets(&self) -> impl Iterator<Item = (String, &str, &str)> {
+        let stores = if matches!(self.kind, WorkloadKind::Pool { .. }) { self.pool.stores.as_slice() } else { &[] };
+        // A store's name may be too long for a part of a volume's.
+        stores.iter().enumerate().filter_map(|(index, store)| {
+            Some((format!("store-{index}"), store.name.as_str(), store.credentials_secret.as_deref()?))
+        })
     }
 
     fn component_labels(&self) -> Map<String, Value> {
@@ -295,7 +306,7 @@ impl Workload<'_> {
         env.set("CODEKEEP_LOG_FORMAT", &pool.log_format);
         env.set("CODEKEEP_LOG_LEVEL", &pool.log_level);
         env.set("TMPDIR", "/cache");
-        if self.store_secret.is_some() {
+        if self.store_secret.is_some() || self.store_secrets().next().is_some() {
             env.set("CODEKEEP_STORE_CREDENTIALS", STORE_CREDENTIALS);
         }
         if self.tls_secret.is_some() {
@@ -312,14 +323,18 @@ impl Workload<'_> {
                 let stores: Vec<String> =
                     pool.stores.iter().map(|store| format!("{}={}", store.name, store.url)).collect();
                 env.set("CODEKEEP_STORE", stores.join(","));
+                let replication = pool.replication();
+                let replication = replication.iter().map(|(store, replication)| format!("{store}={replication}"));
+                env.set("CODEKEEP_STORE_REPLICATION", replication.collect::<Vec<_>>().join(","));
                 env.set("CODEKEEP_TLS_AUTHORITY", "/etc/codekeep/ca");
                 env.set("CODEKEEP_WATCH_NAMESPACES", watch_namespaces.join(","));
                 env.set("CODEKEEP_TOKEN_AUDIENCE", pool.token_audiences.join(","));
                 env.set("CODEKEEP_ACCEPT_API_SERVER_AUDIENCE", pool.accept_api_server_audience.to_string());
             }
-            WorkloadKind::Dedicated { repository, store, pool_namespace } => {
+            WorkloadKind::Dedicated { repository, stores, replication, pool_namespace } => {
                 let (name, domain) = (&pool.name, &pool.cluster_domain);
-                env.set("CODEKEEP_STORE", store);
+                env.set("CODEKEEP_STORE", stores.join(","));
+                env.set("CODEKEEP_STORE_REPLICATION", replication);
                 env.set("CODEKEEP_CONTROL_URL", format!("https://{name}.{pool_namespace}.svc.{domain}:{CONTROL_PORT}"));
                 env.set("CODEKEEP_CONTROL_CA", "/etc/codekeep/ca/ca.crt");
                 env.set("CODEKEEP_CONTROL_TOKEN", "/var/run/secrets/codekeep/token");
@@ -352,6 +367,10 @@ impl Workload<'_> {
         ];
         if self.store_secret.is_some() {
             mounts.push(json!({"name": "store", "mountPath": STORE_CREDENTIALS, "readOnly": true}));
+        }
+        for (volume, store, _) in self.store_secrets() {
+            let path = format!("{STORE_CREDENTIALS}/{store}");
+            mounts.push(json!({"name": volume, "mountPath": path, "readOnly": true}));
         }
         if self.tls_secret.is_some() {
             mounts.push(json!({"name": "tls", "mountPath": "/etc/codekeep/tls", "readOnly": true}));
@@ -394,6 +413,9 @@ impl Workload<'_> {
             volumes.push(
                 json!({"name": "store", "secret": {"secretName": secret, "defaultMode": 0o440, "optional": true}}),
             );
+        }
+        for (volume, _, secret) in self.store_secrets() {
+            volumes.push(json!({"name": volume, "secret": {"secretName": secret, "defaultMode": 0o440}}));
         }
         if let Some(secret) = &self.tls_secret {
             volumes.push(json!({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}));

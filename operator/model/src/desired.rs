@@ -67,6 +67,8 @@ pub struct RepositoryConfig {
     pub encryption: Encryption,
     /// Where else it is kept.
     pub replication: Option<Arc<Replication>>,
+    /// Whether another store becomes its primary one even if pushes are lost by it.
+    pub loss: Loss,
     /// Whether clients are turned away.
     pub suspended: bool,
 }
@@ -78,6 +80,16 @@ pub enum Deletion {
     Retain,
     /// It is deleted: asked for by `deletionPolicy: Delete` and confirmed by the annotation.
     Delete,
+}
+
+/// What happens to pushes that only the old primary store of a repository holds, when another one takes its place and that one does not
+/// answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The old one stays the primary.
+    Refused,
+    /// They are lost: confirmed by the annotation.
+    Accepted,
 }
 
 /// A checked Secret of type `codekeep.dev/git-credential`.

@@ -1,6 +1,7 @@
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, Parser as _};
 
-use super::{Args, NamedStore};
+use super::stores::NamedReplication;
+use super::{Args, Command as Chosen, NamedStore};
 
 #[test]
 fn arguments_are_consistent() {
@@ -58,4 +59,23 @@ fn a_store_is_named_only_before_its_scheme() {
     let named: NamedStore = "archive=s3://bucket?region=x".parse().expect("is valid");
     assert_eq!(named.name, "archive");
     assert!("=file:data".parse::<NamedStore>().is_err());
+}
+
+#[test]
+fn replication_is_of_stores_that_are_there() {
+    let defaults = |flags: &[&str]| {
+        let args =
+            Args::try_parse_from([&["codekeep", "serve", "--manifests", "x"], flags].concat()).expect("is valid");
+        let Chosen::Serve(args) = args.command else { unreachable!("because it was asked for") };
+        args.stores.replication().map_err(|error| error.to_string())
+    };
+    let stores = ["--store", "file:a", "--store", "far=file:b"];
+    let both =
+        defaults(&[&stores[..], &["--store-replication", "default=Synchronous:far"]].concat()).expect("is valid");
+    assert_eq!(both["default"].to_string(), "Synchronous:far");
+    let unknown = defaults(&[&stores[..], &["--store-replication", "default=Asynchronous:third"]].concat());
+    assert!(unknown.expect_err("is refused").contains("there is no --store third=URL"));
+    for text in ["default", "default=far", "default=Synchronous:default", "default=Synchronous:far:3"] {
+        assert!(text.parse::<NamedReplication>().is_err(), "{text}");
+    }
 }

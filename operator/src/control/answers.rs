@@ -4,10 +4,12 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use controllers::control::{
-    DeletionQuestion, Pushed, Pushes, RepositorySummary, ResourceState, ServerState, TargetState,
+    DeletionQuestion, Pushed, Pushes, ReplicaProblem, ReplicaProblemKind, ReplicaSummary, ReplicationSummary,
+    RepositorySummary, ResourceState, ServerState, TargetState,
 };
 use model::RepositoryPath;
 use serde::Deserialize;
+use store::{ReplicationProblem, ReplicationStatus};
 
 use super::{Control, Operator, Refusal};
 
@@ -22,9 +24,7 @@ pub(super) async fn repository(
     let config = desired.repositories.iter().find(|(path, config)| is_it(path, &config.resource_name));
     let unknown = || Refusal::new(StatusCode::NOT_FOUND, "this server does not know the Repository");
     let (path, config) = config.ok_or_else(unknown)?;
-    let store = control.stores.get(&config.store).ok_or_else(|| {
-        Refusal::new(StatusCode::INSUFFICIENT_STORAGE, format!("this server has no store '{}'", config.store))
-    })?;
+    let store = control.stores.get(&config.store).ok_or_else(|| Refusal::no_store(&config.store))?;
     let opened = async {
         let repository = store.open(&store.find_or_create(path).await?).await?;
         Ok::<_, store::Error>((repository.snapshot().await?, repository))
@@ -46,7 +46,28 @@ pub(super) async fn repository(
             data_key_version: Some(in_use.data_key),
             wrapped_by: Some(in_use.wrapped_by.to_string()),
         }),
+        replication: repository.replication().map(replication),
     }))
+}
+
+fn replication(status: ReplicationStatus) -> ReplicationSummary {
+    let ReplicationStatus { primary, epoch, members } = status;
+    let stores = members.into_iter().map(|member| {
+        let kind = |problem: &ReplicationProblem| match problem {
+            ReplicationProblem::Unavailable(_) => ReplicaProblemKind::Unavailable,
+            ReplicationProblem::Diverged(_) => ReplicaProblemKind::Diverged,
+            ReplicationProblem::Unknown(_) => ReplicaProblemKind::UnknownStore,
+        };
+        let problem = member.problem.map(|it| ReplicaProblem { kind: kind(&it), message: it.to_string() });
+        ReplicaSummary {
+            name: member.store,
+            generation: member.generation,
+            lag_entries: member.behind_entries,
+            lag_seconds: member.behind.as_secs(),
+            problem,
+        }
+    });
+    ReplicationSummary { primary, epoch, stores: stores.collect() }
 }
 
 fn time(time: jiff::Timestamp) -> String {

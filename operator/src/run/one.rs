@@ -84,8 +84,7 @@ pub(super) async fn open_for_promotion(args: &StoreArgs, manifests: Option<&Path
 
 fn load(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Option<Arc<DesiredState>>> {
     let Some(folder) = manifests else { return Ok(None) };
-    let names = args.store.iter().map(|store| store.name.clone()).collect();
-    let loaded = Folder::new(folder, names).load()?;
+    let loaded = Folder::new(folder, args.names()).replicating(args.replication()?).load()?;
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }

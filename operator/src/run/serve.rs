@@ -2,6 +2,7 @@
 
 mod banner;
 mod maintenance;
+mod promotion;
 mod source;
 mod ssh;
 
@@ -42,6 +43,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     notifier.prime().await;
     tasks.spawn(Arc::clone(&notifier).run(stop.clone()));
     source.follow_deletions(&stores, &tasks, &stop);
+    source.follow_primaries(&stores, &tasks, &stop);
     let interval = args.maintenance.maintenance_interval;
     tasks.spawn(maintenance::run(source.desired(), stores.clone(), interval, stop.clone()));
     tasks.spawn(maintenance::replicate(source.desired(), stores.clone(), stop.clone()));
@@ -172,6 +174,7 @@ fn spawn_control(
         tokens,
         view: followed.cluster.view(),
         stores,
+        promotions: control::Promotions::default(),
         operator_identity: args.cluster.operator_identity.as_deref().map(Arc::from),
         authority: source::authority(args),
         cluster_domain: args.cluster.cluster_domain.as_str().into(),

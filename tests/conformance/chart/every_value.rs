@@ -17,7 +17,7 @@ const TOLERATIONS: &str = r#"[{"key":"x","operator":"Exists"}]"#;
 const AFFINITY: &str = r#"{"nodeAffinity":{}}"#;
 const RESOURCES: &str = r#"{"requests":{"cpu":"1"}}"#;
 
-const GROUPS: [Group<'_>; 10] = [
+const GROUPS: [Group<'_>; 11] = [
     (
         &[],
         &[
@@ -97,6 +97,7 @@ const GROUPS: [Group<'_>; 10] = [
         ],
     ),
     (&[r#"pool.service.type="NodePort""#], &[("pool.service.nodePort", "30443")]),
+    (&[r#"storage.stores={"x":"s3://x"}"#], &[("storage.replication", r#"{"stores":["x"]}"#)]),
     (&["ssh.enabled=true"], &[("ssh.port", "2222"), ("ssh.nodePort", "30022")]),
     (
         &[r#"storage={"url":"s3://b","credentialsSecret":"","credentials":{"accessKeyId":"a","secretAccessKey":"b"}}"#],

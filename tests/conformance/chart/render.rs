@@ -42,7 +42,11 @@ pub(crate) const DIGEST: &str = "{storage: {url: 's3://b'}, image: {registry: r.
 
 /// What no other set has.
 pub(crate) const EVERYTHING: &str = r"
-storage: {url: 's3://b', stores: {archive: 's3://c'}, credentials: {accessKeyId: a, secretAccessKey: b}}
+storage:
+  url: 's3://b'
+  stores: {archive: 's3://c', far: {url: 's3://d', credentialsSecret: far, replication: {mode: Asynchronous, stores: [default]}}}
+  replication: {mode: Synchronous, stores: [archive, far], quorum: 2}
+  credentials: {accessKeyId: a, secretAccessKey: b}
 imagePullSecrets: [{name: pull}]
 commonLabels: {team: x}
 priorityClassName: high

@@ -114,6 +114,8 @@ fn slips_are_refused_in_words() -> Result<()> {
         ("{storage: {url: 's3://b'}, controler: {}}", "Additional property controler is not allowed"),
         ("{storage: {url: 's3://b'}, tls: {certmanager: {}}}", "Additional property certmanager is not allowed"),
         ("{storage: {url: 'https://b'}}", "storage.url: Does not match pattern"),
+        ("{storage: {url: 's3://b', stores: {far: 'https://b'}}}", "storage.stores.far: Does not match pattern"),
+        ("{storage: {url: 's3://b', stores: {far: {uri: 's3://c'}}}}", "Additional property uri is not allowed"),
         ("{storage: {url: 's3://b'}, controller: {replicas: 3}}", "less than or equal to 2"),
         ("{storage: {url: 's3://b'}, image: {digest: 'sha256:short'}}", "image.digest: Does not match pattern"),
         ("{storage: {url: 's3://b'}, image: {tag: 1.0}}", "image.tag: Invalid type"),
@@ -132,6 +134,24 @@ fn what_does_not_go_together_is_refused_with_the_way_out() -> Result<()> {
     let pairs = [
         ("{}", "storage.url is required: the bucket for the repositories, such as --set storage.url="),
         ("{storage: {url: 's3://b', stores: {default: 's3://c'}}}", "give this one another name"),
+        ("{storage: {url: 's3://b', replication: {mode: Synchronous}}}", "storage.replication.stores is required"),
+        (
+            "{storage: {url: 's3://b', replication: {stores: [far]}}}",
+            "there is no store `far`; add it to storage.stores",
+        ),
+        ("{storage: {url: 's3://b', replication: {stores: [default]}}}", "`default` is the store itself; remove it"),
+        (
+            "{storage: {url: 's3://b', stores: {far: {url: 's3://c', replication: {stores: [far]}}}}}",
+            "storage.stores.far.replication.stores: `far` is the store itself",
+        ),
+        (
+            "{storage: {url: 's3://b', stores: {far: 's3://c'}, replication: {stores: [far], quorum: 2}}}",
+            "quorum is about mode Synchronous only",
+        ),
+        (
+            "{storage: {url: 's3://b', stores: {far: 's3://c'}, replication: {mode: Synchronous, stores: [far], quorum: 3}}}",
+            "quorum is more than there are stores",
+        ),
         ("{storage: {url: 's3://b', credentials: {accessKeyId: a}}}", "set both or neither"),
         (
             "{storage: {url: 's3://b', credentialsSecret: x, credentials: {accessKeyId: a, secretAccessKey: b}}}",
@@ -193,7 +213,13 @@ fn the_pool_has_the_keys_that_the_controller_knows() -> Result<()> {
     let unknown: Vec<_> = keys.iter().filter(|key| !POOL.contains(&key.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert_eq!(keys.len(), POOL.len(), "{keys:?}");
-    let stores = serde_json::json!([{"name": "default", "url": "s3://b"}, {"name": "archive", "url": "s3://c"}]);
+    let stores = serde_json::json!([
+        {"name": "default", "url": "s3://b",
+            "replication": {"mode": "Synchronous", "stores": ["archive", "far"], "quorum": 2}},
+        {"name": "archive", "url": "s3://c"},
+        {"name": "far", "url": "s3://d", "credentialsSecret": "far",
+            "replication": {"mode": "Asynchronous", "stores": ["default"]}},
+    ]);
     assert_eq!(full["stores"], stores);
     let small = pool(&template(MINIMAL)?)?;
     assert!(small.get("externalUrl").is_none() && small.get("tlsSecret").is_none(), "{small}");

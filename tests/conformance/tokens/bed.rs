@@ -205,6 +205,7 @@ fn desired() -> Result<DesiredState> {
             max_staleness: Duration::ZERO,
             encryption: model::encryption::Encryption::default(),
             replication: None,
+            loss: model::desired::Loss::Refused,
             suspended,
         };
         Ok((config.path.clone(), Arc::new(config)))

@@ -1,5 +1,6 @@
 //! What feeds say, and what it comes to.
 
+use model::desired::Loss;
 use serde_json::{Value, json};
 
 use super::feed::Change;
@@ -30,7 +31,8 @@ fn grant() -> Value {
 
 fn scope() -> Scope {
     Scope {
-        stores: vec!["default".to_owned()],
+        stores: vec!["default".to_owned(), "far".to_owned()],
+        replication: BTreeMap::new(),
         own_buckets: false,
         cluster_domain: Some("cluster.local".to_owned()),
         secrets: true,
@@ -196,4 +198,33 @@ fn a_bucket_of_its_own_is_for_its_own_pods() {
     assert_eq!(bed.in_effect("Repository", "hello"), Some(1));
     let own = Scope { own_buckets: true, ..scope() };
     assert_eq!(bed.0.view(&own, false).desired.repositories.len(), 1);
+}
+
+#[test]
+fn replication_is_the_resources_or_the_default_of_its_store() {
+    let mut bed = Bed::new();
+    bed.say(Watch::Repositories, Change::Applied(object("Repository", "plain", 1, &json!({}))));
+    let spec = json!({"replication": {"mode": "Synchronous", "stores": ["far", "fra"], "quorum": 2, "primary": "far"}});
+    let mut own = object("Repository", "own", 1, &spec);
+    own["metadata"]["annotations"] = json!({"codekeep.dev/accept-loss": "own"});
+    bed.say(Watch::Repositories, Change::Applied(own));
+    let spec = json!({"serving": {"mode": "Dedicated", "dedicated": {"storage": {"url": "s3://own-bucket"}}}});
+    bed.say(Watch::Repositories, Change::Applied(object("Repository", "bucket", 1, &spec)));
+    let default: Arc<Replication> = Arc::new("Asynchronous:far".parse().unwrap());
+    let scope =
+        Scope { own_buckets: true, replication: [("default".to_owned(), Arc::clone(&default))].into(), ..scope() };
+    let view = bed.0.view(&scope, false);
+    let of = |name: &str| view.desired.repositories[&format!("team-a/{name}").parse().unwrap()].replication.clone();
+    assert_eq!((of("plain"), of("bucket")), (Some(default), None));
+    let own = of("own").unwrap();
+    assert_eq!((own.to_string().as_str(), own.primary.as_deref()), ("Synchronous:far+fra:2", Some("far")));
+    let loss = |name: &str| view.desired.repositories[&format!("team-a/{name}").parse().unwrap()].loss;
+    assert_eq!((loss("plain"), loss("own")), (Loss::Refused, Loss::Accepted));
+    // A name that is no store's is told, and the repository served.
+    let problems: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
+    let told =
+        "team-a/Repository/own: warning: spec.replication.stores[1]: there is no store 'fra' here; did you mean far?";
+    assert_eq!(problems, [told]);
+    assert_eq!(view.problems[0].reason, "UnknownStore");
+    assert_eq!(bed.in_effect("Repository", "own"), Some(1));
 }

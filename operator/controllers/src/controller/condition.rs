@@ -31,6 +31,12 @@ impl Conditions {
         self.old.iter().find(|condition| condition["type"] == kind)?["reason"].as_str()
     }
 
+    /// Reason and message of a condition that was false.
+    pub(crate) fn old_false(&self, kind: &str) -> Option<(String, String)> {
+        let old = self.old.iter().find(|condition| condition["type"] == kind && condition["status"] == "False")?;
+        Some((old["reason"].as_str()?.to_owned(), old["message"].as_str()?.to_owned()))
+    }
+
     /// Sets a condition; its transition time moves only with its status.
     pub(crate) fn set(&mut self, kind: &str, status: Status, reason: &str, message: impl Into<String>) {
         let word = match status {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::control::{DeletionQuestion, PREFIX, Pushes, RepositorySummary, ServerState};
+use crate::control::{
+    DeletionQuestion, PREFIX, PromotionAnswer, PromotionQuestion, Pushes, RepositorySummary, ServerState,
+};
 use crate::workload::{CONTROL_PORT, METRICS_PORT};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +40,16 @@ impl GitServerError {
     /// Whether the Repository's encryption key cannot be had.
     pub(crate) fn is_key(&self) -> bool {
         matches!(self, Self::Refused { status: 423, .. })
+    }
+
+    /// Whether pushes could be lost, and nobody has accepted that.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        matches!(self, Self::Refused { status: 409, .. })
+    }
+
+    /// Whether a store is meant that is none of the repository's.
+    pub(crate) fn is_unknown_store(&self) -> bool {
+        matches!(self, Self::Refused { status: 422, .. })
     }
 
     /// Whether the server is there but its store is not.
@@ -113,6 +125,21 @@ impl GitServers {
         self.send(&place.host, request).await.map(drop)
     }
 
+    /// Makes another store the primary of a Repository; `None` while that is under way.
+    pub(crate) async fn promote(
+        &self,
+        place: &Place,
+        authority: &[u8],
+        promotion: &PromotionQuestion,
+    ) -> Result<Option<PromotionAnswer>, GitServerError> {
+        let client = client(place, CONTROL_PORT, authority)?;
+        match self.send(&place.host, client.post(control_url(place, "/promotions")).json(promotion)).await {
+            Ok(answer) => read(&place.host, answer).await.map(Some),
+            Err(GitServerError::Refused { status: 202, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a server knows about a namespace.
     pub(crate) async fn state(
         &self,
@@ -139,9 +166,7 @@ impl GitServers {
 
     async fn get<T: DeserializeOwned>(&self, place: &Place, authority: &[u8], path: &str) -> Result<T, GitServerError> {
         let client = client(place, CONTROL_PORT, authority)?;
-        let answer = self.send(&place.host, client.get(control_url(place, path))).await?;
-        let bytes = body(&place.host, answer).await?;
-        serde_json::from_slice(&bytes).map_err(|error| nonsense(&place.host, &error.to_string()))
+        read(&place.host, self.send(&place.host, client.get(control_url(place, path))).await?).await
     }
 
     async fn send(&self, host: &str, request: RequestBuilder) -> Result<Response, GitServerError> {
@@ -173,6 +198,11 @@ fn client(place: &Place, port: u16, authority: &[u8]) -> Result<Client, GitServe
         .timeout(TIMEOUT)
         .build()
         .map_err(|error| unreachable(&place.host, error))
+}
+
+async fn read<T: DeserializeOwned>(host: &str, answer: Response) -> Result<T, GitServerError> {
+    let bytes = body(host, answer).await?;
+    serde_json::from_slice(&bytes).map_err(|error| nonsense(host, &error.to_string()))
 }
 
 async fn body(host: &str, answer: Response) -> Result<Vec<u8>, GitServerError> {

@@ -24,6 +24,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             max_staleness: Duration::ZERO,
             encryption: model::encryption::Encryption::default(),
             replication: None,
+            loss: model::desired::Loss::Refused,
             suspended: false,
         };
         (path, Arc::new(config))

@@ -1,5 +1,6 @@
 //! Reconciles a `Repository`: check, build, apply, prove with a real `ls-refs`, report.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
@@ -7,11 +8,13 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube_runtime::controller::Action;
 use serde_json::{Value, json};
 
+use super::replication;
 use super::serving::{self, Served};
 use super::status::{self, Found};
 use crate::cluster::Observed;
-use crate::control::DeletionQuestion;
+use crate::control::{DeletionQuestion, PromotionAnswer, PromotionQuestion};
 use crate::controller::{Context, GitServerError, Kind, ReconcileError, Summary, about};
+use crate::pool::PoolConfig;
 use crate::problem::Severity;
 
 /// The finalizer of a Repository whose data goes with it.
@@ -48,11 +51,11 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
     };
     found.served = Some(serving::apply(object, &repository, context).await?);
     if !repository.spec.suspend {
-        prove(&mut found, &repository, &namespace, context).await;
+        prove(object, &mut found, &repository, context).await;
     }
     report(object, &found, context).await?;
     Ok(if found.is_settled(repository.spec.suspend) {
-        Action::requeue(about(RESYNC, object))
+        Action::requeue(about(found.replication_waits().unwrap_or(RESYNC), object))
     } else if found.is_new() {
         // Servers see it any moment now.
         Action::requeue(Duration::from_millis(50))
@@ -62,15 +65,15 @@ pub(crate) async fn reconcile(object: &DynamicObject, context: &Context) -> Resu
 }
 
 /// Asks through the Service, as a client would.
-async fn prove(found: &mut Found<'_>, repository: &crds::Repository, namespace: &str, context: &Context) {
-    let Some(Served { place: Some(place), .. }) = &found.served else { return };
-    let name = repository.metadata.name.as_deref().unwrap_or_default();
+async fn prove(object: &DynamicObject, found: &mut Found<'_>, repository: &crds::Repository, context: &Context) {
+    let Some(Served { place: Some(place), .. }) = found.served.clone() else { return };
+    let (namespace, name) = (&object.namespace().unwrap_or_default(), &object.name_any());
     let repository_name = repository.spec.repository_name.as_deref().unwrap_or(name);
     let authority = context.servers().authority;
     let path = format!("{namespace}/{repository_name}");
     let (answered, summary) = tokio::join!(
-        context.git.ls_refs(place, &authority, &path),
-        context.git.summary(place, &authority, namespace, name),
+        context.git.ls_refs(&place, &authority, &path),
+        context.git.summary(&place, &authority, namespace, name),
     );
     // Nobody at the Service: those behind it may say why.
     let (answered, summary) = match why_nobody(&answered, found, context).await {
@@ -78,6 +81,41 @@ async fn prove(found: &mut Found<'_>, repository: &crds::Repository, namespace: 
         None => (answered, summary),
     };
     (found.answered, found.summary) = (Some(answered), Some(summary));
+    found.primary = repository.spec.replication.as_ref().and_then(|replication| replication.primary.clone());
+    found.promotion = promote(object, found, repository, context).await;
+    if matches!(found.promotion, Some(Ok(Some(_)))) {
+        found.summary = Some(context.git.summary(&place, &authority, namespace, name).await);
+    }
+}
+
+/// Has the store promoted that the resource names, if another one is the primary: the git servers know, or knew before their store went away.
+async fn promote(
+    object: &DynamicObject,
+    found: &Found<'_>,
+    repository: &crds::Repository,
+    context: &Context,
+) -> Option<Result<Option<PromotionAnswer>, GitServerError>> {
+    let place = found.served.as_ref()?.place.as_ref()?;
+    let to = found.primary.as_deref()?;
+    let is_due = match found.summary.as_ref()? {
+        // A server that does not know the store as one of the repository's has not seen the resource as it is now.
+        Ok(summary) => summary.replication.as_ref()?.stores.iter().any(|replica| replica.name == to),
+        Err(error) if error.is_storage() => {
+            object.data["status"]["replication"]["primary"].as_str().is_some_and(|primary| primary != to)
+        }
+        Err(_) => false,
+    };
+    if !is_due {
+        return None;
+    }
+    let name = object.name_any();
+    let question = PromotionQuestion {
+        namespace: object.namespace()?.parse().ok()?,
+        repository_name: repository.spec.repository_name.as_ref().unwrap_or(&name).parse().ok()?,
+        to: to.to_owned(),
+        accept_loss: object.annotations().get(crds::ACCEPT_LOSS) == Some(&name),
+    };
+    Some(context.git.promote(place, &context.servers().authority, &question).await)
 }
 
 /// What the pods of the pool wait for, when none of them takes requests.
@@ -91,16 +129,43 @@ async fn why_nobody(answered: &Result<(), GitServerError>, found: &Found<'_>, co
 
 async fn report(object: &DynamicObject, found: &Found<'_>, context: &Context) -> Result<(), ReconcileError> {
     let (status, summary) = status::status(object, found, context);
-    let before = object.data["status"]["conditions"]
-        .as_array()
-        .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready")?["reason"].as_str());
-    let changed = before != Some(summary.reason());
+    let before = &object.data["status"];
+    let changed = condition(before, "Ready")["reason"] != summary.reason();
     context.write_status(Kind::Repository, object, &status).await?;
     // "Not yet" is no news of one that was just made; what somebody has to change is.
     if changed && !(found.is_new() && matches!(summary, Summary::Progressing { .. })) {
         context.tell(Kind::Repository, object, !summary.is_ready(), summary.reason(), summary.message()).await;
     }
+    for (is_warning, reason, note) in news_of_replication(before, &status, found) {
+        context.tell(Kind::Repository, object, is_warning, &reason, &note).await;
+    }
     Ok(())
+}
+
+/// A condition of a status; null when it is not there.
+fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
+    let all = status["conditions"].as_array();
+    all.and_then(|all| all.iter().find(|condition| condition["type"] == kind)).unwrap_or(&Value::Null)
+}
+
+/// Events: whether it is a warning, reason and note.
+fn news_of_replication(before: &Value, after: &Value, found: &Found<'_>) -> Vec<(bool, String, String)> {
+    let mut news = vec![];
+    let primary = |status: &Value| status["replication"]["primary"].as_str().map(str::to_owned);
+    if let (Some(was), Some(primary)) = (primary(before), primary(after))
+        && was != primary
+    {
+        let answer = found.promotion.as_ref().and_then(|promotion| promotion.as_ref().ok()?.as_ref());
+        news.push((false, "Promoted".to_owned(), replication::promoted(&primary, answer)));
+    }
+    let (was, is) = (condition(before, "Replicated"), condition(after, "Replicated"));
+    // That all is well again is news too; that it is from the start is not.
+    if was["reason"] != is["reason"] && (is["status"] == "False" || was["status"] == "False" && is["status"] == "True")
+    {
+        let text = |field: &str| is[field].as_str().unwrap_or_default().to_owned();
+        news.push((is["status"] == "False", text("reason"), text("message")));
+    }
+    news
 }
 
 /// The finalizer is there exactly while deleting the resource would delete data.
@@ -151,7 +216,7 @@ async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> R
     if waited < LAST_REQUESTS {
         return Ok(Action::requeue(LAST_REQUESTS.saturating_sub(waited)));
     }
-    let Some(deletion) = question(&document, namespace, &name) else {
+    let Some(deletion) = question(&document, namespace, &name, &context.pool) else {
         // Never served, so there is no data.
         set_finalizer(object, false, context).await?;
         return Ok(Action::await_change());
@@ -167,10 +232,25 @@ async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> R
     Ok(Action::await_change())
 }
 
-fn question(document: &Value, namespace: &str, name: &str) -> Option<DeletionQuestion> {
+fn question(document: &Value, namespace: &str, name: &str, pool: &PoolConfig) -> Option<DeletionQuestion> {
+    let store = document["spec"]["store"].as_str().unwrap_or("default").to_owned();
+    // Whatever the resource says by now, what its status has seen counts too.
+    let (spec, status) = (&document["spec"]["replication"], &document["status"]["replication"]);
+    let wanted = spec["stores"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let seen = status["stores"].as_array().into_iter().flatten().map(|replica| &replica["name"]);
+    let seen = seen.chain([&status["primary"]]).filter_map(Value::as_str);
+    let mut replicas: BTreeSet<String> = wanted.chain(seen).map(str::to_owned).collect();
+    if spec.is_null() {
+        replicas.extend(pool.replication().remove(&store).into_iter().flat_map(|default| default.stores.clone()));
+    }
+    replicas.remove(&store);
     Some(DeletionQuestion {
         namespace: namespace.parse().ok()?,
         repository_name: document["spec"]["repositoryName"].as_str().unwrap_or(name).parse().ok()?,
-        store: document["spec"]["store"].as_str().unwrap_or("default").to_owned(),
+        store,
+        replicas: replicas.into_iter().collect(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::cluster::ObjectKey;
 use crate::controller::{Context, Kind, Place, ReconcileError, owner};
 use crate::host_keys;
+use crate::pool::PoolConfig;
 use crate::workload::{REPOSITORY_LABEL, Workload, WorkloadKind, alias_service};
 
 /// Who serves a Repository now.
@@ -41,7 +42,7 @@ pub(crate) async fn apply(
     let owner = owner(Kind::Repository, object);
     let host = context.host(&name, &namespace);
     let pool = context.host(&context.pool.name, &context.namespace);
-    let Some(workload) = dedicated(repository, &namespace, &name, owner.clone(), context) else {
+    let Some(workload) = dedicated(object, repository, &namespace, &name, context) else {
         context.children.apply(&alias_service(&pool, &namespace, &name, &owner)).await?;
         let lingers = !retire_workload(&namespace, &name, context).await?;
         let place = context.pool_place(host)?;
@@ -88,8 +89,7 @@ pub(crate) async fn place_of_data(
         // By its own name: that of a Repository that is not served has no certificate any more.
         return context.pool_place(context.host(&context.pool.name, &context.namespace));
     }
-    let owner = owner(Kind::Repository, object);
-    let workload = dedicated(&repository, &namespace, &name, owner, context).ok_or(ReconcileError::NoPods)?;
+    let workload = dedicated(object, &repository, &namespace, &name, context).ok_or(ReconcileError::NoPods)?;
     let address = context.children.apply(&workload.service()).await?;
     own_place(&workload, address, context).ok_or(ReconcileError::NoPods)
 }
@@ -114,10 +114,10 @@ async fn publish_authority(namespace: &str, context: &Context) -> Result<(), Rec
 }
 
 fn dedicated<'a>(
+    object: &DynamicObject,
     repository: &'a crds::Repository,
     namespace: &'a str,
     name: &'a str,
-    owner: Value,
     context: &'a Context,
 ) -> Option<Workload<'a>> {
     if repository.spec.serving.mode != ServingMode::Dedicated {
@@ -125,8 +125,7 @@ fn dedicated<'a>(
     }
     let wanted = repository.spec.serving.dedicated.clone().unwrap_or_default();
     let storage = wanted.storage.unwrap_or_default();
-    let store = &repository.spec.store;
-    let url = storage.url.or_else(|| context.pool.store_url(store).map(str::to_owned)).unwrap_or_default();
+    let (stores, replication) = stores(object, &repository.spec, &context.pool);
     let mut resources = json!({});
     for (field, list) in [("requests", wanted.resources.requests), ("limits", wanted.resources.limits)] {
         if let Some(list) = list {
@@ -143,13 +142,26 @@ fn dedicated<'a>(
         cache_size: wanted.cache_size,
         tls_secret: wanted.tls_secret_ref.map(|secret| secret.name),
         store_secret: storage.credentials_secret_ref.map(|secret| secret.name),
-        owner,
-        kind: WorkloadKind::Dedicated {
-            repository: name,
-            store: format!("{store}={url}"),
-            pool_namespace: &context.namespace,
-        },
+        owner: owner(Kind::Repository, object),
+        kind: WorkloadKind::Dedicated { repository: name, stores, replication, pool_namespace: &context.namespace },
     })
+}
+
+/// The stores that pods of its own need, as `NAME=URL`, and the default of replication that holds for it.
+fn stores(object: &DynamicObject, spec: &crds::RepositorySpec, pool: &PoolConfig) -> (Vec<String>, String) {
+    let store = spec.store.as_str();
+    if let Some(url) = super::own_bucket(&spec.serving) {
+        return (vec![format!("{store}={url}")], String::new());
+    }
+    let default = pool.replication().remove(store).filter(|_| spec.replication.is_none());
+    let replicas = spec.replication.as_ref().map(|replication| &replication.stores);
+    let replicas = replicas.or_else(|| default.as_ref().map(|default| &default.stores));
+    let mut names = vec![store];
+    names.extend(replicas.into_iter().flatten().map(String::as_str));
+    // What it holds counts, whatever the resource says by now.
+    names.extend(object.data["status"]["replication"]["primary"].as_str().filter(|primary| !names.contains(primary)));
+    let stores = names.iter().filter_map(|name| Some(format!("{name}={}", pool.store_url(name)?)));
+    (stores.collect(), default.as_ref().map(|default| format!("{store}={default}")).unwrap_or_default())
 }
 
 /// Name of the objects of a Repository's own pods, from the resource's. A Service's name has at most 63 characters, and so has a label.
@@ -228,3 +240,6 @@ fn trouble(pod: &Pod) -> Option<String> {
         Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or("see kubectl describe pod")))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,22 @@
 //! The status of a `Repository`, from what a reconcile found. Pure.
 
+use std::time::Duration;
+
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use model::{AccountId, Namespace, RepositoryPath};
 use serde_json::{Value, json};
 
+use super::replication;
 use super::serving::Served;
 use crate::access_policy;
 use crate::cluster::{Observed, View};
-use crate::control::RepositorySummary;
+use crate::control::{PromotionAnswer, RepositorySummary};
 use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
 use crate::host_keys;
 
 /// Fields of the status that a git server knows.
-const FACTS: [&str; 9] = [
+const FACTS: [&str; 10] = [
     "repositoryId",
     "references",
     "sizeBytes",
@@ -23,6 +26,7 @@ const FACTS: [&str; 9] = [
     "defaultBranch",
     "lastPushTime",
     "encryption",
+    "replication",
 ];
 
 /// What a reconcile found out.
@@ -30,6 +34,8 @@ pub(crate) struct Found<'a> {
     observed: &'a Observed,
     /// Number of policies of the namespace that are in effect and speak of the repository.
     policies: usize,
+    /// Whether it is to be kept in more than one store.
+    is_replicated: bool,
     /// Whether the status said something before.
     was_reported: bool,
     /// Why the resource is not in effect.
@@ -37,6 +43,10 @@ pub(crate) struct Found<'a> {
     pub(crate) served: Option<Served>,
     pub(crate) answered: Option<Result<(), GitServerError>>,
     pub(crate) summary: Option<Result<RepositorySummary, GitServerError>>,
+    /// The primary store that the resource asks for.
+    pub(crate) primary: Option<String>,
+    /// What became of the promotion to it; nothing yet while it is under way.
+    pub(crate) promotion: Option<Result<Option<PromotionAnswer>, GitServerError>>,
 }
 
 impl<'a> Found<'a> {
@@ -45,11 +55,29 @@ impl<'a> Found<'a> {
         Self {
             observed,
             policies: policies(object, &namespace, view),
+            is_replicated: is_replicated(object, &namespace, view),
             was_reported: object.data["status"]["conditions"].as_array().is_some_and(|all| !all.is_empty()),
             refused: None,
             served: None,
             answered: None,
             summary: None,
+            primary: None,
+            promotion: None,
+        }
+    }
+
+    /// When its replication is worth a look, if that is sooner than usual.
+    pub(crate) fn replication_waits(&self) -> Option<Duration> {
+        if matches!(self.promotion, Some(Err(_))) {
+            return Some(replication::TROUBLED);
+        }
+        match &self.summary.as_ref()?.as_ref().ok()?.replication {
+            // The server that was asked has not seen the resource as it is now.
+            Some(summary) if self.primary.as_ref().is_some_and(|wanted| *wanted != summary.primary) => {
+                Some(replication::ON_ITS_WAY)
+            }
+            Some(summary) => replication::look_again(summary),
+            None => self.is_replicated.then_some(replication::ON_ITS_WAY),
         }
     }
 
@@ -66,12 +94,21 @@ impl<'a> Found<'a> {
     }
 }
 
-/// How many policies in effect speak of the repository.
-fn policies(object: &DynamicObject, namespace: &str, view: &View) -> usize {
+fn path(object: &DynamicObject, namespace: &str) -> Option<RepositoryPath> {
     let name = object.name_any();
     let name = object.data["spec"]["repositoryName"].as_str().unwrap_or(&name);
-    let (Ok(namespace), Ok(name)) = (namespace.parse::<Namespace>(), name.parse()) else { return 0 };
-    let path = RepositoryPath { namespace, name };
+    Some(RepositoryPath { namespace: namespace.parse().ok()?, name: name.parse().ok()? })
+}
+
+/// Whether it is to be kept in more than one store, by its own word or by the default of its store.
+fn is_replicated(object: &DynamicObject, namespace: &str, view: &View) -> bool {
+    let config = path(object, namespace).and_then(|path| view.desired.repositories.get(&path));
+    config.is_some_and(|config| config.replication.is_some())
+}
+
+/// How many policies in effect speak of the repository.
+fn policies(object: &DynamicObject, namespace: &str, view: &View) -> usize {
+    let Some(path) = path(object, namespace) else { return 0 };
     let labels = object.labels();
     view.of_namespace("AccessPolicy", path.namespace.as_str())
         .filter(|(_, policy)| policy.in_effect.is_some() && access_policy::speaks_of(&policy.document, &path, labels))
@@ -88,6 +125,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     serving_ready(&mut conditions, found);
     intact(&mut conditions, found);
     encrypted(&mut conditions, found);
+    replicated(&mut conditions, object, found);
     if found.policies > 0 {
         let message = format!("AccessPolicies that speak of it: {}", found.policies);
         conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
@@ -221,6 +259,28 @@ fn encrypted(conditions: &mut Conditions, found: &Found<'_>) {
     }
 }
 
+/// Set where it is, or should be, in more than one store.
+fn replicated(conditions: &mut Conditions, object: &DynamicObject, found: &Found<'_>) {
+    if matches!(found.promotion, Some(Ok(None)))
+        && let Some((reason, message)) = conditions.old_false("Replicated")
+    {
+        // An earlier try failed, perhaps: until this one is over, nothing else is known.
+        conditions.set("Replicated", Status::False, &reason, message);
+        return;
+    }
+    let resource = object.name_any();
+    let known = replication::Known {
+        is_wanted: found.is_replicated,
+        resource: &resource,
+        problems: &found.observed.problems,
+        summary: found.summary.as_ref().map(|said| said.as_ref().map(|summary| summary.replication.as_ref())),
+        failure: found.promotion.as_ref().and_then(|promotion| promotion.as_ref().err()),
+    };
+    if let Some((status, reason, message)) = known.condition() {
+        conditions.set("Replicated", status, reason, message);
+    }
+}
+
 /// What follows from the names alone.
 fn addresses(object: &DynamicObject, context: &Context) -> Value {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
@@ -263,6 +323,9 @@ fn facts(status: &mut Value, summary: &RepositorySummary) {
     status["retiredBytes"] = json!(summary.retired_bytes);
     if let Some(encryption) = &summary.encryption {
         status["encryption"] = json!(encryption);
+    }
+    if let Some(summary) = &summary.replication {
+        status["replication"] = json!(replication::status(summary));
     }
     if let Some(time) = &summary.verified_time {
         status["lastVerifiedTime"] = json!(time);

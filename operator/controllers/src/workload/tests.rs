@@ -37,7 +37,8 @@ fn workload<'a>(pool: &'a PoolConfig, kind: WorkloadKind<'a>) -> Workload<'a> {
 fn dedicated() -> WorkloadKind<'static> {
     WorkloadKind::Dedicated {
         repository: "hello",
-        store: "default=s3://bucket/prefix".to_owned(),
+        stores: vec!["default=s3://bucket/prefix".to_owned(), "far=s3://far".to_owned()],
+        replication: "default=Asynchronous:far".to_owned(),
         pool_namespace: "codekeep-system",
     }
 }
@@ -162,4 +163,38 @@ fn key_services_and_their_credentials_are_the_pools_alone() {
         !of_tenant.contains("vault") && of_tenant.contains(r#""medium":"Memory","sizeLimit":"21504Mi""#),
         "{of_tenant}"
     );
+}
+
+#[test]
+fn credentials_of_a_store_are_in_a_folder_of_its_name_and_the_pools_alone() {
+    let mut pool = pool();
+    pool.stores = serde_json::from_value(json!([
+        {"name": "default", "url": "s3://bucket/prefix",
+            "replication": {"mode": "Synchronous", "stores": ["far", "third"], "quorum": 2}},
+        {"name": "far", "url": "s3://far", "credentialsSecret": "far-keys"},
+        {"name": "third", "url": "s3://third"},
+    ]))
+    .unwrap();
+    let pod = check(&workload(&pool, WorkloadKind::Pool { watch_namespaces: &[] }));
+    is_restricted(&pod);
+    let text = json!(pod).to_string();
+    for wanted in [
+        r#"{"mountPath":"/etc/codekeep/store/far","name":"store-1","readOnly":true}"#,
+        r#""secretName":"far-keys"}"#,
+        r#"{"name":"CODEKEEP_STORE_REPLICATION","value":"default=Synchronous:far+third:2"}"#,
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    pool.store_credentials_secret = None;
+    let mut without = workload(&pool, WorkloadKind::Pool { watch_namespaces: &[] });
+    without.store_secret = None;
+    assert!(json!(check(&without)).to_string().contains("CODEKEEP_STORE_CREDENTIALS"));
+    let of_tenant = json!(check(&workload(&pool, dedicated()))).to_string();
+    assert!(!of_tenant.contains("far-keys"), "{of_tenant}");
+    for wanted in [
+        r#"{"name":"CODEKEEP_STORE","value":"default=s3://bucket/prefix,far=s3://far"}"#,
+        r#"{"name":"CODEKEEP_STORE_REPLICATION","value":"default=Asynchronous:far"}"#,
+    ] {
+        assert!(of_tenant.contains(wanted), "{wanted}: {of_tenant}");
+    }
 }

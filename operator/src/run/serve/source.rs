@@ -59,14 +59,15 @@ pub(super) struct Facts {
 impl Source {
     /// Begins to follow it.
     pub(super) async fn open(args: &ServeArgs, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Self> {
-        let stores: Vec<String> = args.stores.store.iter().map(|store| store.name.clone()).collect();
+        let (stores, replication) = (args.stores.names(), args.stores.replication()?);
         if let Some(folder) = &args.manifests {
-            return Ok(Self::Folder(Folder::new(folder, stores).watch()?));
+            return Ok(Self::Folder(Folder::new(folder, stores).replicating(replication).watch()?));
         }
         let cluster = &args.cluster;
         let config = ClusterConfig {
             namespaces: cluster.watch_namespaces.clone(),
             stores,
+            replication,
             cluster_domain: cluster.cluster_domain.clone(),
             secrets: true,
             snapshot: cluster.snapshot.clone().map(|path| (path, cluster.snapshot_max_age)),
@@ -131,6 +132,13 @@ impl Source {
     pub(super) fn follow_deletions(&self, stores: &Stores, tasks: &TaskTracker, stop: &CancellationToken) {
         if let Self::Folder(watched) = self {
             tasks.spawn(watched.poll(stores.clone(), stop.clone()));
+        }
+    }
+
+    /// A folder's manifests may name another primary store; in a cluster the controller says so.
+    pub(super) fn follow_primaries(&self, stores: &Stores, tasks: &TaskTracker, stop: &CancellationToken) {
+        if let Self::Folder(watched) = self {
+            tasks.spawn(super::promotion::follow(watched.desired(), stores.clone(), stop.clone()));
         }
     }
 }

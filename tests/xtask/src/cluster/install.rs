@@ -46,7 +46,10 @@ impl Cluster {
         }
         let key = format!("--from-literal=AWS_ACCESS_KEY_ID={}", self.value("AWS_ACCESS_KEY_ID")?);
         let secret = format!("--from-literal=AWS_SECRET_ACCESS_KEY={}", self.value("AWS_SECRET_ACCESS_KEY")?);
-        self.ensure(&["secret", "generic", "codekeep-store", "--namespace", NAMESPACE, &key, &secret])
+        // Two of them: a store may have keys of its own.
+        ["codekeep-store", "codekeep-far"]
+            .iter()
+            .try_for_each(|name| self.ensure(&["secret", "generic", name, "--namespace", NAMESPACE, &key, &secret]))
     }
 
     /// Installs or upgrades Codekeep and waits for it; tells what is to be seen in the cluster when it does not come.
@@ -60,10 +63,13 @@ impl Cluster {
     }
 
     fn helm(&self, image: &Image) -> Result<()> {
-        let mut values = Vec::from(image.values());
+        let (mut values, url) = (Vec::from(image.values()), self.value("STORE_URL")?);
         values.extend([
-            format!("storage.url={}", self.value("STORE_URL")?),
+            format!("storage.url={url}"),
             "storage.credentialsSecret=codekeep-store".to_owned(),
+            // A second store, for replication: what a test does to one prefix the other one does not notice.
+            format!("storage.stores.far.url={}", url.replacen('?', "-far?", 1)),
+            "storage.stores.far.credentialsSecret=codekeep-far".to_owned(),
             format!("credentials.namespaces={{{}}}", TENANTS.join(",")),
             "pool.cacheSize=2Gi".to_owned(),
         ]);

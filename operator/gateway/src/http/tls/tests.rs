@@ -83,6 +83,7 @@ fn repository(path: &str, resource: &str) -> Arc<RepositoryConfig> {
         max_staleness: Duration::ZERO,
         encryption: model::encryption::Encryption::default(),
         replication: None,
+        loss: model::desired::Loss::Refused,
         suspended: false,
     })
 }
