@@ -70,42 +70,59 @@ impl Member {
         Self::number(&self.id, key).map_or_else(|| key.to_owned(), |number| self.epochs.key(&self.id, number))
     }
 
-    /// The names that an entry may have. Where the log of a replica was closed before it, it is in that of a later epoch.
-    fn places(&self, number: u64) -> impl Iterator<Item = String> {
-        let epochs = self.epochs.holding(number)..=self.epochs.number();
-        epochs.map(move |epoch| keys::log_entry_of(&self.id, epoch, number))
+    /// The epochs in whose log an entry may be. Where the log of a replica was closed before it, it is in that of a later epoch.
+    fn epochs_of(&self, number: u64) -> std::ops::RangeInclusive<u64> {
+        self.epochs.holding(number)..=self.epochs.number()
     }
 
     /// What stands at a number of the log.
     pub(crate) async fn slot(&self, number: u64) -> Result<Slot, StoreError> {
-        Ok(self.find(number).await?.map_or(Slot::Free, |(_, slot)| slot))
+        Ok(self.find(number).await?.1)
     }
 
     /// As [`Self::slot`], with its name.
-    async fn find(&self, number: u64) -> Result<Option<(String, Slot)>, StoreError> {
-        let mut closed = None;
-        for key in self.places(number) {
-            match self.store.get(&key).await? {
-                None => return Ok(None),
-                Some(body) if body == MARKER => closed = Some((key, Slot::Closed)),
-                Some(body) => return Ok(Some((key, Slot::Holds(body)))),
-            }
+    async fn find(&self, number: u64) -> Result<(String, Slot), StoreError> {
+        let mut last = (String::new(), Slot::Free);
+        for epoch in self.epochs_of(number) {
+            let key = keys::log_entry_of(&self.id, epoch, number);
+            last = match self.store.get(&key).await? {
+                None => (key, Slot::Free),
+                Some(body) if body == MARKER => (key, Slot::Closed),
+                Some(body) => return Ok((key, Slot::Holds(body))),
+            };
         }
-        Ok(closed)
+        Ok(last)
     }
 
     /// Makes a replica hold what the primary store has at a number, and has for ever. Where it holds something else, which a server wrote
     /// in vain, that is overruled: what has been decided is created first, and counts if the log was not closed before.
     pub(crate) async fn settle(&self, number: u64, body: &Bytes) -> Result<Settled, StoreError> {
-        for key in self.places(number) {
-            if self.settle_at(&key, number, body).await? == Settled::Same {
+        for epoch in self.epochs_of(number) {
+            let is_past = epoch < self.epochs.number();
+            if is_past && !self.goes_up_to(epoch, number).await? {
+                continue;
+            }
+            let key = keys::log_entry_of(&self.id, epoch, number);
+            if self.settle_at(&key, number, body, is_past).await? == Settled::Same {
                 return Ok(Settled::Same);
             }
         }
         Ok(Settled::Closed)
     }
 
-    async fn settle_at(&self, key: &str, number: u64, body: &Bytes) -> Result<Settled, StoreError> {
+    /// Whether the log of a past epoch has the entry before this one: behind a marker nothing may stand, for a server that has not heard of it
+    /// would go on there.
+    async fn goes_up_to(&self, epoch: u64, number: u64) -> Result<bool, StoreError> {
+        let before = number - 1;
+        if before <= self.epochs.until(epoch).base() {
+            return Ok(true);
+        }
+        let found = self.store.get(&keys::log_entry_of(&self.id, epoch, before)).await?;
+        Ok(found.is_some_and(|body| body != MARKER))
+    }
+
+    /// `is_past`: it is known what counts of the epoch, and nobody can add to it.
+    async fn settle_at(&self, key: &str, number: u64, body: &Bytes, is_past: bool) -> Result<Settled, StoreError> {
         for _ in 0..TRIES {
             match self.store.create(key, body.clone()).await {
                 Ok(Create::Created) => return Ok(Settled::Same),
@@ -118,6 +135,7 @@ impl Member {
                 Some(found) if found == *body || is_stub(found.len()) || is_stub(body.len()) => {
                     return Ok(Settled::Same);
                 }
+                Some(_) if is_past => return self.store.put(key, body.clone()).await.map(|()| Settled::Same),
                 Some(_) => return self.overrule(number, key, body).await,
             }
         }
@@ -196,11 +214,10 @@ impl Member {
     }
 
     async fn has(&self, number: u64) -> Result<bool, StoreError> {
-        for key in self.places(number) {
-            match self.store.list(&key, None, 1).await?.first() {
-                None => return Ok(false),
-                Some(object) if object.size == MARKER.len() as u64 => {}
-                Some(_) => return Ok(true),
+        for epoch in self.epochs_of(number) {
+            let found = self.store.list(&keys::log_entry_of(&self.id, epoch, number), None, 1).await?;
+            if found.first().is_some_and(|object| object.size != MARKER.len() as u64) {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -254,15 +271,13 @@ impl ObjectStore for Member {
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
-        // A marker is never replaced.
-        let found = match Self::number(&self.id, key) {
-            Some(number) if number <= self.epochs.base() => self.find(number).await?,
-            _ => None,
-        };
-        match found {
-            Some((place, Slot::Holds(_))) => self.store.put(&place, body).await,
-            _ => self.store.put(&self.key(key), body).await,
+        // A marker is never replaced, and an entry of the past may be in a later log.
+        if let Some(number) = Self::number(&self.id, key).filter(|number| *number <= self.epochs.base())
+            && let (place, Slot::Holds(_)) = self.find(number).await?
+        {
+            return self.store.put(&place, body).await;
         }
+        self.store.put(&self.key(key), body).await
     }
 
     async fn upload(&self, key: &str, file: &Path) -> Result<(), StoreError> {

@@ -45,6 +45,10 @@ impl ReplicatedStore {
         if reign.epochs.number() != epoch {
             return Err(StoreError::Superseded { operation: "create", key });
         }
+        if number <= reign.epochs.base() {
+            // Of a past epoch: the primary store has it, perhaps in another log.
+            return Ok(Create::Exists);
+        }
         let needed = self.needed(&reign);
         if needed == 0 {
             let answer = reign.primary.create(&key, body).await;

@@ -53,6 +53,19 @@ async fn what_was_written_in_vain_is_overruled_until_the_log_is_closed() {
 }
 
 #[tokio::test]
+async fn what_was_written_in_vain_at_the_end_of_a_closed_log_is_replaced_when_it_is_known_what_counts() {
+    let (store, id) = (MemoryStore::default(), RepositoryId::random(&SystemRandom));
+    let log = member(&store, &id, &[]);
+    log.create(&keys::log_entry(&id, 1), entry(100)).await.unwrap();
+    assert_eq!(log.close(0).await.unwrap(), 1);
+    let log = member(&store, &id, &[3]);
+    fill(&log, 1..=5).await;
+    for number in 1..=5 {
+        assert_eq!(log.slot(number).await.unwrap(), Slot::Holds(entry(number)), "{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_decision_that_was_made_in_time_counts_although_its_maker_stopped() {
     let (store, id) = (MemoryStore::default(), RepositoryId::random(&SystemRandom));
     let log = member(&store, &id, &[]);
@@ -83,7 +96,10 @@ async fn a_replica_that_was_closed_early_gets_what_it_lacks_in_the_next_log() {
     // What is written over an entry leaves the marker alone.
     log.put(&keys::log_entry(&id, 4), entry(44)).await.unwrap();
     assert_eq!(log.slot(4).await.unwrap(), Slot::Holds(entry(44)));
-    assert_eq!(member(&store, &id, &[]).slot(4).await.unwrap(), Slot::Closed);
+    // Who has not heard of it finds nothing to go on from.
+    let old = member(&store, &id, &[]);
+    assert_eq!(old.slot(4).await.unwrap(), Slot::Closed);
+    assert_eq!((old.slot(5).await.unwrap(), old.slot(6).await.unwrap()), (Slot::Free, Slot::Free));
 }
 
 #[tokio::test]
