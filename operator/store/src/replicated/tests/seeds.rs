@@ -253,7 +253,7 @@ async fn run(seed: u64) -> Result<usize, String> {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let (known, repository) = told?;
+        let (_, repository) = told?;
         for number in acknowledged.iter().flatten() {
             if !has(&repository, *number) {
                 return Err(format!("{number} was acknowledged and is lost"));
