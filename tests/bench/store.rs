@@ -4,13 +4,12 @@
 
 mod cold;
 mod curve;
-
+mod encryption;
 mod growth;
 mod idle;
 mod kills;
 mod many_repositories;
 mod one_repository;
-
 mod small_push;
 mod writers;
 
@@ -80,6 +79,8 @@ enum Part {
     Cold,
     /// B12: kill -9
     Kills,
+    /// What envelope encryption costs
+    Encryption,
     /// What idle repositories keep
     Idle,
     /// Curves over refs and log entries
@@ -123,11 +124,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             figures.part("B8", |figures| many_repositories::compared(&bed, &servers, figures));
         }
     }
-    let alone: [(Part, &str, Run); 6] = [
+    let alone: [(Part, &str, Run); 7] = [
         (Part::SmallPush, "B6, store rounds", small_push::rounds),
         (Part::Delayed, "B7, delays", one_repository::delayed),
         (Part::Cold, "B9", cold::run),
         (Part::Kills, "B12", kills::run),
+        (Part::Encryption, "encryption", encryption::run),
         (Part::Idle, "idle repositories", idle::run),
         (Part::Growth, "growth", growth::run),
     ];
