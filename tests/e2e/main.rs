@@ -16,6 +16,7 @@ mod memory;
 mod mirror;
 mod pair;
 mod partial;
+mod replication;
 mod restore;
 mod sessions;
 mod shared;
