@@ -10,6 +10,7 @@ mod idle;
 mod kills;
 mod many_repositories;
 mod one_repository;
+mod replication;
 mod small_push;
 mod writers;
 
@@ -81,6 +82,8 @@ enum Part {
     Kills,
     /// What envelope encryption costs
     Encryption,
+    /// What replication costs, how far replicas lag, promotions
+    Replication,
     /// What idle repositories keep
     Idle,
     /// Curves over refs and log entries
@@ -124,12 +127,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             figures.part("B8", |figures| many_repositories::compared(&bed, &servers, figures));
         }
     }
-    let alone: [(Part, &str, Run); 7] = [
+    let alone: [(Part, &str, Run); 8] = [
         (Part::SmallPush, "B6, store rounds", small_push::rounds),
         (Part::Delayed, "B7, delays", one_repository::delayed),
         (Part::Cold, "B9", cold::run),
         (Part::Kills, "B12", kills::run),
         (Part::Encryption, "encryption", encryption::run),
+        (Part::Replication, "replication", replication::run),
         (Part::Idle, "idle repositories", idle::run),
         (Part::Growth, "growth", growth::run),
     ];

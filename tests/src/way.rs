@@ -43,7 +43,7 @@ impl Way {
                 }
                 let shared = Weak::clone(&shared);
                 // A failed connection is a closed one: the client under test says what it makes of that.
-                std::thread::spawn(move || drop(connect(client, target, &shared)));
+                std::thread::spawn(move || drop(connect(&client, target, &shared)));
             }
         });
         Ok(Self { address, traffic })
@@ -69,16 +69,16 @@ impl Drop for Way {
     }
 }
 
-fn connect(client: TcpStream, target: SocketAddr, traffic: &Weak<Mutex<Traffic>>) -> Result<()> {
+fn connect(client: &TcpStream, target: SocketAddr, traffic: &Weak<Mutex<Traffic>>) -> Result<()> {
     pass(traffic, false)?;
     let server = TcpStream::connect(target)?;
-    for stream in [&client, &server] {
+    for stream in [client, &server] {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(STEP))?;
     }
     let (from, to, answers) = (server.try_clone()?, client.try_clone()?, Weak::clone(traffic));
     std::thread::spawn(move || drop(pump(&from, &to, &answers, false)));
-    pump(&client, &server, traffic, true)
+    pump(client, &server, traffic, true)
 }
 
 /// Waits until bytes may pass; an error when they never will.
@@ -90,7 +90,10 @@ fn pass(traffic: &Weak<Mutex<Traffic>>, is_request: bool) -> Result<()> {
         match now {
             Traffic::Cut => anyhow::bail!("the way is cut"),
             Traffic::Blocked => std::thread::sleep(STEP),
-            Traffic::Slow(time) if is_request => return Ok(std::thread::sleep(time)),
+            Traffic::Slow(time) if is_request => {
+                std::thread::sleep(time);
+                return Ok(());
+            }
             Traffic::Slow(_) | Traffic::Flowing => return Ok(()),
         }
     }

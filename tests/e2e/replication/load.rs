@@ -82,12 +82,15 @@ pub(crate) fn during<T>(site: &Site, story: impl FnOnce(&Load<'_>) -> Result<T>)
     let load = Load { site, run, ended: AtomicBool::new(false), book: Mutex::default() };
     let told = std::thread::scope(|scope| -> Result<T> {
         let load = &load;
-        let mut clients: Vec<_> = (0..CREATORS).map(|number| scope.spawn(move || load.create(number))).collect();
+        let mut clients = vec![scope.spawn(|| load.clone_again())];
         clients.extend((0..PACKERS).map(|number| scope.spawn(move || load.pack(number))));
-        clients.push(scope.spawn(|| load.read()));
-        clients.push(scope.spawn(|| load.clone_again()));
+        let mut others = vec![scope.spawn(|| load.read())];
+        others.extend((0..CREATORS).map(|number| scope.spawn(move || load.create(number))));
         let told = load.pushes_go_on(Instant::now(), PATIENCE).and_then(|_| story(load));
         load.ended.store(true, Ordering::SeqCst);
+        for client in others {
+            client.join().map_err(|_| anyhow!("a client panicked"))?;
+        }
         for client in clients {
             let ended = client.join().map_err(|_| anyhow!("a client panicked"))?;
             // What went wrong in the story explains what a client met, not the other way round.
@@ -121,7 +124,7 @@ impl Load<'_> {
     }
 
     /// Creates references, a new name after each failure: what became of the old one is not known.
-    fn create(&self, number: usize) -> Result<()> {
+    fn create(&self, number: usize) {
         let (tip, through) = (self.site.tip.as_str(), number % SERVERS);
         for count in 0.. {
             if !self.goes_on() {
@@ -134,7 +137,6 @@ impl Load<'_> {
             }
             std::thread::sleep(PAUSE);
         }
-        Ok(())
     }
 
     /// Pushes commits to a branch of its own, now small ones and now packs; one that fails is pushed again.
@@ -164,7 +166,7 @@ impl Load<'_> {
     }
 
     /// Lists references through each server by turns: what was acknowledged before is there, and what was there once.
-    fn read(&self) -> Result<()> {
+    fn read(&self) {
         let prefix = references(self.run);
         let mut seen: [BTreeSet<String>; SERVERS] = Default::default();
         for turn in 0.. {
@@ -190,7 +192,6 @@ impl Load<'_> {
             }
             std::thread::sleep(PAUSE);
         }
-        Ok(())
     }
 
     /// Clones through each server by turns; a clone that comes is sound.

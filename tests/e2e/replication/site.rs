@@ -104,7 +104,7 @@ impl Place {
     pub(crate) fn packs(&self) -> Result<Vec<String>> {
         Ok(block_on(self.listing())?
             .into_keys()
-            .filter(|key| key.contains("/packs/") && key.ends_with(".pack"))
+            .filter(|key| key.contains("/packs/") && key.rsplit('.').next() == Some("pack"))
             .collect())
     }
 
@@ -267,7 +267,7 @@ impl Site {
             let lines: Vec<&str> = log.lines().rev().take(30).collect();
             lines.into_iter().rev().collect::<Vec<_>>().join("\n")
         };
-        self.running.iter().map(|server| format!("--- log of a server:\n{}\n", end(server))).collect()
+        self.running.iter().map(end).collect::<Vec<_>>().join("\n--- log of the next server:\n")
     }
 }
 
