@@ -3,6 +3,7 @@
 
 mod fault;
 mod load;
+mod log;
 mod primary;
 mod replica;
 mod site;

@@ -55,8 +55,8 @@ pub(crate) fn damaged(places: Vec<Place>, replication: &str) -> Result<()> {
     let ((), record) = load::during(&site, |load| load.go_on(Duration::from_secs(6)))?;
     site.same_and_sound(&[0, 1, 2])?;
     let place = &site.places[DAMAGED];
-    let entries: Vec<String> = place.log()?.into_keys().filter(|key| key.contains("/log")).collect();
-    let (packs, middle) = (place.packs()?, entries[entries.len() / 2].clone());
+    let entries = place.log()?.entries;
+    let (packs, middle) = (place.packs()?, entries[&(entries.len() as u64 / 2)].0.clone());
     ensure!(!packs.is_empty(), "no pack was pushed");
     let originals: Vec<(String, Bytes)> =
         packs.into_iter().chain([middle]).map(|key| Ok((key.clone(), place.read(&key)?))).collect::<Result<_>>()?;

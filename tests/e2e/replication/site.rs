@@ -18,6 +18,7 @@ use tests::s3::{S3Kind, S3Server, SeaweedFs, store_url};
 use tests::way::{Traffic, Way};
 use tests::{Git, Manifests, Server, ServerOptions, binary, fixture, wait};
 
+use super::log::Log;
 use crate::bed::REPOSITORY;
 use crate::disk::SmallDisk;
 
@@ -93,14 +94,12 @@ impl Place {
         }
     }
 
-    /// The keys of logs and of what describes epochs, with sizes.
-    pub(crate) fn log(&self) -> Result<BTreeMap<String, u64>> {
-        let mut listed = block_on(self.listing())?;
-        listed.retain(|key, _| key.split('/').nth(1).is_some_and(|part| part.starts_with("log") || part == "epoch"));
-        Ok(listed)
+    /// Its log.
+    pub(crate) fn log(&self) -> Result<Log> {
+        Log::of(&block_on(self.listing())?, |key| Ok(self.read(key)?.to_vec()))
     }
 
-    /// Those of packs.
+    /// Keys of packs.
     pub(crate) fn packs(&self) -> Result<Vec<String>> {
         Ok(block_on(self.listing())?
             .into_keys()
@@ -217,7 +216,7 @@ impl Site {
         let mut difference = String::new();
         let waited = wait::until("replicas in step", CATCHING_UP, || {
             let logs = stores.iter().map(|at| self.places[*at].log()).collect::<Result<Vec<_>>>()?;
-            difference = logs.windows(2).map(|pair| differ(&pair[0], &pair[1])).collect();
+            difference = logs.windows(2).map(|pair| pair[0].differs(&pair[1])).collect();
             Ok(difference.is_empty().then_some(()))
         });
         waited.with_context(|| format!("{difference}\n{}", self.logs()))
@@ -227,10 +226,14 @@ impl Site {
     pub(crate) fn same_and_sound(&self, stores: &[usize]) -> Result<()> {
         self.in_step(stores)?;
         let (first, others) = stores.split_first().context("no store")?;
-        for key in self.places[*first].log()?.keys() {
-            let wanted = self.places[*first].read(key)?;
-            for other in others {
-                ensure!(self.places[*other].read(key)? == wanted, "{key} is another one in '{}'", STORES[*other]);
+        let others = others.iter().map(|at| Ok((*at, self.places[*at].log()?))).collect::<Result<Vec<_>>>()?;
+        let log = self.places[*first].log()?;
+        ensure!(!log.entries.is_empty(), "'{}' has no log", STORES[*first]);
+        for (number, (key, _)) in log.entries {
+            let wanted = self.places[*first].read(&key)?;
+            for (at, other) in &others {
+                let found = self.places[*at].read(&other.entries.get(&number).context("it is gone")?.0)?;
+                ensure!(found == wanted, "entry {number} is another one in '{}'", STORES[*at]);
             }
         }
         for at in stores {
@@ -274,19 +277,4 @@ impl Site {
 /// What a command said.
 pub(crate) fn told(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
-}
-
-/// What one of two listings has and the other has not, in a line; nothing when they are the same.
-fn differ(one: &BTreeMap<String, u64>, other: &BTreeMap<String, u64>) -> String {
-    let lacks = |a: &BTreeMap<String, u64>, b: &BTreeMap<String, u64>| {
-        let lacking: Vec<String> =
-            a.iter().filter(|(key, size)| b.get(*key) != Some(size)).map(|(key, _)| key.clone()).collect();
-        (lacking.len(), lacking.into_iter().take(3).collect::<Vec<_>>().join(" "))
-    };
-    let ((ahead, what), (behind, which)) = (lacks(one, other), lacks(other, one));
-    if ahead + behind == 0 {
-        String::new()
-    } else {
-        format!("{ahead} only here ({what}), {behind} only there ({which}); ")
-    }
 }
