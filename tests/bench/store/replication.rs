@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tests::bucket::{Bucket, Delays, Seen};
 use tests::cpu::Meter;
 use tests::{Manifests, Server, ServerOptions};
@@ -91,6 +91,8 @@ fn synchronous(bed: &Bed<'_>, figures: &mut Figures) -> Result<()> {
             }
         }
     }
+    let copied = entries(buckets[1].take_seen()).len();
+    ensure!(copied >= PUSHES * bed.options.rounds, "the second bucket got {copied} entries only");
     let [one, two] = samples.each_ref().map(|samples| quantile(&samples.post, 0.5));
     let row = samples.iter().map(|samples| spread(&samples.post)).collect();
     figures.table(&["small push, 15 / 60 ms, p50 / p99: one bucket", "two, Synchronous"], &[row]);

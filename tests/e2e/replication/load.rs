@@ -215,11 +215,25 @@ impl Load<'_> {
 
     /// Waits until a push that began after `since` was acknowledged by each server; gives the longest of these times.
     pub(crate) fn pushes_go_on(&self, since: Instant, limit: Duration) -> Result<Duration> {
+        self.acknowledged_by_each(since, limit, |push| push.began >= since)
+    }
+
+    /// The same of pushes that may have begun before, when none could be acknowledged then.
+    pub(crate) fn pushes_end(&self, since: Instant, limit: Duration) -> Result<Duration> {
+        self.acknowledged_by_each(since, limit, |push| push.ended >= since)
+    }
+
+    fn acknowledged_by_each(
+        &self,
+        since: Instant,
+        limit: Duration,
+        counts: impl Fn(&Push) -> bool,
+    ) -> Result<Duration> {
         let mut longest = Duration::ZERO;
         for server in 0..SERVERS {
             let time = wait::until(&format!("a push through server {server}"), limit, || {
                 let book = lock(&self.book);
-                let pushes = book.pushes.iter().filter(|push| push.through == server && push.began >= since);
+                let pushes = book.pushes.iter().filter(|push| push.through == server && counts(push));
                 Ok(pushes.map(|push| push.ended - since).min())
             })?;
             longest = longest.max(time);

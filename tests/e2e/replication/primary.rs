@@ -35,7 +35,7 @@ pub(crate) fn killed_for_good(places: Vec<Place>, replication: &str) -> Result<(
         let asked = Instant::now();
         site.promoted("far", &[])?;
         let promoted = Instant::now();
-        let longest = load.pushes_go_on(promoted, PROMOTED)?;
+        let longest = load.pushes_end(promoted, PROMOTED)?;
         load.reads_go_on(killed, READS)?;
         load.go_on(Duration::from_secs(4))?;
         Ok((promoted - asked, longest))

@@ -267,7 +267,8 @@ impl Site {
     pub(crate) fn logs(&self) -> String {
         let end = |server: &Server| {
             let log = server.log();
-            let lines: Vec<&str> = log.lines().rev().take(30).collect();
+            let routine = |line: &&str| line.contains(" audit:") || line.contains("request answered");
+            let lines: Vec<&str> = log.lines().filter(|line| !routine(line)).rev().take(30).collect();
             lines.into_iter().rev().collect::<Vec<_>>().join("\n")
         };
         self.running.iter().map(end).collect::<Vec<_>>().join("\n--- log of the next server:\n")
