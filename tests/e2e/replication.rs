@@ -129,6 +129,12 @@ fn the_primary_moves_to_and_fro_under_load() -> Result<()> {
 
 #[test]
 #[ignore = "full tier: minutes"]
+fn the_primary_moves_although_one_store_is_lost() -> Result<()> {
+    primary::moves_without_a_third(places(&[SeaweedFs; 3])?, TWO_OF_THREE)
+}
+
+#[test]
+#[ignore = "full tier: minutes"]
 fn a_manifest_moves_the_primary() -> Result<()> {
     primary::moves_by_manifest(places(&[SeaweedFs, SeaweedFs])?)
 }

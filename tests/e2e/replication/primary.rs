@@ -44,16 +44,30 @@ pub(crate) fn killed_for_good(places: Vec<Place>, replication: &str) -> Result<(
     record.nothing_lost(&shown)?;
     record.nothing_stale()?;
     serves_without(&site, &shown)?;
-    // Another move does not need the one that is lost.
-    site.promoted("third", &[])?;
-    let ((), moved) = load::during(&site, |load| load.go_on(Duration::from_secs(3)))?;
-    moved.nothing_lost(&site.agree()?)?;
     Fault::Killed.end(&site.places[DEFAULT])?;
     returned(&site, &shown)?;
     site.same_and_sound(&[2, FAR, DEFAULT])?;
     let (took, longest) = times;
     tell(&format!("promoted in {took:.2?}, pushes through both after {longest:.2?}; {} pushes", record.pushes.len()));
     Ok(())
+}
+
+/// One store is lost for good; the primary moves between the others, without anybody who accepts a loss.
+pub(crate) fn moves_without_a_third(places: Vec<Place>, replication: &str) -> Result<()> {
+    let site = Site::start(places, replication)?;
+    let ((), record) = load::during(&site, |load| {
+        load.go_on(Duration::from_secs(2))?;
+        Fault::Killed.befall(&site.places[DEFAULT])?;
+        for to in ["far", "third", "far"] {
+            site.promoted(to, &[])?;
+            load.pushes_go_on(Instant::now(), PROMOTED).with_context(|| format!("after the move to '{to}'"))?;
+        }
+        Ok(())
+    })?;
+    record.nothing_lost(&site.agree()?)?;
+    record.nothing_stale()?;
+    Fault::Killed.end(&site.places[DEFAULT])?;
+    site.same_and_sound(&[FAR, 2, DEFAULT])
 }
 
 /// A server that begins now serves the same, although a store that it is told of does not answer.
@@ -100,7 +114,7 @@ pub(crate) fn loss_is_accepted(places: Vec<Place>, replication: &str) -> Result<
 
     let refused = site.promote("far", &[])?;
     ensure!(!refused.status.success(), "a loss was not asked about: {}", told(&refused));
-    ensure!(told(&refused).contains("accept-loss"), "it does not say what to do: {}", told(&refused));
+    ensure!(told(&refused).contains("accept the loss"), "it does not say what to do: {}", told(&refused));
     let copied = site.places[FAR].log()?;
     let behind = left.entries.len() - copied.entries.len();
     ensure!(behind > 0, "the replica was not behind: this proves nothing");

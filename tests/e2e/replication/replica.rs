@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use tests::Server;
 
 use super::fault::Fault;
 use super::load::{self, Load, PATIENCE};
@@ -17,7 +16,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Pushes and clones go on through each of these faults, and the replica gets what it missed.
 pub(crate) fn comes_and_goes(places: Vec<Place>, replication: &str, faults: &[(usize, Fault)]) -> Result<()> {
+    tell("places");
     let (site, mut notes) = (Site::start(places, replication)?, Vec::new());
+    tell("started");
     let ((), record) = load::during(&site, |load| {
         for (at, fault) in faults {
             let note = || format!("'{}' is {fault:?}", STORES[*at]);
@@ -29,7 +30,9 @@ pub(crate) fn comes_and_goes(places: Vec<Place>, replication: &str, faults: &[(u
         }
         Ok(())
     })?;
+    tell("load over");
     site.same_and_sound(&(0..site.places.len()).collect::<Vec<_>>())?;
+    tell("same and sound");
     let shown = site.agree()?;
     record.nothing_lost(&shown)?;
     record.nothing_stale()?;
@@ -70,7 +73,7 @@ pub(crate) fn damaged(places: Vec<Place>, replication: &str) -> Result<()> {
     ensure!(checked.status.code() == Some(1), "codekeep fsck does not see it: {}", told(&checked));
 
     // With the primary away, servers that know nothing have to read elsewhere: what they say is right or an error.
-    let cold: Vec<Server> = (0..SERVERS).map(|number| Server::start(site.options(number))).collect::<Result<_>>()?;
+    let cold = site.servers()?;
     Fault::Cut.befall(&site.places[0])?;
     let mut sound = 0;
     for (number, server) in cold.iter().enumerate() {
@@ -100,10 +103,7 @@ pub(crate) fn away_at_the_start(places: Vec<Place>, replication: &str) -> Result
     let mut site = Site::start(places, replication)?;
     site.running.clear();
     Fault::Killed.befall(&site.places[1])?;
-    for number in 0..SERVERS {
-        let server = Server::start(site.options(number)).context("a server, while a replica is away")?;
-        site.running.push(server);
-    }
+    site.running = site.servers().context("while a replica is away")?;
     let ((), record) = load::during(&site, |load| load.go_on(Duration::from_secs(3)))?;
     Fault::Killed.end(&site.places[1])?;
     site.same_and_sound(&[0, 1, 2])?;
@@ -113,5 +113,6 @@ pub(crate) fn away_at_the_start(places: Vec<Place>, replication: &str) -> Result
 /// For whoever reads the log of a run.
 #[expect(clippy::print_stderr, reason = "figures of the test run")]
 pub(crate) fn tell(text: &str) {
-    eprintln!("{text}");
+    static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    eprintln!("{:.1?} {text}", BEGAN.elapsed());
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use prometheus::Registry;
 use store::{ObjectStore as _, S3Store, StoreMetrics, StoreUrl};
@@ -144,14 +144,20 @@ impl Site {
         let (git, manifests) = (Git::new()?, Manifests::standard()?);
         let mut site = Self { git, places, running: Vec::new(), tip: String::new(), manifests };
         site.replicate(replication)?;
-        for number in 0..SERVERS {
-            let server = Server::start(site.options(number))?;
-            site.running.push(server);
-        }
+        site.running = site.servers()?;
         let source = fixture::linear(&site.git, "source.git", 12)?;
         site.git.ok(&source, &["push", "--quiet", "--mirror", &site.url(0)])?;
         site.git.ok(&source, &["rev-parse", "main"])?.trim().clone_into(&mut site.tip);
         Ok(site)
+    }
+
+    /// Starts servers, all at once: each proves all stores.
+    pub(crate) fn servers(&self) -> Result<Vec<Server>> {
+        std::thread::scope(|scope| {
+            let started = (0..SERVERS).map(|number| scope.spawn(move || Server::start(self.options(number))));
+            let started: Vec<_> = started.collect();
+            started.into_iter().map(|server| server.join().map_err(|_| anyhow!("a start panicked"))?).collect()
+        })
     }
 
     /// Writes the manifest of the repository.
@@ -193,7 +199,12 @@ impl Site {
         let mut command = Command::new(binary::codekeep()?);
         command.args(["store", "promote", "--to", to, "--cache"]).arg(self.git.path("promote-cache"));
         command.args(self.stores(OPERATOR).iter().flat_map(|store| ["--store", store.as_str()]));
-        command.args(arguments).arg(REPOSITORY).envs(S3Server::credentials());
+        command
+            .arg("--manifests")
+            .arg(self.manifests.path())
+            .args(arguments)
+            .arg(REPOSITORY)
+            .envs(S3Server::credentials());
         command.output().context("failed to start codekeep store promote")
     }
 
