@@ -386,6 +386,29 @@ pub(crate) enum StoreCommand {
     /// Copy everything that a store holds to another one, as it lies; what is there already is not copied again. Exits 1 when
     /// something could not be copied
     Mirror(Box<MirrorArgs>),
+    /// Make another store the primary one of repositories that are in several; servers follow by themselves. Exits 1 when one of them
+    /// stays where it is
+    Promote(Box<PromoteArgs>),
+}
+
+/// Arguments of `codekeep store promote`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PromoteArgs {
+    #[command(flatten)]
+    pub(crate) stores: StoreArgs,
+    /// Folder of manifests. Without it nothing is known of modes, and a primary store that cannot be reached is given up with
+    /// --accept-loss only
+    #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Name of the store that becomes the primary one
+    #[arg(long, env = "CODEKEEP_TO", value_name = "NAME")]
+    pub(crate) to: String,
+    /// The old primary store is lost and no server writes to it any more: give up what only it has
+    #[arg(long, env = "CODEKEEP_ACCEPT_LOSS")]
+    pub(crate) accept_loss: bool,
+    /// Repositories as NAMESPACE/NAME; all that the catalog lists when none is given
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub(crate) repositories: Vec<model::RepositoryPath>,
 }
 
 /// Arguments of `codekeep store mirror`.

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Restore(restore) => run::block_on(run::restore::run(restore)),
         Command::Export(export) => run::block_on(run::export::run(export)),
         Command::Store(StoreCommand::Mirror(mirror)) => run::block_on(run::mirror::run(*mirror)),
+        Command::Store(StoreCommand::Promote(promote)) => run::block_on(run::promote::run(*promote)),
         Command::Store(StoreCommand::Check(check)) => run::block_on(run::store::check(*check)),
         Command::Crds(crds) => run::crds::run(&crds),
     };

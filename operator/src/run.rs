@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod mirror;
 mod one;
+pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod store;

@@ -1,7 +1,9 @@
 //! Opens the stores that the command line names: connect, prove the bucket, put the cache in front.
 
+mod pending;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,21 +12,22 @@ use model::RepositoryPath;
 use model::clock::{SystemClock, SystemRandom};
 use model::desired::DesiredState;
 use model::encryption::Encryption;
-use model::replication::Replication;
+use model::replication::{Replication, ReplicationMode};
 use prometheus::Registry;
 use store::{
-    Cache, Context, Direct, KeySources, Manifests, NoManifests, ObjectStore, Policy, Repositories, StoreMetrics,
+    Cache, Context, Direct, KeySources, Manifests, NoManifests, ObjectStore, Peers, Policy, Repositories, StoreMetrics,
 };
 use tokio::sync::watch;
 
 use crate::args::{NamedKeyService, NamedStore, StoreArgs};
 use crate::pack_tools::GitPackTools;
+use pending::Pending;
 
 /// The repositories of each store, by the store's name.
 pub(crate) type Stores = BTreeMap<String, Arc<Repositories>>;
 
 /// How stores are opened.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Opening<'a> {
     /// Refuse a bucket that does not do what commits rest on; and let clients reach it, where its URL says so.
     pub(crate) prove: bool,
@@ -34,6 +37,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) policy: Policy,
     /// What the manifests say of encryption.
     pub(crate) desired: Option<watch::Receiver<Arc<DesiredState>>>,
+    /// Where no manifest says where else repositories are, they may be in all stores.
+    pub(crate) everywhere: bool,
     /// Try again, for ever, instead of failing; gets why it is not ready.
     pub(crate) waits: Option<&'a (dyn Fn(String) + Send + Sync)>,
 }
@@ -53,24 +58,64 @@ pub(crate) async fn open(args: &StoreArgs, registry: &Registry, opening: Opening
         random: Arc::new(SystemRandom),
         policy: opening.policy,
         metrics: metrics.clone(),
-        keys: key_sources(args, opening.desired.clone()).await?,
+        keys: key_sources(args, &opening).await?,
     };
-    let mut stores = BTreeMap::new();
-    for named in &args.store {
-        let (objects, direct) = connect_patiently(named, args.store_credentials.as_deref(), &metrics, &opening).await?;
-        let repositories = Repositories::reached(objects, direct, context.clone());
-        if stores.insert(named.name.clone(), Arc::new(repositories)).is_some() {
-            bail!("two stores are named '{}': give each --store its own NAME=URL", named.name);
+    let (mut connected, mut links) = (BTreeMap::new(), BTreeMap::new());
+    for (name, (objects, direct)) in connect_all(args, &metrics, &opening).await? {
+        links.insert(name.clone(), direct);
+        if connected.insert(name.clone(), objects).is_some() {
+            bail!("two stores are named '{name}': give each --store its own NAME=URL");
         }
     }
-    Ok(stores)
+    // A repository may be in several of them.
+    let peers = Peers::new(connected);
+    let repositories = links.into_iter().filter_map(|(name, direct)| {
+        let repositories = Repositories::among(&peers, &name, direct, context.clone())?;
+        Some((name, Arc::new(repositories)))
+    });
+    Ok(repositories.collect())
+}
+
+/// Connects to all stores; at least one has to answer. One that does not is tried again beside what goes on: repositories that are in another
+/// one as well can be read, or go on there.
+async fn connect_all(
+    args: &StoreArgs,
+    metrics: &StoreMetrics,
+    opening: &Opening<'_>,
+) -> anyhow::Result<Vec<(String, Connected)>> {
+    let ways = args.store.iter().map(|named| Way {
+        named: named.clone(),
+        credentials: args.store_credentials.clone(),
+        metrics: metrics.clone(),
+        prove: opening.prove,
+        cluster: opening.cluster.map(str::to_owned),
+    });
+    let (mut connected, mut silent) = (vec![], vec![]);
+    for way in ways {
+        let name = way.named.name.clone();
+        if args.store.len() == 1 {
+            connected.push((name, connect_patiently(&way, opening).await?));
+            continue;
+        }
+        match connect(&way).await {
+            Ok(store) => connected.push((name, store)),
+            Err(error) if pending::is_silent(&error) => silent.push((way, format!("{error:#}"))),
+            Err(_) => connected.push((name, connect_patiently(&way, opening).await?)),
+        }
+    }
+    if connected.is_empty() && !silent.is_empty() {
+        let (way, _) = silent.remove(0);
+        connected.push((way.named.name.clone(), connect_patiently(&way, opening).await?));
+    }
+    let waiting = silent.into_iter().map(|(way, reason)| {
+        tracing::error!(store = way.named.name, error = reason, "a store does not answer: it is tried again");
+        (way.named.name.clone(), (Pending::begin(way, reason), None))
+    });
+    Ok(connected.into_iter().chain(waiting).collect())
 }
 
 /// Where the keys of encrypted repositories come from.
-async fn key_sources(
-    args: &StoreArgs,
-    desired: Option<watch::Receiver<Arc<DesiredState>>>,
-) -> anyhow::Result<KeySources> {
+async fn key_sources(args: &StoreArgs, opening: &Opening<'_>) -> anyhow::Result<KeySources> {
     let mut services = BTreeMap::new();
     for NamedKeyService { name, url } in &args.key_service {
         let credentials = args.key_service_credentials.as_ref().map(|folder| folder.join(name));
@@ -80,8 +125,9 @@ async fn key_sources(
             bail!("two key services are named '{name}': give each --key-service its own NAME=URL");
         }
     }
-    let manifests: Arc<dyn Manifests> = match desired {
-        Some(desired) => Arc::new(Desired(desired)),
+    let manifests: Arc<dyn Manifests> = match &opening.desired {
+        Some(desired) => Arc::new(Desired(desired.clone())),
+        None if opening.everywhere => Arc::new(Everywhere::new(&args.store)),
         None => Arc::new(NoManifests),
     };
     Ok(KeySources { manifests, services })
@@ -100,15 +146,43 @@ impl Manifests for Desired {
     }
 }
 
-async fn connect_patiently(
-    named: &NamedStore,
-    credentials: Option<&Path>,
-    metrics: &StoreMetrics,
-    opening: &Opening<'_>,
-) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
+/// Every store may hold every repository; in which mode is not known.
+struct Everywhere(Arc<Replication>);
+
+impl Everywhere {
+    fn new(stores: &[NamedStore]) -> Self {
+        let stores = stores.iter().map(|store| store.name.clone()).collect();
+        Self(Arc::new(Replication { mode: ReplicationMode::Asynchronous, stores, quorum: None, primary: None }))
+    }
+}
+
+impl Manifests for Everywhere {
+    fn encryption(&self, _: &RepositoryPath) -> Option<Encryption> {
+        None
+    }
+
+    fn replication(&self, _: &RepositoryPath) -> Option<Arc<Replication>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// How a store is reached.
+#[derive(Clone)]
+struct Way {
+    named: NamedStore,
+    credentials: Option<PathBuf>,
+    metrics: StoreMetrics,
+    prove: bool,
+    cluster: Option<String>,
+}
+
+/// A store, and the way that clients have to it.
+type Connected = (Arc<dyn ObjectStore>, Option<Direct>);
+
+async fn connect_patiently(way: &Way, opening: &Opening<'_>) -> anyhow::Result<Connected> {
     let mut told = String::new();
     loop {
-        let (error, waits) = match (connect(named, credentials, metrics, opening).await, opening.waits) {
+        let (error, waits) = match (connect(way).await, opening.waits) {
             (Err(error), Some(waits)) => (format!("{error:#}"), waits),
             (outcome, _) => return outcome,
         };
@@ -121,27 +195,23 @@ async fn connect_patiently(
     }
 }
 
-async fn connect(
-    named: &NamedStore,
-    credentials: Option<&Path>,
-    metrics: &StoreMetrics,
-    opening: &Opening<'_>,
-) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Direct>)> {
-    let NamedStore { name, url } = named;
+async fn connect(way: &Way) -> anyhow::Result<Connected> {
+    let Way { named: NamedStore { name, url }, credentials, metrics, prove, cluster } = way;
+    let credentials = credentials.as_deref();
     let objects = store::connect(url, credentials, metrics)
         .await
         .with_context(|| format!("failed to open the store '{name}', {url}"))?;
-    if opening.prove {
+    if *prove {
         store::probe::prove(&*objects, &SystemRandom)
             .await
             .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
     }
-    if let Some(cluster) = opening.cluster {
+    if let Some(cluster) = cluster {
         store::claim(&*objects, cluster)
             .await
             .with_context(|| format!("refused to serve from the store '{name}', {url}"))?;
     }
-    if !opening.prove {
+    if !prove {
         return Ok((objects, None));
     }
     let direct = Direct::open(url, credentials, metrics, &SystemRandom)

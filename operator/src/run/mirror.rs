@@ -57,7 +57,10 @@ async fn round(mirror: &Mirror, dry_run: bool) -> anyhow::Result<bool> {
     for path in mirror.repositories().await.context("failed to list the repositories of the source")? {
         match mirror.copy(&path, dry_run).await {
             Ok(done) if done.is_same() => {}
-            Ok(Mirrored { generation, entries, objects, bytes, deleted }) => {
+            Ok(Mirrored { generation, entries, objects, bytes, deleted, left_behind }) => {
+                if left_behind > 0 {
+                    tracing::warn!(repo.name = %path, log.left_behind = left_behind, "the copy was the primary store, and holds entries that came too late");
+                }
                 is_good &= !dry_run;
                 let would = if dry_run { "would have copied" } else { "copied" };
                 say(&format!(

@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use controllers::Folder;
 use git::odb::{Packs, ReadCache};
 use git::peel::peel;
-use model::ObjectId;
+use model::desired::DesiredState;
+use model::{ObjectId, RepositoryPath};
 use prometheus::Registry;
 use store::{LocalPack, Past, Repositories, Repository, Snapshot};
 use tokio::sync::watch;
@@ -53,16 +54,42 @@ impl One {
 
 /// Opens stores as no server does: nothing is proven or claimed. The manifests have the keys of encrypted repositories.
 pub(super) async fn open(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Stores> {
-    let mut opening = stores::Opening::default();
-    if let Some(folder) = manifests {
-        let names = args.store.iter().map(|store| store.name.clone()).collect();
-        let loaded = Folder::new(folder, names).load()?;
-        for problem in &loaded.problems {
-            tracing::warn!("{problem}");
-        }
-        opening.desired = Some(watch::channel(Arc::new(loaded.desired)).1);
+    let desired = load(args, manifests)?.map(|desired| watch::channel(desired).1);
+    stores::open(args, &Registry::new(), stores::Opening { desired, ..stores::Opening::default() }).await
+}
+
+/// Stores between which repositories move.
+pub(super) struct Opened {
+    pub(super) stores: Stores,
+    desired: Option<Arc<DesiredState>>,
+}
+
+impl Opened {
+    /// The store that the manifest of a repository names.
+    pub(super) fn home(&self, path: &RepositoryPath) -> Option<String> {
+        Some(self.desired.as_ref()?.repositories.get(path)?.store.clone())
     }
-    stores::open(args, &Registry::new(), opening).await
+}
+
+/// The same for promotions: a store may be lost. Without manifests every store may hold every repository.
+pub(super) async fn open_for_promotion(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Opened> {
+    let desired = load(args, manifests)?;
+    let opening = stores::Opening {
+        desired: desired.clone().map(|desired| watch::channel(desired).1),
+        everywhere: true,
+        ..stores::Opening::default()
+    };
+    Ok(Opened { stores: stores::open(args, &Registry::new(), opening).await?, desired })
+}
+
+fn load(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Option<Arc<DesiredState>>> {
+    let Some(folder) = manifests else { return Ok(None) };
+    let names = args.store.iter().map(|store| store.name.clone()).collect();
+    let loaded = Folder::new(folder, names).load()?;
+    for problem in &loaded.problems {
+        tracing::warn!("{problem}");
+    }
+    Ok(Some(Arc::new(loaded.desired)))
 }
 
 /// What references at these objects peel to, in their order.

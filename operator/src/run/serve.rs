@@ -44,6 +44,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     source.follow_deletions(&stores, &tasks, &stop);
     let interval = args.maintenance.maintenance_interval;
     tasks.spawn(maintenance::run(source.desired(), stores.clone(), interval, stop.clone()));
+    tasks.spawn(maintenance::replicate(source.desired(), stores.clone(), stop.clone()));
 
     let desired = source.desired();
     let tls = tls(&args, &source, &stop).await?;
@@ -110,6 +111,7 @@ async fn open_stores(
         cluster: facts.cluster_id.as_deref(),
         policy,
         desired: Some(source.desired()),
+        everywhere: false,
         waits: if patient { Some(&waits) } else { None },
     };
     let stores = stores::open(&args.stores, registry, opening).await?;

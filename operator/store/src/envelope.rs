@@ -137,6 +137,18 @@ impl ObjectStore for EnvelopeStore {
         self.inner.create(key, self.seal(key, &body).await?).await
     }
 
+    async fn create_in(&self, epoch: u64, key: &str, body: Bytes) -> Result<Create, StoreError> {
+        self.inner.create_in(epoch, key, self.seal(key, &body).await?).await
+    }
+
+    async fn confirm(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.confirm(key).await
+    }
+
+    fn epoch(&self) -> u64 {
+        self.inner.epoch()
+    }
+
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         self.inner.put(key, self.seal(key, &body).await?).await
     }

@@ -52,6 +52,30 @@ pub(crate) fn log_entry(id: &RepositoryId, generation: u64) -> String {
     format!("{id}/log/{generation:020}")
 }
 
+/// An entry of the log of an epoch (ADR 0019). The log of the first one has the names that [`log_entry`] gives.
+pub(crate) fn log_entry_of(id: &RepositoryId, epoch: u64, generation: u64) -> String {
+    format!("{}{generation:020}", log_of(id, epoch))
+}
+
+pub(crate) fn log_of(id: &RepositoryId, epoch: u64) -> String {
+    if epoch == 0 { log_all(id) } else { format!("{id}/log.{epoch}/") }
+}
+
+/// What is to stand at a number of a replica's log that holds what another server wrote in vain.
+pub(crate) fn decided(entry: &str) -> String {
+    format!("{entry}.decided")
+}
+
+/// What several who promote a store agree on.
+pub(crate) fn promotion(id: &RepositoryId, epoch: u64) -> String {
+    format!("{id}/promotion/{epoch:020}")
+}
+
+/// Says which store is the primary one from some entry on.
+pub(crate) fn epoch(id: &RepositoryId, number: u64) -> String {
+    format!("{id}/epoch/{number:020}")
+}
+
 pub(crate) fn checkpoint(id: &RepositoryId, generation: u64) -> String {
     format!("{id}/checkpoint/{generation:020}")
 }

@@ -38,6 +38,7 @@ mod object;
 mod pack_tools;
 pub mod probe;
 mod refs;
+mod replicated;
 mod repositories;
 mod repository;
 mod s3;
@@ -61,6 +62,7 @@ pub use mirror::{Mirror, MirrorError, Mirrored};
 pub use object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 pub use pack_tools::PackTools;
 pub use refs::Refs;
+pub use replicated::{Loss, MemberStatus, Peers, PromoteError, Promotion, ReplicationProblem, ReplicationStatus};
 pub use repositories::Repositories;
 pub use repository::{
     Change, CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal,

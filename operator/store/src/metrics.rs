@@ -1,9 +1,13 @@
 //! Requests to the object store, counted and timed; commits and what gets in their way; how full the cache is and how often it helps.
 
+mod replication;
+
 use std::time::Instant;
 
 use crate::error::Error;
 use crate::repository::Maintained;
+
+pub(crate) use replication::ReplicationMetrics;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -15,6 +19,7 @@ pub struct StoreMetrics {
     pub(crate) cache: CacheMetrics,
     pub(crate) maintenance: MaintenanceMetrics,
     pub(crate) commits: CommitMetrics,
+    pub(crate) replication: ReplicationMetrics,
 }
 
 /// Metrics of entries of the log. Labels are outcomes.
@@ -75,7 +80,8 @@ impl StoreMetrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         let (cache, maintenance) = (CacheMetrics::new(registry)?, MaintenanceMetrics::new(registry)?);
-        Ok(Self { requests, seconds, cache, maintenance, commits: CommitMetrics::new(registry)? })
+        let (commits, replication) = (CommitMetrics::new(registry)?, ReplicationMetrics::new(registry)?);
+        Ok(Self { requests, seconds, cache, maintenance, commits, replication })
     }
 
     /// Starts the clock of a request.

@@ -8,19 +8,22 @@
 mod difference;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::stream::{self, TryStreamExt as _};
+use jiff::Timestamp;
 use model::{RepositoryId, RepositoryPath};
 
 use crate::error::Error;
 use crate::keys;
-use crate::object::{Create, ObjectStore, StoreError, list_all};
+use crate::object::{Create, ObjectMeta, ObjectStore, StoreError, list_all};
+use crate::replicated::{Epochs, Member, Settled, is_stub};
 use crate::repositories::{catalog, catalog_id};
-use difference::{Difference, Part, is_stub};
+use difference::Difference;
+pub(crate) use difference::Part;
 
 /// Entries that are read at once, and bytes of them that are held.
 const WINDOW: u64 = 16;
@@ -51,6 +54,9 @@ pub struct Mirrored {
     pub bytes: u64,
     /// Objects that were deleted at the copy.
     pub deleted: u64,
+    /// Entries of the copy, which was the primary store once, that came too late to count (ADR 0019). They stay where they are, and are
+    /// served to nobody.
+    pub left_behind: u64,
 }
 
 impl Mirrored {
@@ -68,7 +74,6 @@ struct Pass {
     generation: u64,
     /// Whether that is the last one of the source, too.
     is_last: bool,
-    dry_run: bool,
 }
 
 /// Why a repository cannot be copied.
@@ -79,6 +84,9 @@ pub enum MirrorError {
         "{0} of the copy is not the one of the source: it was written to, or is the copy of something else; choose another place"
     )]
     Diverged(String),
+    /// Another store is the primary one by now.
+    #[error("another store has become the primary one")]
+    Superseded,
     /// A store failed, or what it has is damaged.
     #[error(transparent)]
     Failed(#[from] Error),
@@ -121,23 +129,63 @@ impl Mirror {
         let name = keys::catalog_entry(path);
         let Some(entry) = self.from.get(&name).await? else { return Ok(Mirrored::default()) };
         let id = catalog_id(&name, &entry)?;
-        let there = self.to.get(&name).await?;
+        let epochs = Arc::new(Epochs::read(&*self.from, &id).await?);
+        let member = |name: &str, store: &Arc<dyn ObjectStore>| {
+            Member::new(name.into(), Arc::clone(store), id.clone(), Arc::clone(&epochs))
+        };
+        let (from, to) = (member("source", &self.from), member("copy", &self.to));
+        let manner = Manner::Copy { dry_run };
+        let (folder, known) = (self.folder.as_path(), 0);
+        let copying = Copying { from: &from, to: &to, id: &id, path, epochs: &epochs, folder, manner, known };
+        copying.run(&Part::ALL).await
+    }
+}
+
+/// How a repository is copied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Manner {
+    /// To a place where nobody else writes.
+    Copy { dry_run: bool },
+    /// To a replica, where servers write as well: what they wrote in vain is overruled, and what is not at the source may be on its way
+    /// there for as long as any request may take.
+    Replica { before: Timestamp },
+}
+
+/// One repository on its way from one store to another.
+pub(crate) struct Copying<'a> {
+    pub(crate) from: &'a Member,
+    pub(crate) to: &'a Member,
+    pub(crate) id: &'a RepositoryId,
+    pub(crate) path: &'a RepositoryPath,
+    pub(crate) epochs: &'a Epochs,
+    /// Where large objects lie on their way.
+    pub(crate) folder: &'a Path,
+    pub(crate) manner: Manner,
+    /// An entry that the copy is known to have.
+    pub(crate) known: u64,
+}
+
+impl Copying<'_> {
+    /// Copies these parts, and entries of the log until there are no more.
+    pub(crate) async fn run(&self, parts: &[Part]) -> Result<Mirrored, MirrorError> {
+        let name = keys::catalog_entry(self.path);
+        let (Some(entry), there) = tokio::try_join!(self.from.raw().get(&name), self.to.raw().get(&name))? else {
+            return Ok(Mirrored::default());
+        };
         if there.as_ref().is_some_and(|there| *there != entry) {
             return Err(MirrorError::Diverged(name));
         }
-        let mut done = Mirrored { generation: self.last(&id).await?, ..Mirrored::default() };
-        self.is_copy_of(&id, done.generation).await?;
+        let mut done = Mirrored { left_behind: self.copy_epochs().await?, ..Mirrored::default() };
+        done.generation = self.common(self.to.end(self.known).await?).await?;
         loop {
-            let batch = self.entries_after(&id, done.generation).await?;
+            let batch = self.entries_after(done.generation).await?;
             let is_last = batch.is_empty();
-            let pass = Pass { generation: done.generation, is_last, dry_run };
-            self.copy_objects(&id, pass, &mut done).await?;
+            let pass = Pass { generation: done.generation, is_last };
+            self.copy_objects(parts, pass, &mut done).await?;
             for bytes in batch {
                 done.generation += 1;
                 done.entries += 1;
-                if !dry_run {
-                    self.append(&keys::log_entry(&id, done.generation), bytes).await?;
-                }
+                self.append(done.generation, bytes).await?;
             }
             if is_last {
                 break;
@@ -145,39 +193,63 @@ impl Mirror {
         }
         if there.is_none() {
             done.objects += 1;
-            if !dry_run {
-                self.append(&name, entry).await?;
-            }
+            self.create(&name, entry).await?;
         }
         Ok(done)
     }
 
-    /// Whether the copy's log is the beginning of the source's: each entry names the one before, so the last one says it.
-    async fn is_copy_of(&self, id: &RepositoryId, last: u64) -> Result<(), MirrorError> {
-        if last == 0 {
-            return Ok(());
-        }
-        let key = keys::log_entry(id, last);
-        let (here, there) = tokio::try_join!(self.from.get(&key), self.to.get(&key))?;
-        let is_same = match (&here, &there) {
-            (Some(here), Some(there)) => here == there || is_stub(here.len() as u64),
-            _ => false,
-        };
-        if is_same { Ok(()) } else { Err(MirrorError::Diverged(key)) }
+    fn is_dry(&self) -> bool {
+        matches!(self.manner, Manner::Copy { dry_run: true })
     }
 
-    /// The last entry that the copy has.
-    async fn last(&self, id: &RepositoryId) -> Result<u64, MirrorError> {
-        let listed = list_all(&*self.to, &keys::log_all(id)).await?;
-        Ok(listed.iter().filter_map(|object| keys::number(&object.key)).max().unwrap_or(0))
+    /// Tells the copy of epochs that it has not heard of, after closing its log of the last one that it has. Returns how many entries that
+    /// log has beyond what counts.
+    async fn copy_epochs(&self) -> Result<u64, MirrorError> {
+        let there = Epochs::read(self.to.raw(), self.id).await?;
+        if there.number() > self.epochs.number() || there != self.epochs.until(there.number()) {
+            return Err(MirrorError::Superseded);
+        }
+        let Some(next) = self.epochs.after(there.number()).next().filter(|_| !self.is_dry()) else { return Ok(0) };
+        let left_behind = self.to.of(Arc::new(there)).close(next.base).await?.saturating_sub(next.base);
+        for epoch in self.epochs.after(next.number - 1) {
+            self.create(&keys::epoch(self.id, epoch.number), epoch.encode()?).await?;
+        }
+        Ok(left_behind)
+    }
+
+    /// The last entry up to which both logs are the same, of a copy that has entries up to `last`. Each entry names the one before, so one
+    /// that is the same says it for all.
+    async fn common(&self, last: u64) -> Result<u64, MirrorError> {
+        let last = match self.manner {
+            Manner::Copy { .. } => last,
+            // What servers wrote in vain is at the end.
+            Manner::Replica { .. } => last.min(self.from.end(last.saturating_sub(1)).await?),
+        };
+        let doubtful = if matches!(self.manner, Manner::Copy { .. }) { 0 } else { 1 };
+        for number in (last.saturating_sub(doubtful)..=last).rev() {
+            if number == 0 || self.is_same(number).await? {
+                return Ok(number);
+            }
+        }
+        Err(MirrorError::Diverged(keys::log_entry(self.id, last)))
+    }
+
+    async fn is_same(&self, number: u64) -> Result<bool, MirrorError> {
+        let key = keys::log_entry(self.id, number);
+        let (here, there) = tokio::try_join!(self.from.get(&key), self.to.get(&key))?;
+        Ok(match (&here, &there) {
+            (Some(here), Some(there)) => here == there || is_stub(here.len()),
+            _ => false,
+        })
     }
 
     /// What the source's log has after an entry, up to some size; all of it if that is less.
-    async fn entries_after(&self, id: &RepositoryId, generation: u64) -> Result<Vec<Bytes>, MirrorError> {
+    async fn entries_after(&self, generation: u64) -> Result<Vec<Bytes>, MirrorError> {
         let (mut entries, mut bytes): (Vec<Bytes>, usize) = (Vec::new(), 0);
         while bytes < BATCH_BYTES {
             let first = generation + 1 + entries.len() as u64;
-            let read = (first..first + WINDOW).map(async |number| self.from.get(&keys::log_entry(id, number)).await);
+            let read =
+                (first..first + WINDOW).map(async |number| self.from.get(&keys::log_entry(self.id, number)).await);
             let read = try_join_all(read).await?;
             let is_end = read.iter().any(Option::is_none);
             // What comes behind one that was absent was written while we read.
@@ -190,51 +262,68 @@ impl Mirror {
     }
 
     /// Copies what the entries that come may name; when all are there, also drops what none names any more.
-    async fn copy_objects(&self, id: &RepositoryId, pass: Pass, done: &mut Mirrored) -> Result<(), MirrorError> {
+    async fn copy_objects(&self, parts: &[Part], pass: Pass, done: &mut Mirrored) -> Result<(), MirrorError> {
         // Old entries change when the copy has all others.
-        for part in Part::ALL.into_iter().filter(|part| pass.is_last || *part != Part::Log) {
+        for part in parts.iter().copied().filter(|part| pass.is_last || *part != Part::Log) {
             // The source after its log was read: what is gone by now was retired in what we read.
-            let there = self.listed(&*self.to, &part.prefix(id)).await?;
-            let here = self.listed(&*self.from, &part.prefix(id)).await?;
-            let Difference { copy, delete } = Difference::between(part, &here, &there, pass.generation);
+            let there = list_all(self.to, &part.prefix(self.id)).await?;
+            let here = list_all(self.from, &part.prefix(self.id)).await?;
+            let Difference { copy, mut delete } =
+                Difference::between(part, &sizes(&here), &sizes(&there), pass.generation);
+            if let Manner::Replica { before } = self.manner {
+                let old = |object: &&ObjectMeta| object.modified.is_some_and(|time| time < before);
+                let old: BTreeSet<&str> = there.iter().filter(old).map(|object| object.key.as_str()).collect();
+                delete.retain(|key| old.contains(key.as_str()));
+            }
             done.objects += copy.len() as u64;
             done.bytes += copy.iter().map(|(_, size)| size).sum::<u64>();
-            if pass.dry_run {
-                done.deleted += if pass.is_last { delete.len() as u64 } else { 0 };
+            if !pass.is_last {
+                delete.clear();
+            }
+            done.deleted += delete.len() as u64;
+            if self.is_dry() {
                 continue;
             }
-            let copies = copy.iter().map(|(key, size)| Ok::<_, MirrorError>(self.copy_one(key, *size)));
+            let copies = copy.into_iter().map(|(key, size)| Ok::<_, MirrorError>(self.copy_one(key, size)));
             stream::iter(copies).try_buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-            for key in delete.iter().filter(|_| pass.is_last) {
+            for key in &delete {
                 self.to.delete(key).await?;
-                done.deleted += 1;
             }
         }
         Ok(())
-    }
-
-    async fn listed(&self, store: &dyn ObjectStore, prefix: &str) -> Result<BTreeSet<(String, u64)>, StoreError> {
-        let listed = list_all(store, prefix).await?;
-        Ok(listed.into_iter().map(|object| (object.key, object.size)).collect())
     }
 
     /// Copies an object; one that has gone meanwhile is needed by nobody.
-    async fn copy_one(&self, key: &str, size: u64) -> Result<(), MirrorError> {
+    async fn copy_one(&self, key: String, size: u64) -> Result<(), MirrorError> {
         if size <= SMALL {
-            if let Some(bytes) = self.from.get(key).await? {
-                self.to.put(key, bytes).await?;
+            if let Some(bytes) = self.from.get(&key).await? {
+                self.to.put(&key, bytes).await?;
             }
             return Ok(());
         }
-        let file = tempfile::NamedTempFile::new_in(&self.folder).map_err(Error::Cache)?.into_temp_path();
-        if self.from.download(key, &file, size).await? {
-            self.to.upload(key, &file).await?;
+        let file = tempfile::NamedTempFile::new_in(self.folder).map_err(Error::Cache)?.into_temp_path();
+        if self.from.download(&key, &file, size).await? {
+            self.to.upload(&key, &file).await?;
         }
         Ok(())
     }
 
+    /// Appends an entry to the copy's log.
+    async fn append(&self, number: u64, body: Bytes) -> Result<(), MirrorError> {
+        if let Manner::Copy { .. } = self.manner {
+            return self.create(&keys::log_entry(self.id, number), body).await;
+        }
+        match self.to.settle(number, &body).await? {
+            Settled::Same => Ok(()),
+            Settled::Closed => Err(MirrorError::Superseded),
+        }
+    }
+
     /// Creates what must not exist, or be the same.
-    async fn append(&self, key: &str, body: Bytes) -> Result<(), MirrorError> {
+    async fn create(&self, key: &str, body: Bytes) -> Result<(), MirrorError> {
+        if self.is_dry() {
+            return Ok(());
+        }
         let created = self.to.create(key, body.clone()).await;
         if matches!(created, Ok(Create::Created)) {
             return Ok(());
@@ -245,6 +334,10 @@ impl Mirror {
             None => Err(created.err().map_or_else(|| Error::Missing { key: key.to_owned() }, Error::from).into()),
         }
     }
+}
+
+fn sizes(objects: &[ObjectMeta]) -> BTreeSet<(String, u64)> {
+    objects.iter().map(|object| (object.key.clone(), object.size)).collect()
 }
 
 #[cfg(test)]

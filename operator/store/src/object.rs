@@ -73,6 +73,14 @@ pub enum StoreError {
         /// What is wrong with it, and what to do about it.
         reason: String,
     },
+    /// Another store has become the primary one of the repository: what this builds on has to be looked at again. Nothing was changed.
+    #[error("another store has become the primary one, for {operation} of {key}")]
+    Superseded {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which object.
+        key: String,
+    },
     /// No room is left.
     #[error("no space left for {operation} of {key}")]
     Full {
@@ -101,9 +109,11 @@ impl StoreError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Unknown { .. } | Self::Unavailable { .. } | Self::Full { .. } | Self::Locked { .. } => {
-                Kind::Unavailable
-            }
+            Self::Unknown { .. }
+            | Self::Unavailable { .. }
+            | Self::Superseded { .. }
+            | Self::Full { .. }
+            | Self::Locked { .. } => Kind::Unavailable,
             Self::Refused { .. } => Kind::Denied,
             Self::Damaged { .. } => Kind::Internal,
         }
@@ -121,6 +131,27 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unknown`] whenever the object may have been created all the same.
     async fn create(&self, key: &str, body: Bytes) -> Result<Create, StoreError>;
+
+    /// As [`Self::create`], of an entry that builds on what the log was in this epoch.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when that is over.
+    async fn create_in(&self, _epoch: u64, key: &str, body: Bytes) -> Result<Create, StoreError> {
+        self.create(key, body).await
+    }
+
+    /// Makes sure that an entry that was read back is as durable as one that was created.
+    ///
+    /// # Errors
+    /// When it may not be.
+    async fn confirm(&self, _key: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The epoch whose log is read and written (ADR 0019).
+    fn epoch(&self) -> u64 {
+        0
+    }
 
     /// Writes an object, replacing what is there. For hints and stubs only, and retried.
     ///

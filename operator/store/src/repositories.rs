@@ -1,11 +1,13 @@
 //! All repositories of one store: the catalog, and those that are open on this server.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
+use model::error::Kind;
 use model::{RepositoryId, RepositoryPath};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
@@ -18,6 +20,7 @@ use crate::envelope;
 use crate::error::Error;
 use crate::keys;
 use crate::object::{Create, ObjectStore, StoreError, list_all};
+use crate::replicated::{Home, Loss, Peers, PromoteError, Promotion};
 use crate::repository::open::{self, Latest};
 use crate::repository::{Context, Repository, Shared};
 use crate::sealed::{seal, unseal};
@@ -116,14 +119,27 @@ impl Repositories {
     /// The repositories of `store`, which clients may reach themselves.
     #[must_use]
     pub fn reached(store: Arc<dyn ObjectStore>, direct: Option<Direct>, context: Context) -> Self {
-        let shared = Arc::new(Shared::new(store, direct.map(Arc::new), context));
+        let name = "default";
+        let peers = Arc::new(BTreeMap::from([(name.to_owned(), Arc::clone(&store))]));
+        Self::of_home(store, Home { name: name.into(), peers }, direct, context)
+    }
+
+    /// The repositories of the store of this name among all stores of the process; `None` when it is none of them.
+    #[must_use]
+    pub fn among(peers: &Peers, name: &str, direct: Option<Direct>, context: Context) -> Option<Self> {
+        let home = Home { name: name.into(), peers: Arc::clone(peers) };
+        Some(Self::of_home(Arc::clone(peers.get(name)?), home, direct, context))
+    }
+
+    fn of_home(store: Arc<dyn ObjectStore>, home: Home, direct: Option<Direct>, context: Context) -> Self {
+        let shared = Arc::new(Shared::new(store, home, direct.map(Arc::new), context));
         Self { shared, ids: Mutex::default(), reached: Mutex::default(), open: Mutex::default() }
     }
 
     /// Whether clients may reach the bucket themselves.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        self.shared.direct.is_some()
+        self.shared.direct().is_some()
     }
 
     /// How the objects of a repository are reached.
@@ -157,9 +173,29 @@ impl Repositories {
             return Ok(Some(known.clone()));
         }
         let key = keys::catalog_entry(path);
-        let Some(body) = self.shared.store.get(&key).await? else { return Ok(None) };
+        let Some(body) = self.catalog_body(path, &key).await? else { return Ok(None) };
         let entry: CatalogEntry = unseal(&body).map_err(|reason| Error::Damaged { key, reason })?;
         Ok(Some(self.remember(path, &entry)))
+    }
+
+    /// What the catalog says of a repository; that of a replica when the store does not answer.
+    async fn catalog_body(&self, path: &RepositoryPath, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let error = match self.shared.store.get(key).await {
+            Err(error) if error.kind() == Kind::Unavailable || error.kind() == Kind::Denied => error,
+            answer => return answer,
+        };
+        for replica in self.replicas(path) {
+            if let Ok(Some(body)) = replica.get(key).await {
+                return Ok(Some(body));
+            }
+        }
+        Err(error)
+    }
+
+    /// The other stores that a repository is kept in.
+    fn replicas(&self, path: &RepositoryPath) -> Vec<Arc<dyn ObjectStore>> {
+        let Some(replication) = self.shared.keys.manifests.replication(path) else { return vec![] };
+        replication.stores.iter().filter_map(|name| self.shared.home.peers.get(name).cloned()).collect()
     }
 
     /// The id of a repository; one that the store does not hold is created, empty.
@@ -327,32 +363,62 @@ impl Repositories {
     /// When objects may be left; calling it again with the id goes on.
     pub async fn delete(&self, path: &RepositoryPath) -> Result<(), Error> {
         let Some(Known { id, .. }) = self.look_up(path).await? else { return Ok(()) };
-        self.shared.store.delete(&keys::catalog_entry(path)).await?;
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        let stores = [vec![Arc::clone(&self.shared.store)], self.replicas(path)].concat();
+        for store in stores.iter().rev() {
+            store.delete(&keys::catalog_entry(path)).await?;
+        }
+        self.forget(std::slice::from_ref(path));
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         // Without its data keys the rest is nothing to anybody.
         for prefix in [keys::keyring_all(&id), keys::repository(&id)] {
-            self.delete_all(&prefix).await?;
+            for store in &stores {
+                delete_all(&**store, &prefix).await?;
+            }
         }
         self.shared.cache.forget(&id);
         Ok(())
     }
 
-    async fn delete_all(&self, prefix: &str) -> Result<(), Error> {
-        loop {
-            let page = self.shared.store.list(prefix, None, PAGE).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for object in page {
-                self.shared.store.delete(&object.key).await?;
-            }
+    /// Makes a store the primary one of a repository (ADR 0019).
+    ///
+    /// # Errors
+    /// Says whether pushes could be lost, or a store failed.
+    pub async fn promote(&self, path: &RepositoryPath, to: &str, loss: Loss) -> Result<Promotion, PromoteError> {
+        let absent = || PromoteError::Unknown(format!("the store has no repository {path}"));
+        // Whatever the keys are: nothing is decrypted.
+        let Known { id, .. } = self.look_up(path).await?.ok_or_else(absent)?;
+        let shared = self.shared(&id);
+        shared.replicated.as_ref().ok_or_else(absent)?.promote(to, loss).await
+    }
+
+    /// Has the replicas of a repository catch up, beside what goes on.
+    ///
+    /// # Errors
+    /// When the store does not say whether it has it.
+    pub async fn replicate(&self, path: &RepositoryPath) -> Result<(), Error> {
+        if let Some(id) = self.find(path).await?
+            && let Some(replicated) = &self.shared(&id).replicated
+        {
+            replicated.look().await;
         }
+        Ok(())
     }
 
     /// The delivery cursor of a notification target on a repository.
     #[must_use]
     pub fn cursor(&self, id: &RepositoryId, target: &str) -> Cursor {
         Cursor::new(Arc::clone(&self.shared(id).store), id.clone(), target.to_owned())
+    }
+}
+
+async fn delete_all(store: &dyn ObjectStore, prefix: &str) -> Result<(), StoreError> {
+    loop {
+        let page = store.list(prefix, None, PAGE).await?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        for object in page {
+            store.delete(&object.key).await?;
+        }
     }
 }

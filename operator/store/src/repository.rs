@@ -17,7 +17,7 @@ mod stage;
 mod tables;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use crate::cache::Cache;
 use crate::direct::Direct;
 use crate::entry::Decoded;
-use crate::envelope::{EncryptionInUse, EnvelopeStore, KeySources, ServerSideStore};
+use crate::envelope::{EncryptionInUse, EnvelopeStore, KeySources};
 use crate::error::Error;
 use crate::keys;
 use crate::lfs::{Adoptions, Usages};
@@ -40,6 +40,7 @@ use crate::metrics::StoreMetrics;
 use crate::object::ObjectStore;
 use crate::pack_tools::PackTools;
 use crate::refs::Base;
+use crate::replicated::{Home, ReplicatedStore, ReplicationStatus};
 use crate::state::{PackId, RefEdit, Snapshot, Upload};
 use arrival::Arrival;
 pub use check::CheckReport;
@@ -84,31 +85,43 @@ pub(crate) struct Shared {
     /// LFS objects that clients have sent to the bucket themselves.
     pub(crate) adoptions: Arc<Adoptions>,
     /// The bucket as clients reach it, if they do; never that of a repository that we encrypt.
-    pub(crate) direct: Option<Arc<Direct>>,
+    direct: Option<Arc<Direct>>,
+    /// The stores of the process.
+    pub(crate) home: Home,
     /// The same as `store`, of one encrypted repository.
     envelope: Option<Arc<EnvelopeStore>>,
+    /// The same as `store` but for encryption, of one repository.
+    pub(crate) replicated: Option<Arc<ReplicatedStore>>,
 }
 
 impl Shared {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, direct: Option<Arc<Direct>>, context: Context) -> Self {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, home: Home, direct: Option<Arc<Direct>>, context: Context) -> Self {
         let mut process = [0; 16];
         context.random.fill(&mut process);
         let (lfs_usage, adoptions) = (Arc::default(), Arc::default());
-        Self { store, context, process, lfs_usage, adoptions, direct, envelope: None }
+        Self { store, context, process, lfs_usage, adoptions, direct, home, envelope: None, replicated: None }
     }
 
     /// The same for one repository, whose objects may be encrypted.
     pub(crate) fn of_repository(&self, id: &RepositoryId, path: &RepositoryPath, is_sealed: bool) -> Self {
-        let (context, process) = (self.context.clone(), self.process);
+        let (context, process, home) = (self.context.clone(), self.process, self.home.clone());
         let (lfs_usage, adoptions) = (Arc::clone(&self.lfs_usage), Arc::clone(&self.adoptions));
-        let store: Arc<dyn ObjectStore> = ServerSideStore::new(Arc::clone(&self.store), path, &context);
+        let replicated = ReplicatedStore::new(home.clone(), id.clone(), path.clone(), &context);
+        let store: Arc<dyn ObjectStore> = Arc::clone(&replicated) as _;
+        let (replicated, mut direct, mut envelope) = (Some(replicated), self.direct.clone(), None);
         if !is_sealed {
-            let direct = self.direct.clone();
-            return Self { store, context, process, lfs_usage, adoptions, direct, envelope: None };
+            return Self { store, context, process, lfs_usage, adoptions, direct, home, envelope, replicated };
         }
-        let envelope = Arc::new(EnvelopeStore::new(store, id.clone(), path.clone(), context.clone()));
-        let store = Arc::clone(&envelope) as _;
-        Self { store, context, process, lfs_usage, adoptions, direct: None, envelope: Some(envelope) }
+        let sealed = Arc::new(EnvelopeStore::new(store, id.clone(), path.clone(), context.clone()));
+        let store = Arc::clone(&sealed) as _;
+        (direct, envelope) = (None, Some(sealed));
+        Self { store, context, process, lfs_usage, adoptions, direct, home, envelope, replicated }
+    }
+
+    /// The bucket as clients reach it, if they may: what they send there themselves would not get to replicas.
+    pub(crate) fn direct(&self) -> Option<&Arc<Direct>> {
+        let is_replicated = self.replicated.as_ref().is_some_and(|store| store.is_replicated());
+        self.direct.as_ref().filter(|_| !is_replicated)
     }
 }
 
@@ -185,13 +198,17 @@ pub struct Committed {
     pub results: Vec<EditResult>,
 }
 
+/// No epoch.
+const UNPROVEN: u64 = u64::MAX;
+
 /// A repository.
 pub struct Repository {
     id: RepositoryId,
     shared: Arc<Shared>,
     known: ArcSwap<Snapshot>,
-    /// Whether an entry of the log vouches for `known`, which came from a hint or checkpoint.
-    proven: AtomicBool,
+    /// The epoch (ADR 0019) in which an entry of the log has vouched for `known`, which came from a hint or checkpoint, or from another
+    /// primary store; [`UNPROVEN`] when none has.
+    proven: AtomicU64,
     /// Guards changes of `known`: entries are applied one after the other.
     applying: Mutex<()>,
     generations: watch::Sender<u64>,
@@ -221,13 +238,13 @@ pub struct Repository {
 
 impl Repository {
     pub(crate) fn new(id: RepositoryId, shared: Arc<Shared>, latest: Latest) -> Self {
-        let Latest { snapshot, checkpoint, proven, payloads, began, hint_is_poor: _ } = latest;
+        let Latest { snapshot, checkpoint, proven, payloads, began, epoch, hint_is_poor: _ } = latest;
         let (generations, _) = watch::channel(snapshot.generation);
         Self {
             id,
             shared,
             known: ArcSwap::from_pointee(snapshot),
-            proven: AtomicBool::new(proven),
+            proven: AtomicU64::new(if proven { epoch } else { UNPROVEN }),
             applying: Mutex::default(),
             generations,
             probes: tokio::sync::Mutex::new(0),
@@ -251,6 +268,12 @@ impl Repository {
     #[must_use]
     pub fn id(&self) -> &RepositoryId {
         &self.id
+    }
+
+    /// Where else it is kept, if it is.
+    #[must_use]
+    pub fn replication(&self) -> Option<ReplicationStatus> {
+        self.shared.replicated.as_ref()?.status()
     }
 
     /// How it is encrypted by us, if it is.
@@ -307,6 +330,17 @@ impl Repository {
 
     /// Reads the log from what is known to its end, and returns whether anything was new.
     pub(crate) async fn catch_up(&self) -> Result<bool, Error> {
+        loop {
+            let epoch = self.shared.store.epoch();
+            let outcome = self.catch_up_in(epoch).await;
+            // What was read of the log of an epoch that is over does not go with what was read after it.
+            if self.shared.store.epoch() == epoch {
+                return outcome;
+            }
+        }
+    }
+
+    async fn catch_up_in(&self, epoch: u64) -> Result<bool, Error> {
         let mut reader = Reader::new(&*self.shared.store, &self.id);
         let before = self.known().generation;
         if !self.is_proven() {
@@ -314,8 +348,11 @@ impl Repository {
             tokio::try_join!(reader.look_ahead(before), self.prove())?;
         }
         loop {
-            let is_far = match reader.next_after(self.known().generation).await? {
-                Next::Entry(generation, entry) => self.apply(generation, &entry)?.generation >= before + open::FAR,
+            let next = reader.next_after(self.known().generation).await?;
+            let is_far = match next {
+                Next::Entry(generation, entry) => {
+                    self.apply(epoch, generation, &entry)?.generation >= before + open::FAR
+                }
                 Next::Stub if sabotaged!(StopAtStub) => return Ok(self.known().generation > before),
                 Next::Stub => true,
                 Next::End => return Ok(self.known().generation > before),
@@ -327,8 +364,8 @@ impl Repository {
         }
     }
 
-    /// Moves on by an entry of the log; one that is known already changes nothing.
-    fn apply(&self, generation: u64, read: &Decoded) -> Result<Arc<Snapshot>, Error> {
+    /// Moves on by an entry of the log of an epoch; one that is known already changes nothing.
+    fn apply(&self, epoch: u64, generation: u64, read: &Decoded) -> Result<Arc<Snapshot>, Error> {
         let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known();
         if generation != known.generation + 1 {
@@ -339,7 +376,7 @@ impl Repository {
             .map_err(|error| Error::fold(keys::log_entry(&self.id, generation), &error))?;
         let next = Arc::new(next);
         self.known.store(Arc::clone(&next));
-        self.proven.store(true, Ordering::SeqCst);
+        self.proven.store(epoch, Ordering::SeqCst);
         drop(guard);
         self.logged.fetch_add(read.payload.len() as u64, Ordering::Relaxed);
         if !read.payload.is_empty() {
@@ -352,28 +389,28 @@ impl Repository {
 
 impl Repository {
     fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::SeqCst)
+        self.proven.load(Ordering::SeqCst) == self.shared.store.epoch()
     }
 
     /// An entry of the log vouches for this state.
-    fn believe(&self, state: &Snapshot) {
+    fn believe(&self, state: &Snapshot, epoch: u64) {
         let _guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known();
         if (known.generation, known.digest) == (state.generation, state.digest) {
-            self.proven.store(true, Ordering::SeqCst);
+            self.proven.store(epoch, Ordering::SeqCst);
         }
     }
 
     /// Goes on from another state, if it is still wanted when it can be had.
     fn go_on_from(&self, latest: Latest, is_wanted: impl FnOnce(&Snapshot, &Snapshot) -> bool) {
         let guard = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        let Latest { snapshot, proven, .. } = latest;
+        let Latest { snapshot, proven, epoch, .. } = latest;
         if !is_wanted(&self.known(), &snapshot) {
             return;
         }
         let generation = snapshot.generation;
         self.known.store(Arc::new(snapshot));
-        self.proven.store(proven, Ordering::SeqCst);
+        self.proven.store(if proven { epoch } else { UNPROVEN }, Ordering::SeqCst);
         drop(guard);
         self.generations.send_replace(generation);
     }

@@ -16,6 +16,8 @@ const SWEEP: Duration = Duration::from_secs(30);
 const IDLE_REPOSITORY: Duration = Duration::from_mins(5);
 /// After a start clients come first: nothing is known yet, and each request has to ask the bucket.
 const FIRST: Duration = Duration::from_mins(1);
+/// How often replicas are looked at that nobody wrote to here.
+const LOOK: Duration = Duration::from_secs(30);
 /// How often it is looked whether there is anything to look after.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,28 @@ pub(super) async fn run(
             }
             if served.is_empty() {
                 tokio::time::sleep(IDLE.min(interval)).await;
+            }
+        }
+    };
+    let _: Option<std::convert::Infallible> = stop.run_until_cancelled(rounds).await;
+}
+
+/// Looks after the replicas of every repository once in a while: of what a server wrote that is not there any more, too.
+pub(super) async fn replicate(desired: watch::Receiver<Arc<DesiredState>>, stores: Stores, stop: CancellationToken) {
+    let rounds = async {
+        loop {
+            let served: Vec<_> = desired.borrow().repositories.values().cloned().collect();
+            let replicated: Vec<_> = served.iter().filter(|config| config.replication.is_some()).collect();
+            let rest = LOOK / u32::try_from(replicated.len()).unwrap_or(u32::MAX).max(1);
+            for config in &replicated {
+                let Some(store) = stores.get(&config.store) else { continue };
+                if let Err(error) = store.replicate(&config.path).await {
+                    tracing::warn!(repo.name = %config.path, %error, "failed to look after the replicas; it is tried again");
+                }
+                tokio::time::sleep(rest).await;
+            }
+            if replicated.is_empty() {
+                tokio::time::sleep(LOOK).await;
             }
         }
     };

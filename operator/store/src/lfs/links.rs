@@ -24,7 +24,7 @@ impl LfsObjects {
     /// # Errors
     /// When it cannot be signed.
     pub async fn download_link(&self, object: &LfsObject) -> Result<Option<DirectLink>, Error> {
-        let Some(direct) = &self.shared.direct else { return Ok(None) };
+        let Some(direct) = self.shared.direct() else { return Ok(None) };
         Ok(Some(direct.download(&keys::lfs(&self.id, object.oid(), object.life())).await?))
     }
 
@@ -33,7 +33,7 @@ impl LfsObjects {
     /// # Errors
     /// When the store does not say, or it cannot be signed.
     pub async fn upload_link(&self, oid: &Oid, size: u64) -> Result<UploadLink, Error> {
-        let Some(direct) = &self.shared.direct else { return Ok(UploadLink::Proxied) };
+        let Some(direct) = self.shared.direct() else { return Ok(UploadLink::Proxied) };
         let (life, _) = self.lasting(oid).await?;
         let key = keys::lfs(&self.id, oid, life);
         let Some(link) = direct.upload(&key, oid, size).await? else { return Ok(UploadLink::Proxied) };

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::RepositoryId;
 
-use crate::entry::Stub;
-use crate::envelope::sealed_size;
 use crate::keys::{self, LfsPart};
+use crate::replicated::is_stub;
 
 /// A part of a repository, in the order in which parts are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Keys,
     Packs,
     LfsContents,
@@ -23,7 +22,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Keys,
         Self::Packs,
         Self::LfsContents,
@@ -63,12 +62,6 @@ fn is_sums(key: &str) -> bool {
     matches!(keys::lfs_part(key), Some((_, _, LfsPart::Sums)))
 }
 
-/// Whether an object of the log has the size of a stub, which takes the place of an old entry.
-pub(super) fn is_stub(size: u64) -> bool {
-    let stub = Stub::BYTES as u64;
-    size == stub || size == sealed_size(stub)
-}
-
 /// What is to be done to the copy.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
@@ -90,7 +83,7 @@ impl Difference {
         let lacks = |(key, size): &&(String, u64)| match (part, copied.get(key.as_str())) {
             // Entries that are not there come in their order; those that are there change in one way only.
             (Part::Log, None) => false,
-            (Part::Log, found) => found != Some(size) && is_stub(*size),
+            (Part::Log, found) => found != Some(size) && usize::try_from(*size).is_ok_and(is_stub),
             (_, found) => found != Some(size),
         };
         let copy = here.iter().filter(|(key, _)| part.has(key, newest)).filter(lacks).cloned().collect();

@@ -84,7 +84,7 @@ impl Repository {
         loop {
             match reader.next_after(self.known().generation).await? {
                 Next::Entry(generation, entry) => {
-                    self.apply(generation, &entry)?;
+                    self.apply(self.shared.store.epoch(), generation, &entry)?;
                     report.entries = generation;
                     self.check_derived(&mut derived, report).await?;
                 }

@@ -34,6 +34,7 @@ use super::commit::Draft;
 use super::housekeeping::Housekeeping;
 use crate::entry::{Compaction, UpkeepRecord};
 use crate::error::Error;
+use crate::replicated::Depth;
 use crate::repositories::Repositories;
 use crate::state::{Lease, Snapshot};
 pub(super) use lfs::LfsLook;
@@ -165,6 +166,9 @@ impl Repository {
             })
         };
         let done = round.await;
+        if let Some(replicated) = &self.shared.replicated {
+            replicated.kick(Depth::Everything);
+        }
         self.shared.metrics.maintenance.count(done.as_ref());
         drop(state);
         self.keep_house();

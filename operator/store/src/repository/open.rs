@@ -40,6 +40,8 @@ pub(crate) struct Latest {
     pub(crate) payloads: Payloads,
     /// When the reading began.
     pub(crate) began: Option<Instant>,
+    /// The epoch (ADR 0019) then.
+    pub(crate) epoch: u64,
 }
 
 impl Latest {
@@ -68,6 +70,17 @@ enum Reached {
 /// # Errors
 /// When the store does not answer, or what is needed is damaged.
 pub(crate) async fn latest(shared: &Shared, id: &RepositoryId) -> Result<Latest, Error> {
+    loop {
+        let epoch = shared.store.epoch();
+        let latest = read_latest(shared, id).await;
+        // What was read of the log of an epoch that is over does not go with what was read after it.
+        if shared.store.epoch() == epoch {
+            return Ok(Latest { epoch, ..latest? });
+        }
+    }
+}
+
+async fn read_latest(shared: &Shared, id: &RepositoryId) -> Result<Latest, Error> {
     let Some((mut latest, mut reader)) = hinted(shared, id).await? else {
         return listed(shared, id, Latest::empty()).await;
     };
@@ -259,9 +272,10 @@ impl Repository {
     /// When the store does not answer, or the log is damaged.
     pub(super) async fn prove(&self) -> Result<(), Error> {
         while !self.is_proven() {
-            let known = self.known();
-            if vouches(&self.shared, &self.id, &known).await? {
-                self.believe(&known);
+            let (known, epoch) = (self.known(), self.shared.store.epoch());
+            // Before the first entry there is nothing to vouch for.
+            if known.generation == 0 || vouches(&self.shared, &self.id, &known).await? {
+                self.believe(&known, epoch);
             } else {
                 self.start_over().await?;
             }
@@ -272,12 +286,14 @@ impl Repository {
     /// Forgets a state that the log does not go on from.
     async fn start_over(&self) -> Result<(), Error> {
         let was = self.known().generation;
-        let latest = listed(&self.shared, &self.id, Latest::empty()).await?;
+        let epoch = self.shared.store.epoch();
+        let latest = Latest { epoch, ..listed(&self.shared, &self.id, Latest::empty()).await? };
         tracing::error!(
             repo.id = %self.id,
             repo.was = was,
             repo.is = latest.snapshot.generation,
-            "a hint or checkpoint was not of this log: it was copied from elsewhere, or entries of the log were lost"
+            "what was known is not of this log: entries were lost, or came too late for the store that has become the primary one, or a hint or \
+             checkpoint was copied from elsewhere"
         );
         self.go_on_from(latest, |_, _| true);
         Ok(())

@@ -24,8 +24,8 @@ use super::hint::Hint;
 use crate::keys;
 use crate::testing::{Fault, FaultyStore, MemoryStore};
 use crate::{
-    Cache, CommitError, Context, KeySources, LocalPack, ObjectStore, PackTools, Policy, Push, ReceivedPack, RefEdit,
-    Repositories, Repository, StoreMetrics,
+    Cache, CommitError, Context, KeySources, LocalPack, ObjectStore, PackTools, Peers, Policy, Push, ReceivedPack,
+    RefEdit, Repositories, Repository, StoreMetrics,
 };
 
 fn read(pack: &LocalPack) -> Result<Vec<u8>, String> {
@@ -103,12 +103,19 @@ impl Server {
     }
 
     fn made(store: impl ObjectStore, clock: Arc<dyn Clock>, policy: Policy, keys: KeySources) -> Self {
+        let peers = Peers::new([("default".to_owned(), Arc::new(store) as Arc<dyn ObjectStore>)].into());
+        Self::among(&peers, clock, policy, keys)
+    }
+
+    /// A server of several stores.
+    pub(crate) fn among(peers: &Peers, clock: Arc<dyn Clock>, policy: Policy, keys: KeySources) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let metrics = StoreMetrics::new(&Registry::new()).unwrap();
         let cache = Arc::new(Cache::open(folder.path(), 1 << 30, &metrics).unwrap());
         let (tools, random) = (Arc::new(Concatenate), Arc::new(SystemRandom));
         let context = Context { cache, tools, clock, random, policy, metrics, keys };
-        Self { _cache: folder, repositories: Repositories::new(Arc::new(store), context) }
+        let repositories = Repositories::among(peers, "default", None, context).unwrap();
+        Self { _cache: folder, repositories }
     }
 
     pub(crate) async fn open(&self) -> Arc<Repository> {

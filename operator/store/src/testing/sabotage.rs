@@ -48,6 +48,10 @@ pub enum Sabotage {
     StopAtStub,
     /// Every writing of an object is encrypted with the same salt, so with the same nonces.
     ReuseSalt,
+    /// A push is acknowledged before enough replicas hold it.
+    AcknowledgeBeforeQuorum,
+    /// A replica becomes the primary store without closing the log of the old one.
+    PromoteUnfenced,
 }
 
 impl Sabotage {

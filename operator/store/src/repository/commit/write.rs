@@ -52,15 +52,18 @@ impl Repository {
         // Its packs are in the cache already, so nobody needs the payload.
         let ours = Decoded { entry, payload: Bytes::new(), digest };
         let key = keys::log_entry(&self.id, generation);
-        let mut doubts = 0;
+        let (epoch, mut doubts) = (self.shared.store.epoch(), 0);
+        if !self.is_proven() {
+            return self.look_again(generation, &writer, &mut doubts).await;
+        }
         if sabotaged!(AcknowledgeEarly) {
             let (store, key, bytes) = (Arc::clone(&self.shared.store), key.clone(), bytes.clone());
             tokio::spawn(async move { store.create(&key, bytes).await });
-            self.apply(generation, &ours).map_err(GroupError::failed)?;
+            self.apply(epoch, generation, &ours).map_err(GroupError::failed)?;
             return Ok(true);
         }
         loop {
-            let mut answer = self.shared.store.create(&key, bytes.clone()).await;
+            let mut answer = self.shared.store.create_in(epoch, &key, bytes.clone()).await;
             if matches!(answer, Ok(Create::Exists)) && sabotaged!(TakeExistsForTheirs) {
                 return self.catch_up().await.map(|_| false).map_err(GroupError::failed);
             }
@@ -72,10 +75,11 @@ impl Repository {
             }
             let doubt = match answer {
                 Ok(Create::Created) => {
-                    self.apply(generation, &ours).map_err(GroupError::failed)?;
+                    self.apply(epoch, generation, &ours).map_err(GroupError::failed)?;
                     return Ok(true);
                 }
                 Ok(Create::Exists) => None,
+                Err(StoreError::Superseded { .. }) => return self.look_again(generation, &writer, &mut doubts).await,
                 Err(error) if sabotaged!(TakeDoubtForFailure) => return Err(GroupError::failed(error.into())),
                 Err(error @ StoreError::Unknown { .. }) => Some(error),
                 Err(error) if doubts == 0 => return Err(GroupError::failed(error.into())),
@@ -87,11 +91,11 @@ impl Repository {
             }
             match self.settle(generation, &writer, doubt, &mut doubts).await? {
                 Settled::Ours => {
-                    self.apply(generation, &ours).map_err(GroupError::failed)?;
+                    self.apply(epoch, generation, &ours).map_err(GroupError::failed)?;
                     return Ok(true);
                 }
                 Settled::Theirs(theirs) => {
-                    self.apply(generation, &theirs).map_err(GroupError::failed)?;
+                    self.apply(epoch, generation, &theirs).map_err(GroupError::failed)?;
                     return Ok(false);
                 }
                 Settled::Stub { ours } => {
@@ -101,6 +105,14 @@ impl Repository {
                 Settled::Absent => {}
             }
         }
+    }
+
+    /// Another store has become the primary one: what was known may not be in its log, and what was written may be.
+    async fn look_again(&self, generation: u64, writer: &[u8; 16], doubts: &mut u32) -> Result<bool, GroupError> {
+        self.prove().await.map_err(GroupError::failed)?;
+        let settled = self.settle(generation, writer, None, doubts).await?;
+        self.catch_up().await.map_err(GroupError::failed)?;
+        Ok(matches!(settled, Settled::Ours | Settled::Stub { ours: true }))
     }
 
     /// Reads the number that we tried to create: whose is it?
@@ -121,7 +133,12 @@ impl Repository {
                 tokio::time::sleep(Duration::from_millis(50 << (*doubts).min(6))).await;
             }
             match read::read_number(&*self.shared.store, &self.id, generation).await {
-                Ok(Some(Numbered::Entry(read))) if read.entry.writer == *writer => return Ok(Settled::Ours),
+                Ok(Some(Numbered::Entry(read))) if read.entry.writer == *writer => {
+                    match self.shared.store.confirm(&keys::log_entry(&self.id, generation)).await {
+                        Ok(()) => return Ok(Settled::Ours),
+                        Err(error) => doubt = Some(error),
+                    }
+                }
                 Ok(Some(Numbered::Entry(read))) => return Ok(Settled::Theirs(read)),
                 Ok(Some(Numbered::Stub(stub))) => return Ok(Settled::Stub { ours: stub.writer == *writer }),
                 // "Exists", but not there: a store that contradicts itself. Ask again, but not for ever.
