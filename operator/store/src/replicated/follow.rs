@@ -160,7 +160,7 @@ impl ReplicatedStore {
     async fn copy_to(&self, reign: &Reign, name: &Arc<str>, depth: Depth) -> Result<Mirrored, MirrorError> {
         let to = self.member(name, &reign.epochs);
         let to = to.ok_or_else(|| Error::Packs(ReplicationProblem::Unknown(name.to_string()).to_string()))?;
-        let done = self.copy(&reign.epochs, &reign.primary, &to, depth).await?;
+        let done = self.copy(&reign.epochs, &reign.primary, &to, depth, u64::MAX).await?;
         self.saw(done.generation);
         Ok(done)
     }
@@ -172,6 +172,7 @@ impl ReplicatedStore {
         from: &Member,
         to: &Member,
         depth: Depth,
+        enough: u64,
     ) -> Result<Mirrored, MirrorError> {
         let known = self.replicas().get(&to.name).map_or(0, |replica| replica.generation);
         let folder = self.context.cache.temporary().map_err(Error::Cache)?;
@@ -179,7 +180,7 @@ impl ReplicatedStore {
         let now = self.context.clock.now();
         let manner = Manner::Replica { before: now.checked_sub(grace).unwrap_or(now) };
         let (id, path) = (&self.id, &self.path);
-        let copying = Copying { from, to, id, path, epochs, folder: folder.path(), manner, known };
+        let copying = Copying { from, to, id, path, epochs, folder: folder.path(), manner, known, enough };
         copying.run(depth.parts()).await
     }
 

@@ -4,6 +4,7 @@ mod promotion;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::join_all;
 use model::RefName;
 use model::clock::SystemClock;
 use model::encryption::Encryption;
