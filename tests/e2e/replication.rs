@@ -14,6 +14,7 @@ use anyhow::Result;
 use tests::s3::S3Kind::{MinIo, SeaweedFs};
 
 use fault::Fault;
+use primary::Return;
 use site::Place;
 
 /// Any two of three buckets.
@@ -32,7 +33,13 @@ fn a_replica_is_killed_and_pushes_go_on() -> Result<()> {
 
 #[test]
 fn the_primary_is_killed_for_good_and_nothing_acknowledged_is_lost() -> Result<()> {
-    primary::killed_for_good(places(&[SeaweedFs; 3])?, TWO_OF_THREE)
+    primary::killed_for_good(places(&[SeaweedFs; 3])?, TWO_OF_THREE, Return::Left)
+}
+
+#[test]
+#[ignore = "full tier: minutes"]
+fn the_primary_is_killed_and_comes_back_as_a_replica() -> Result<()> {
+    primary::killed_for_good(places(&[SeaweedFs; 3])?, TWO_OF_THREE, Return::Waited)
 }
 
 #[test]
@@ -94,13 +101,13 @@ fn a_server_starts_while_a_replica_is_away() -> Result<()> {
 #[test]
 #[ignore = "full tier: minutes"]
 fn the_primary_is_killed_for_good_when_all_had_to_have_each_push() -> Result<()> {
-    primary::killed_for_good(places(&[SeaweedFs; 3])?, ALL_OF_THREE)
+    primary::killed_for_good(places(&[SeaweedFs; 3])?, ALL_OF_THREE, Return::Waited)
 }
 
 #[test]
 #[ignore = "peers tier: minutes, needs MinIO"]
 fn the_primary_on_minio_is_killed_for_good_and_nothing_acknowledged_is_lost() -> Result<()> {
-    primary::killed_for_good(places(&[MinIo, SeaweedFs, MinIo])?, TWO_OF_THREE)
+    primary::killed_for_good(places(&[MinIo, SeaweedFs, MinIo])?, TWO_OF_THREE, Return::Waited)
 }
 
 #[test]

@@ -16,9 +16,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Pushes and clones go on through each of these faults, and the replica gets what it missed.
 pub(crate) fn comes_and_goes(places: Vec<Place>, replication: &str, faults: &[(usize, Fault)]) -> Result<()> {
-    tell("places");
     let (site, mut notes) = (Site::start(places, replication)?, Vec::new());
-    tell("started");
     let ((), record) = load::during(&site, |load| {
         for (at, fault) in faults {
             let note = || format!("'{}' is {fault:?}", STORES[*at]);
@@ -30,9 +28,7 @@ pub(crate) fn comes_and_goes(places: Vec<Place>, replication: &str, faults: &[(u
         }
         Ok(())
     })?;
-    tell("load over");
     site.same_and_sound(&(0..site.places.len()).collect::<Vec<_>>())?;
-    tell("same and sound");
     let shown = site.agree()?;
     record.nothing_lost(&shown)?;
     record.nothing_stale()?;
@@ -69,7 +65,7 @@ pub(crate) fn damaged(places: Vec<Place>, replication: &str) -> Result<()> {
         bytes[at] ^= 0xff;
         place.write(key, bytes.into())?;
     }
-    let checked = place.fsck(&site.git.path("fsck-damaged"))?;
+    let checked = site.fsck(DAMAGED)?;
     ensure!(checked.status.code() == Some(1), "codekeep fsck does not see it: {}", told(&checked));
 
     // With the primary away, servers that know nothing have to read elsewhere: what they say is right or an error.
@@ -113,6 +109,5 @@ pub(crate) fn away_at_the_start(places: Vec<Place>, replication: &str) -> Result
 /// For whoever reads the log of a run.
 #[expect(clippy::print_stderr, reason = "figures of the test run")]
 pub(crate) fn tell(text: &str) {
-    static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    eprintln!("{:.1?} {text}", BEGAN.elapsed());
+    eprintln!("{text}");
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -115,13 +114,6 @@ impl Place {
     pub(crate) fn write(&self, key: &str, bytes: Bytes) -> Result<()> {
         block_on(async { Ok(self.bucket().await?.put(key, bytes).await?) })
     }
-
-    /// `codekeep fsck` of it alone.
-    pub(crate) fn fsck(&self, cache: &Path) -> Result<Output> {
-        let mut fsck = Command::new(binary::codekeep()?);
-        fsck.args(["fsck", "--store", &store_url(BUCKET, self.address), "--cache"]).arg(cache);
-        fsck.envs(S3Server::credentials()).output().context("failed to start codekeep fsck")
-    }
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -194,6 +186,14 @@ impl Site {
         RawClient::new(self.running[number].address(), REPOSITORY, Some(("alice", PASSWORD)))
     }
 
+    /// `codekeep fsck` of one store alone.
+    pub(crate) fn fsck(&self, at: usize) -> Result<Output> {
+        let mut fsck = Command::new(binary::codekeep()?);
+        fsck.args(["fsck", "--store", &store_url(BUCKET, self.places[at].address), "--cache"]);
+        fsck.arg(self.git.path("fsck-cache")).envs(S3Server::credentials());
+        fsck.output().context("failed to start codekeep fsck")
+    }
+
     /// `codekeep store promote`.
     pub(crate) fn promote(&self, to: &str, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary::codekeep()?);
@@ -248,7 +248,7 @@ impl Site {
             }
         }
         for at in stores {
-            let checked = self.places[*at].fsck(&self.git.path("fsck-cache"))?;
+            let checked = self.fsck(*at)?;
             ensure!(checked.status.success(), "codekeep fsck of '{}': {}", STORES[*at], told(&checked));
         }
         wait::until("servers that call the replicas in step", CATCHING_UP, || {
