@@ -160,7 +160,9 @@ impl ReplicatedStore {
     async fn copy_to(&self, reign: &Reign, name: &Arc<str>, depth: Depth) -> Result<Mirrored, MirrorError> {
         let to = self.member(name, &reign.epochs);
         let to = to.ok_or_else(|| Error::Packs(ReplicationProblem::Unknown(name.to_string()).to_string()))?;
-        let done = self.copy(&reign.epochs, &reign.primary, &to, depth, u64::MAX).await?;
+        // The name of a new repository comes last: under load there is always one more entry before it.
+        let enough = if depth == Depth::Everything { u64::MAX } else { self.seen() };
+        let done = self.copy(&reign.epochs, &reign.primary, &to, depth, enough).await?;
         self.saw(done.generation);
         Ok(done)
     }
