@@ -159,7 +159,7 @@ pub(crate) fn loss_is_accepted(places: Vec<Place>, replication: &str) -> Result<
     let surplus = site.places[DEFAULT].log()?.surplus.len();
     ensure!(surplus == behind, "{surplus} of {behind} entries that were left behind are in the old primary");
     let logs = site.running.iter().map(Server::log).collect::<String>();
-    ensure!(logs.contains("left_behind"), "nobody reports them: {logs}");
+    ensure!(logs.contains("came too late: they stay there"), "nobody reports them: {logs}");
     again(&site, &gone)?;
     tell(&format!(
         "{} pushes in {entries} entries lost of {}, the lag shown was {shown_lag}",
