@@ -4,13 +4,13 @@
 
 mod cold;
 mod curve;
-
+mod encryption;
 mod growth;
 mod idle;
 mod kills;
 mod many_repositories;
 mod one_repository;
-
+mod replication;
 mod small_push;
 mod writers;
 
@@ -80,6 +80,10 @@ enum Part {
     Cold,
     /// B12: kill -9
     Kills,
+    /// What envelope encryption costs
+    Encryption,
+    /// What replication costs, how far replicas lag, promotions
+    Replication,
     /// What idle repositories keep
     Idle,
     /// Curves over refs and log entries
@@ -123,11 +127,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             figures.part("B8", |figures| many_repositories::compared(&bed, &servers, figures));
         }
     }
-    let alone: [(Part, &str, Run); 6] = [
+    let alone: [(Part, &str, Run); 8] = [
         (Part::SmallPush, "B6, store rounds", small_push::rounds),
         (Part::Delayed, "B7, delays", one_repository::delayed),
         (Part::Cold, "B9", cold::run),
         (Part::Kills, "B12", kills::run),
+        (Part::Encryption, "encryption", encryption::run),
+        (Part::Replication, "replication", replication::run),
         (Part::Idle, "idle repositories", idle::run),
         (Part::Growth, "growth", growth::run),
     ];

@@ -17,6 +17,7 @@ mod mirror;
 mod pair;
 mod partial;
 mod promotion;
+mod replication;
 mod restore;
 mod sessions;
 mod shared;

@@ -27,6 +27,7 @@ pub mod session;
 pub mod ssh;
 pub mod store_check;
 pub mod wait;
+pub mod way;
 
 pub use git_cli::Git;
 pub use manifests::Manifests;

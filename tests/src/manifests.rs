@@ -11,6 +11,9 @@ use tempfile::TempDir;
 /// The password of every user of [`Manifests::standard`].
 pub const PASSWORD: &str = "a-long-random-one";
 
+/// The key of repositories that are encrypted.
+const KEY: &str = "q83vEjRWeJq83vASNFZ4mrze8BI0VniavN7wEjRWeJo=";
+
 const POLICIES: &str = r#"apiVersion: codekeep.dev/v1alpha1
 kind: AccessPolicy
 metadata: {name: developers, namespace: team-a}
@@ -88,6 +91,17 @@ impl Manifests {
         let text = format!(
             "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
              spec:\n  description: A repository of the tests\n  defaultBranch: main\n"
+        );
+        self.write(&format!("repository-{namespace}-{name}.yaml"), &text)
+    }
+
+    /// Adds a repository that is encrypted with a key in a Secret of its own.
+    pub fn encrypted_repository(&self, namespace: &str, name: &str) -> Result<()> {
+        let text = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-keys, namespace: {namespace}}}\n\
+             stringData: {{\"1\": \"{KEY}\"}}\n---\n\
+             apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec:\n  encryption: {{envelope: {{secretKeyRef: {{name: {name}-keys, key: \"1\"}}}}}}\n"
         );
         self.write(&format!("repository-{namespace}-{name}.yaml"), &text)
     }

@@ -51,6 +51,31 @@ impl S3Server {
         }
     }
 
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::SeaweedFs(server) => server.pid(),
+            Self::MinIo(server) => server.pid(),
+        }
+    }
+
+    /// Kills the server: its buckets are away from now on.
+    pub fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::SeaweedFs(server) => server.kill(),
+            Self::MinIo(server) => server.kill(),
+        }
+    }
+
+    /// The same server again after [`Self::kill`], with the same data at the same address.
+    pub fn restart(&mut self) -> Result<()> {
+        match self {
+            Self::SeaweedFs(server) => server.restart(),
+            Self::MinIo(server) => server.restart(),
+        }
+    }
+
     /// Credentials that may do everything, as environment variables.
     #[must_use]
     pub fn credentials() -> Vec<(String, String)> {

@@ -55,7 +55,9 @@ impl One {
 /// Opens stores as no server does: nothing is proven or claimed. The manifests have the keys of encrypted repositories.
 pub(super) async fn open(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Stores> {
     let desired = load(args, manifests)?.map(|desired| watch::channel(desired).1);
-    stores::open(args, &Registry::new(), stores::Opening { desired, ..stores::Opening::default() }).await
+    // A store alone may be one of several: which of its entries count is then said by what it knows of epochs.
+    let opening = stores::Opening { desired, everywhere: args.store.len() == 1, ..stores::Opening::default() };
+    stores::open(args, &Registry::new(), opening).await
 }
 
 /// Stores between which repositories move.

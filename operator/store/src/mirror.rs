@@ -135,8 +135,8 @@ impl Mirror {
         };
         let (from, to) = (member("source", &self.from), member("copy", &self.to));
         let manner = Manner::Copy { dry_run };
-        let (folder, known) = (self.folder.as_path(), 0);
-        let copying = Copying { from: &from, to: &to, id: &id, path, epochs: &epochs, folder, manner, known };
+        let (folder, known, enough) = (self.folder.as_path(), 0, u64::MAX);
+        let copying = Copying { from: &from, to: &to, id: &id, path, epochs: &epochs, folder, manner, known, enough };
         copying.run(&Part::ALL).await
     }
 }
@@ -163,6 +163,8 @@ pub(crate) struct Copying<'a> {
     pub(crate) manner: Manner,
     /// An entry that the copy is known to have.
     pub(crate) known: u64,
+    /// An entry with which it may end although there are more: those who push may be faster.
+    pub(crate) enough: u64,
 }
 
 impl Copying<'_> {
@@ -186,7 +188,7 @@ impl Copying<'_> {
                 done.entries += 1;
                 self.append(done.generation, bytes).await?;
             }
-            if is_last {
+            if is_last || done.generation >= self.enough {
                 break;
             }
         }

@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use model::replication::Replication;
 use model::{RepositoryId, RepositoryPath};
 use tokio::sync::Notify;
@@ -44,6 +44,8 @@ pub use status::{MemberStatus, ReplicationProblem, ReplicationStatus};
 
 /// How long a store may take to say which epochs it knows of.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same of a store that was lost: pushes wait for it.
+const LOST_PATIENCE: Duration = Duration::from_millis(500);
 /// A primary store that did not answer is left alone for this long, where a replica can answer.
 const AWAY: Duration = Duration::from_secs(2);
 /// While the primary store is away, the others are not asked more often for epochs.
@@ -192,8 +194,18 @@ impl ReplicatedStore {
         let reign = self.reign.load_full();
         let mut stores = self.members(&reign);
         stores.push(reign.primary.clone());
-        let asked = stores.iter().map(|store| tokio::time::timeout(PATIENCE, Epochs::read(store.raw(), &self.id)));
-        let told: Vec<_> = join_all(asked).await.into_iter().filter_map(|told| told.ok()?.ok()).collect();
+        let asked = stores.iter().map(|store| {
+            let is_lost = reign.epochs.is_without(&store.name);
+            tokio::time::timeout(if is_lost { LOST_PATIENCE } else { PATIENCE }, Epochs::read(store.raw(), &self.id))
+        });
+        let (mut asked, mut told): (FuturesUnordered<_>, _) = (asked.collect(), Vec::new());
+        while let Some(answer) = asked.next().await {
+            told.extend(answer.ok().and_then(Result::ok));
+            // One that knows of a newer one is enough: a store that is lost takes longest.
+            if told.last().is_some_and(|told: &Epochs| told.number() > before) {
+                break;
+            }
+        }
         let is_all = told.len() == stores.len();
         let newest = told.into_iter().max_by_key(Epochs::number).unwrap_or_default();
         let is_newer = newest.number() > before && self.is_in_effect(&newest).await && self.follow_epochs(newest);

@@ -24,9 +24,9 @@ const STOCK: usize = 15;
 
 /// What pushes took on one side.
 #[derive(Default)]
-struct Samples {
+pub(crate) struct Samples {
     advertisement: Vec<Duration>,
-    post: Vec<Duration>,
+    pub(crate) post: Vec<Duration>,
     both: Vec<Duration>,
     cpu: Duration,
 }
@@ -107,7 +107,8 @@ fn by_turns(sides: &[Side<'_>; 3], branches: &[Branch<'_>; 3], count: usize, adv
     Ok(samples)
 }
 
-fn once(side: &Side<'_>, branch: &Branch<'_>, advertise: bool, samples: &mut Samples) -> Result<()> {
+/// A push on a connection of its own.
+pub(crate) fn once(side: &Side<'_>, branch: &Branch<'_>, advertise: bool, samples: &mut Samples) -> Result<()> {
     let Some(body) = branch.body() else { anyhow::bail!("too few pushes were made") };
     let (mut session, started) = (side.session(), Instant::now());
     if advertise {

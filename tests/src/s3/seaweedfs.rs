@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,51 +22,48 @@ const CONFIG: &str = r#"{"identities":[
 #[derive(Debug)]
 pub struct SeaweedFs {
     child: Child,
-    s3_port: u16,
-    filer_port: u16,
+    ports: Ports,
+    /// Its configuration and its log; its data unless that is elsewhere.
     folder: TempDir,
+    data: PathBuf,
 }
 
 impl SeaweedFs {
     /// Starts a server and waits for it.
     pub fn start() -> Result<Self> {
-        Self::start_with_ports(&Ports::free()?)
+        let folder = TempDir::new().context("failed to make a folder for SeaweedFS")?;
+        let data = folder.path().join("data");
+        Self::start_of(folder, data)
     }
 
-    fn start_with_ports(ports: &Ports) -> Result<Self> {
-        let folder = TempDir::new().context("failed to make a folder for SeaweedFS")?;
-        let config = folder.path().join("s3.json");
-        std::fs::write(&config, CONFIG)?;
-        std::fs::create_dir(folder.path().join("data"))?;
-        let log = File::create(folder.path().join("log"))?;
-        let mut command = Command::new(weed());
-        command.arg("server").arg(format!("-dir={}", folder.path().join("data").display()));
-        command.args([
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            "-master.peers=none",
-            "-master.telemetry=false",
-            "-filer",
-            "-s3",
-        ]);
-        command.arg(format!("-master.port={}", ports.master)).arg(format!("-volume.port={}", ports.volume));
-        command.arg(format!("-filer.port={}", ports.filer)).arg(format!("-s3.port={}", ports.s3));
-        command.arg(format!("-s3.config={}", config.display()));
-        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=200"]);
-        command.env("GOMEMLIMIT", "300MiB").env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("failed to start {}: `cargo xtask tools` installs it", weed().display()))?;
-        let server = Self { child, s3_port: ports.s3, filer_port: ports.filer, folder };
-        let address = ([127, 0, 0, 1], server.s3_port).into();
+    /// Starts a server with its data in a folder, which may be of a small disk.
+    pub fn start_in(data: &Path) -> Result<Self> {
+        Self::start_of(TempDir::new().context("failed to make a folder for SeaweedFS")?, data.join("data"))
+    }
+
+    fn start_of(folder: TempDir, data: PathBuf) -> Result<Self> {
+        std::fs::write(folder.path().join("s3.json"), CONFIG)?;
+        std::fs::create_dir(&data)?;
+        let ports = Ports::free()?;
+        let child = spawn(&ports, folder.path(), &data)?;
+        let server = Self { child, ports, folder, data };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// The same server again after [`Self::kill`], with the same data at the same address.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child = spawn(&self.ports, self.folder.path(), &self.data)?;
+        self.wait()
+    }
+
+    fn wait(&self) -> Result<()> {
+        let address = ([127, 0, 0, 1], self.ports.s3).into();
         wait::until("SeaweedFS", Duration::from_mins(1), || {
             Ok(raw_http::get(address, "/healthz").ok().filter(|response| response.status == 200))
         })
-        .with_context(|| std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default())?;
-        Ok(server)
+        .with_context(|| std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default())?;
+        Ok(())
     }
 
     /// Makes a bucket and gives its store URL.
@@ -77,13 +74,13 @@ impl SeaweedFs {
             let response = raw_http::send(address, "POST", &target, &[], b"").ok();
             Ok(response.filter(|response| (200..300).contains(&response.status)))
         })?;
-        Ok(store_url(name, ([127, 0, 0, 1], self.s3_port).into()))
+        Ok(store_url(name, ([127, 0, 0, 1], self.ports.s3).into()))
     }
 
     /// Where objects, as `/buckets/<bucket>/<key>`, are read and written without a signature.
     #[must_use]
     pub fn plain(&self) -> std::net::SocketAddr {
-        ([127, 0, 0, 1], self.filer_port).into()
+        ([127, 0, 0, 1], self.ports.filer).into()
     }
 
     /// Credentials that may do everything, as environment variables.
@@ -101,7 +98,13 @@ impl SeaweedFs {
     /// Port of the S3 endpoint.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.s3_port
+        self.ports.s3
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kills the server: the bucket is away from now on.
@@ -120,10 +123,36 @@ impl Drop for SeaweedFs {
     }
 }
 
+fn spawn(ports: &Ports, folder: &Path, data: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    let mut command = Command::new(weed());
+    command.arg("server").arg(format!("-dir={}", data.display()));
+    command.args([
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-master.peers=none",
+        "-master.telemetry=false",
+        "-filer",
+        "-s3",
+    ]);
+    command.arg(format!("-master.port={}", ports.master)).arg(format!("-volume.port={}", ports.volume));
+    command.arg(format!("-filer.port={}", ports.filer)).arg(format!("-s3.port={}", ports.s3));
+    command.arg(format!("-s3.config={}", folder.join("s3.json").display()));
+    command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=200"]);
+    command.env("GOMEMLIMIT", "300MiB").env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("failed to start {}: `cargo xtask tools` installs it", weed().display()))
+}
+
 fn weed() -> PathBuf {
     binary::python().with_file_name("weed")
 }
 
+#[derive(Debug)]
 struct Ports {
     master: u16,
     volume: u16,

@@ -161,7 +161,9 @@ impl ReplicatedStore {
     async fn copy_to(&self, reign: &Reign, name: &Arc<str>, depth: Depth) -> Result<Mirrored, MirrorError> {
         let to = self.member(name, &reign.epochs);
         let to = to.ok_or_else(|| Error::Packs(ReplicationProblem::Unknown(name.to_string()).to_string()))?;
-        let done = self.copy(&reign.epochs, &reign.primary, &to, depth).await?;
+        // The name of a new repository comes last: under load there is always one more entry before it.
+        let enough = if depth == Depth::Everything { u64::MAX } else { self.seen() };
+        let done = self.copy(&reign.epochs, &reign.primary, &to, depth, enough).await?;
         self.saw(done.generation);
         Ok(done)
     }
@@ -173,6 +175,7 @@ impl ReplicatedStore {
         from: &Member,
         to: &Member,
         depth: Depth,
+        enough: u64,
     ) -> Result<Mirrored, MirrorError> {
         let known = self.replicas().get(&to.name).map_or(0, |replica| replica.generation);
         let folder = self.context.cache.temporary().map_err(Error::Cache)?;
@@ -180,7 +183,7 @@ impl ReplicatedStore {
         let now = self.context.clock.now();
         let manner = Manner::Replica { before: now.checked_sub(grace).unwrap_or(now) };
         let (id, path) = (&self.id, &self.path);
-        let copying = Copying { from, to, id, path, epochs, folder: folder.path(), manner, known };
+        let copying = Copying { from, to, id, path, epochs, folder: folder.path(), manner, known, enough };
         match copying.run(depth.parts()).await {
             Err(MirrorError::Failed(Error::Missing { key })) if key == keys::catalog_entry(path) => {
                 self.name(from, &key).await?;

@@ -145,7 +145,7 @@ impl ReplicatedStore {
             ))
         })?;
         if source.name != chosen {
-            self.copy(&reign.epochs, &source.of(Arc::clone(&epochs)), &target, Depth::Objects).await?;
+            self.copy(&reign.epochs, &source.of(Arc::clone(&epochs)), &target, Depth::Objects, u64::MAX).await?;
         }
         // Whoever reads that store alone learns here that the log goes on under other names.
         target.of(Arc::clone(&reign.epochs)).close(epoch.base).await?;
@@ -170,7 +170,9 @@ impl ReplicatedStore {
         target.raw().get(&keys::catalog_entry(&self.path)).await?;
         let answers = timeout(OLD_PATIENCE, reign.primary.raw().get(&keys::catalog_entry(&self.path))).await;
         if matches!(answers, Ok(Ok(_))) {
-            match self.copy(&reign.epochs, &reign.primary, &target, Depth::Objects).await {
+            // Those who push may be faster than a copy: what comes from now on is copied when the log is closed.
+            let enough = reign.primary.end(reign.epochs.base()).await?;
+            match self.copy(&reign.epochs, &reign.primary, &target, Depth::Objects, enough).await {
                 // Somebody promotes already.
                 Ok(_) | Err(MirrorError::Superseded) => {}
                 Err(error) => return Err(error.into()),

@@ -5,6 +5,7 @@ mod seeds;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::join_all;
 use model::RefName;
 use model::clock::SystemClock;
 use model::encryption::Encryption;

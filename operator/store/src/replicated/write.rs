@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout};
 
@@ -211,8 +211,7 @@ impl ReplicatedStore {
             let stepped = self.stepped.notified();
             // Those that need not have it get it with the others, or later.
             let counting = self.members(reign).into_iter().filter(|replica| !reign.epochs.is_without(&replica.name));
-            let fit = join_all(counting.map(&is_fit)).await;
-            let fit: Vec<Member> = fit.into_iter().flatten().collect();
+            let fit = self.fit(reign, counting.collect(), needed, &is_fit).await;
             if fit.len() >= needed {
                 return Ok(fit);
             }
@@ -225,6 +224,35 @@ impl ReplicatedStore {
                 return Err(StoreError::Unavailable { operation: "write", key: key.to_owned(), reason });
             }
         }
+    }
+
+    /// Those that are fit for something. When there are enough, the others are waited for only a little, and have missed something if they
+    /// do not answer: a replica that is away must not keep those that are not.
+    async fn fit<F: Future<Output = Option<Member>>>(
+        &self,
+        reign: &Reign,
+        replicas: Vec<Member>,
+        needed: usize,
+        is_fit: impl Fn(Member) -> F,
+    ) -> Vec<Member> {
+        let mut silent: Vec<Arc<str>> = replicas.iter().map(|replica| Arc::clone(&replica.name)).collect();
+        let asked = replicas.into_iter().map(|replica| {
+            let (name, is_fit) = (Arc::clone(&replica.name), is_fit(replica));
+            async move { (name, is_fit.await) }
+        });
+        let (mut asked, mut fit): (FuturesUnordered<_>, _) = (asked.collect(), Vec::new());
+        let mut deadline = Instant::now() + PATIENCE;
+        while let Ok(Some((name, found))) = tokio::time::timeout_at(deadline, asked.next()).await {
+            silent.retain(|silent| *silent != name);
+            fit.extend(found);
+            if fit.len() == needed {
+                deadline = deadline.min(Instant::now() + GRACE);
+            }
+        }
+        for name in &silent {
+            self.missed(reign, name, None);
+        }
+        fit
     }
 
     /// Whether a replica has everything up to an entry.
