@@ -109,7 +109,7 @@ async fn connect_all(
     }
     let waiting = silent.into_iter().map(|(way, reason)| {
         tracing::error!(store = way.named.name, error = reason, "a store does not answer: it is tried again");
-        (way.named.name.clone(), (Pending::begin(way, reason), None))
+        (way.named.name.clone(), (Pending::begin(way), None))
     });
     Ok(connected.into_iter().chain(waiting).collect())
 }

@@ -221,7 +221,7 @@ impl Stream {
                     rule.name = self.key.rule,
                     target.name = self.key.target,
                     repo.name = %self.key.path,
-                    log.generation = generation,
+                    repo.generation = generation,
                     "events were not delivered in the time that the log keeps them"
                 );
                 return Ok(Delivered::Nothing);

@@ -59,7 +59,7 @@ async fn round(mirror: &Mirror, dry_run: bool) -> anyhow::Result<bool> {
             Ok(done) if done.is_same() => {}
             Ok(Mirrored { generation, entries, objects, bytes, deleted, left_behind }) => {
                 if left_behind > 0 {
-                    tracing::warn!(repo.name = %path, log.left_behind = left_behind, "the copy was the primary store, and holds entries that came too late");
+                    tracing::warn!(repo.name = %path, entries = left_behind, "the copy was the primary store, and holds entries that came too late");
                 }
                 is_good &= !dry_run;
                 let would = if dry_run { "would have copied" } else { "copied" };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use model::RepositoryPath;
-use store::{Loss, Promotion};
+use store::{Loss, PromoteError, Promotion};
 
 use super::one::{self, say};
 use crate::args::{DEFAULT_STORE, PromoteArgs};
@@ -16,10 +16,10 @@ const NOT_ALL: u8 = 1;
 
 /// Promotes one repository after the other; what goes wrong with one does not keep the others.
 pub(crate) async fn run(args: PromoteArgs) -> anyhow::Result<ExitCode> {
-    let names: BTreeSet<&str> = args.stores.store.iter().map(|store| store.name.as_str()).collect();
-    ensure!(names.contains(&*args.to), "there is no store '{0}': give it as --store {0}=URL", args.to);
-    ensure!(names.len() > 1, "give all stores of the repositories, each as --store NAME=URL");
-    let home = if names.contains(DEFAULT_STORE) { DEFAULT_STORE } else { args.stores.store[0].name.as_str() };
+    let given: BTreeSet<&str> = args.stores.store.iter().map(|store| store.name.as_str()).collect();
+    ensure!(given.contains(&*args.to), "there is no store '{0}': give it as --store {0}=URL", args.to);
+    ensure!(given.len() > 1, "give all stores of the repositories, each as --store NAME=URL");
+    let home = if given.contains(DEFAULT_STORE) { DEFAULT_STORE } else { args.stores.store[0].name.as_str() };
     let known = one::open_for_promotion(&args.stores, args.manifests.as_deref()).await?;
     let paths = match &args.repositories[..] {
         [] => all(&known.stores, home).await?,
@@ -34,8 +34,12 @@ pub(crate) async fn run(args: PromoteArgs) -> anyhow::Result<ExitCode> {
         match store.promote(&path, &args.to, loss).await {
             Ok(promotion) => say(&format!("{path}: {}", told(&promotion, &args.to)))?,
             Err(error) => {
+                let error = match error {
+                    PromoteError::Unsafe(reason) => format!("{reason} (--accept-loss)"),
+                    other => other.to_string(),
+                };
                 is_good = false;
-                tracing::error!(repo.name = %path, %error, "not promoted");
+                tracing::error!(repo.name = %path, error, "not promoted");
             }
         }
     }

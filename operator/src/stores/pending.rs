@@ -13,23 +13,20 @@ use super::{RETRY, Way, connect};
 
 pub(super) struct Pending {
     store: OnceLock<Arc<dyn ObjectStore>>,
-    /// Why there is none yet.
-    reason: String,
 }
 
 impl Pending {
     /// Tries again until the store answers.
-    pub(super) fn begin(way: Way, reason: String) -> Arc<dyn ObjectStore> {
-        let pending = Arc::new(Self { store: OnceLock::new(), reason });
+    pub(super) fn begin(way: Way) -> Arc<dyn ObjectStore> {
+        let pending = Arc::new(Self { store: OnceLock::new() });
         tokio::spawn(retry(Arc::downgrade(&pending), way));
         pending
     }
 
     fn reach(&self, operation: &'static str, key: &str) -> Result<&dyn ObjectStore, StoreError> {
-        let reason = || format!("it has not answered since this server began: {}", self.reason);
         let store = self.store.get();
-        let unavailable = || StoreError::Unavailable { operation, key: key.to_owned(), reason: reason() };
-        store.map(|store| &**store).ok_or_else(unavailable)
+        let reason = "it has not answered since this server began; the server's log says why".to_owned();
+        store.map(|store| &**store).ok_or_else(|| StoreError::Unavailable { operation, key: key.to_owned(), reason })
     }
 }
 

@@ -212,10 +212,25 @@ impl Copying<'_> {
         }
         let Some(next) = self.epochs.after(there.number()).next().filter(|_| !self.is_dry()) else { return Ok(0) };
         let left_behind = self.to.of(Arc::new(there)).close(next.base).await?.saturating_sub(next.base);
+        if left_behind > 0 {
+            self.forget_states(next.base).await?;
+        }
         for epoch in self.epochs.after(next.number - 1) {
             self.create(&keys::epoch(self.id, epoch.number), epoch.encode()?).await?;
         }
         Ok(left_behind)
+    }
+
+    /// Deletes what follows from entries of the copy that do not count: others will have their numbers.
+    async fn forget_states(&self, base: u64) -> Result<(), MirrorError> {
+        for prefix in [keys::checkpoint_all(self.id), keys::references_all(self.id)] {
+            let listed = list_all(self.to.raw(), &prefix).await?;
+            let beyond = |object: &&ObjectMeta| keys::number(&object.key).is_some_and(|number| number > base);
+            for object in listed.iter().filter(beyond) {
+                self.to.delete(&object.key).await?;
+            }
+        }
+        Ok(self.to.delete(&keys::hint(self.id)).await?)
     }
 
     /// The last entry up to which both logs are the same, of a copy that has entries up to `last`. Each entry names the one before, so one

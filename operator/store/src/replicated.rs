@@ -44,7 +44,7 @@ pub use status::{MemberStatus, ReplicationProblem, ReplicationStatus};
 
 /// How long a store may take to say which epochs it knows of.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The same of a store that was lost: pushes wait for it.
+/// The same of a store that was lost.
 const LOST_PATIENCE: Duration = Duration::from_millis(500);
 /// A primary store that did not answer is left alone for this long, where a replica can answer.
 const AWAY: Duration = Duration::from_secs(2);

@@ -23,7 +23,8 @@ pub(crate) struct Log {
 impl Log {
     /// Reads a listing; `read` gives an object.
     pub(crate) fn of(listing: &BTreeMap<String, u64>, read: impl Fn(&str) -> Result<Vec<u8>>) -> Result<Self> {
-        let (mut bases, mut all): (Vec<u64>, BTreeMap<(u64, usize), (String, u64)>) = (Vec::new(), BTreeMap::new());
+        let mut bases: Vec<u64> = Vec::new();
+        let mut all: BTreeMap<(u64, usize), (String, u64)> = BTreeMap::new();
         for (key, size) in listing {
             let Some((_, rest)) = key.split_once('/') else { continue };
             let Some((folder, number)) = rest.rsplit_once('/') else { continue };

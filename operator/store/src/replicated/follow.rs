@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::epoch::Epochs;
 use super::member::Member;
 use super::status::{MemberStatus, ReplicationProblem, ReplicationStatus, Step};
-use super::{Reign, ReplicatedStore};
+use super::{LOST_PATIENCE, Reign, ReplicatedStore};
 use crate::error::Error;
 use crate::keys;
 use crate::mirror::{Copying, Manner, MirrorError, Mirrored, Part};
@@ -107,7 +107,7 @@ impl ReplicatedStore {
                     tracing::warn!(
                         repo.name = %self.path,
                         store = &**name,
-                        log.left_behind = done.left_behind,
+                        entries = done.left_behind,
                         "a store that was the primary one holds entries that came too late: they stay there, and are served to nobody"
                     );
                 }
@@ -124,7 +124,7 @@ impl ReplicatedStore {
                 false
             }
             Err(error) => {
-                self.note_failure(name, error);
+                self.note_failure(&reign, name, error).await;
                 false
             }
         };
@@ -143,19 +143,28 @@ impl ReplicatedStore {
         }
     }
 
-    fn note_failure(&self, name: &Arc<str>, error: MirrorError) {
+    async fn note_failure(&self, reign: &Reign, name: &Arc<str>, error: MirrorError) {
+        let problem = match error {
+            MirrorError::Diverged(key) => Some(ReplicationProblem::Diverged(format!(
+                "the store '{name}' holds another {key}: it was written to, or is of something else; empty it, or choose another prefix"
+            ))),
+            // The replica is not to blame for a primary store that does not answer.
+            other if self.is_to_blame(reign, name).await => Some(ReplicationProblem::Unavailable(other.to_string())),
+            _ => None,
+        };
         let mut replicas = self.replicas();
         let replica = replicas.entry(Arc::clone(name)).or_default();
-        let problem = match error {
-            MirrorError::Diverged(key) => ReplicationProblem::Diverged(format!(
-                "the store '{name}' holds another {key}: it was written to, or is of something else; empty it, or choose another prefix"
-            )),
-            other => ReplicationProblem::Unavailable(other.to_string()),
-        };
-        if replica.problem.as_ref() != Some(&problem) {
+        if let Some(problem) = problem.as_ref().filter(|problem| replica.problem.as_ref() != Some(problem)) {
             tracing::warn!(repo.name = %self.path, store = &**name, %problem, "a replica is not up to date; it is tried again");
         }
-        replica.miss(Some(problem));
+        replica.miss(problem);
+    }
+
+    /// Whether a replica does not answer, while the primary store does.
+    async fn is_to_blame(&self, reign: &Reign, name: &Arc<str>) -> bool {
+        let key = keys::catalog_entry(&self.path);
+        let asked = tokio::time::timeout(LOST_PATIENCE, reign.primary.raw().get(&key)).await;
+        matches!(asked, Ok(Ok(_))) || !self.peers.contains_key(&**name)
     }
 
     async fn copy_to(&self, reign: &Reign, name: &Arc<str>, depth: Depth) -> Result<Mirrored, MirrorError> {

@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use super::epoch::Epoch;
 use super::follow::Depth;
 use super::member::{Member, Slot};
-use super::{PATIENCE, Reign, ReplicatedStore};
+use super::{LOST_PATIENCE, PATIENCE, Reign, ReplicatedStore};
 use crate::error::Error;
 use crate::keys;
 use crate::mirror::MirrorError;
 use crate::object::{Create, StoreError};
 use crate::sealed::unseal;
 
-/// How long the old primary store may take to be closed before it counts as lost.
+/// How long an old primary store that answers may take to be closed before it counts as lost.
 const OLD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether pushes may be lost.
@@ -98,8 +98,10 @@ impl End {
 impl ReplicatedStore {
     /// Makes a store the primary one. Trying again goes on where an earlier try was stopped.
     pub(crate) async fn promote(&self, to: &str, loss: Loss) -> Result<Promotion, PromoteError> {
-        self.learn().await;
+        let before = self.reign.load_full();
+        let (_, answers) = tokio::join!(self.learn(), self.answers(&before.primary));
         let reign = self.reign.load_full();
+        let answers = answers || reign.epochs != before.epochs;
         if *reign.primary.name == *to {
             return Ok(Promotion {
                 epoch: reign.epochs.number(),
@@ -115,8 +117,8 @@ impl ReplicatedStore {
                 "'{to}' is none of the stores of this repository; see spec.replication.stores"
             ))
         })?;
-        self.prepare(&reign, &name).await?;
-        let end = self.close(&reign, loss).await?;
+        self.prepare(&reign, &name, answers).await?;
+        let end = self.close(&reign, loss, answers).await?;
         self.begin(&reign, to, end, loss).await
     }
 
@@ -162,14 +164,17 @@ impl ReplicatedStore {
         Ok(Promotion { epoch: number, primary, generation: base, was, is_new, left_behind })
     }
 
+    async fn answers(&self, store: &Member) -> bool {
+        matches!(timeout(PATIENCE, store.raw().get(&keys::catalog_entry(&self.path))).await, Ok(Ok(_)))
+    }
+
     /// Copies what is there while pushes go on, and finds out whether it can be copied at all.
-    async fn prepare(&self, reign: &Reign, name: &Arc<str>) -> Result<(), PromoteError> {
+    async fn prepare(&self, reign: &Reign, name: &Arc<str>, answers: bool) -> Result<(), PromoteError> {
         let target = self.member(name, &reign.epochs).ok_or_else(|| {
             PromoteError::Unknown(format!("this server has no store '{name}': give it as --store {name}=URL"))
         })?;
         target.raw().get(&keys::catalog_entry(&self.path)).await?;
-        let answers = timeout(OLD_PATIENCE, reign.primary.raw().get(&keys::catalog_entry(&self.path))).await;
-        if matches!(answers, Ok(Ok(_))) {
+        if answers {
             // Those who push may be faster than a copy: what comes from now on is copied when the log is closed.
             let enough = reign.primary.end(reign.epochs.base()).await?;
             match self.copy(&reign.epochs, &reign.primary, &target, Depth::Objects, enough).await {
@@ -182,17 +187,18 @@ impl ReplicatedStore {
     }
 
     /// Closes the log of the present epoch.
-    async fn close(&self, reign: &Reign, loss: Loss) -> Result<End, PromoteError> {
+    async fn close(&self, reign: &Reign, loss: Loss, answers: bool) -> Result<End, PromoteError> {
         if sabotaged!(PromoteUnfenced) {
             let replica = self.members(reign).into_iter().next().ok_or_else(|| nothing(reign))?;
             let base = replica.end(reign.epochs.base()).await?;
             return Ok(End { base, source: replica, left_behind: None, without: vec![reign.primary.name.to_string()] });
         }
         let primary = &reign.primary;
-        let reason = match timeout(OLD_PATIENCE, primary.close(0)).await {
+        let patience = if answers { OLD_PATIENCE } else { LOST_PATIENCE };
+        let reason = match timeout(patience, primary.close(0)).await {
             Ok(Ok(base)) => return Ok(End::of_primary(reign, base)),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it did not answer within {} seconds", OLD_PATIENCE.as_secs()),
+            Err(_) => "it does not answer".to_owned(),
         };
         if loss == Loss::Refuse && self.needed(reign) == 0 {
             return Err(PromoteError::Unsafe(format!(

@@ -132,7 +132,7 @@ pub(super) fn path() -> RepositoryPath {
 }
 
 /// What moves a branch on, with a pack of this size.
-pub(super) async fn next(repository: &Arc<Repository>, number: u32, bytes: usize) -> Push {
+pub(super) fn next(repository: &Arc<Repository>, number: u32, bytes: usize) -> Push {
     let name = format!("branch-{number}");
     let mut push = with_pack(push(&[(&name, None, Some(number))]), &vec![u8::try_from(number % 251).unwrap(); bytes]);
     let RefEdit { name, old, .. } = &mut push.edits[0];
@@ -142,7 +142,7 @@ pub(super) async fn next(repository: &Arc<Repository>, number: u32, bytes: usize
 
 pub(super) async fn pushed(server: &Server, number: u32, bytes: usize) -> Result<u64, CommitError> {
     let repository = server.open().await;
-    let push = next(&repository, number, bytes).await;
+    let push = next(&repository, number, bytes);
     Ok(repository.commit(push).await?.generation)
 }
 

@@ -25,6 +25,10 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % most
     }
 
+    fn index(&self, most: u64) -> usize {
+        usize::try_from(self.below(most)).unwrap()
+    }
+
     fn chance(&self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -49,7 +53,7 @@ impl Line {
         tokio::time::sleep(Duration::from_millis(1 + self.dice.below(most))).await;
     }
 
-    fn unknown(&self, operation: &'static str, key: &str) -> StoreError {
+    fn unknown(operation: &'static str, key: &str) -> StoreError {
         StoreError::Unknown { operation, key: key.to_owned(), reason: "lost".to_owned() }
     }
 
@@ -57,7 +61,7 @@ impl Line {
     async fn sent(&self, operation: &'static str, key: &str) -> Result<(), StoreError> {
         self.wait().await;
         let is_lost = self.dice.chance(self.bad()) || self.cut.load(Ordering::SeqCst);
-        if is_lost { Err(self.unknown(operation, key)) } else { Ok(()) }
+        if is_lost { Err(Self::unknown(operation, key)) } else { Ok(()) }
     }
 
     /// The answer arrives, or not; what is lost may have been done, and late.
@@ -79,7 +83,7 @@ impl ObjectStore for Line {
         if self.dice.chance(self.bad()) {
             // It is on its way for a while, and whoever sent it has given up.
             let (site, key, body, late) = (self.site.clone(), key.to_owned(), body, self.dice.below(8_000));
-            let told = self.unknown("create", &key);
+            let told = Self::unknown("create", &key);
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(late)).await;
                 site.create(&key, body).await
@@ -180,7 +184,7 @@ impl Run {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let Ok(id) = server.repositories.find_or_create(&path()).await else { continue };
             let Ok(repository) = server.repositories.open(&id).await else { continue };
-            let push = next(&repository, number, 20).await;
+            let push = next(&repository, number, 20);
             if repository.commit(push).await.is_ok() {
                 acknowledged.push(number);
             }
@@ -194,15 +198,15 @@ impl Run {
             tokio::time::sleep(Duration::from_millis(self.dice.below(3_000))).await;
             match self.dice.below(4) {
                 0 => {
-                    let cut = &self.cuts[self.dice.below(2) as usize][self.dice.below(3) as usize];
+                    let cut = &self.cuts[self.dice.index(2)][self.dice.index(3)];
                     cut.store(true, Ordering::SeqCst);
                 }
-                1 => self.sites[self.dice.below(3) as usize].cut_off(true),
+                1 => self.sites[self.dice.index(3)].cut_off(true),
                 _ => {}
             }
             tokio::time::sleep(Duration::from_millis(self.dice.below(2_000))).await;
-            let server = &self.servers[self.dice.below(2) as usize];
-            let to = NAMES[self.dice.below(3) as usize];
+            let server = &self.servers[self.dice.index(2)];
+            let to = NAMES[self.dice.index(3)];
             match server.repositories.promote(&path(), to, Loss::Refuse).await {
                 Ok(_) | Err(PromoteError::Failed(_) | PromoteError::Unsafe(_) | PromoteError::Unknown(_)) => {}
             }

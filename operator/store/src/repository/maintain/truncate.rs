@@ -51,7 +51,7 @@ impl Repository {
             .await?;
         self.delete_checkpoints(&checkpoints, covered).await?;
         self.delete_bases(&bases, covered.min(done)).await?;
-        tracing::info!(repo.id = %self.id, log.truncated = done, "made stubs of old entries");
+        tracing::info!(repo.id = %self.id, entries = done, "made stubs of old entries");
         Ok(done + 1 - from)
     }
 
