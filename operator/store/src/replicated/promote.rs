@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::epoch::Epoch;
@@ -173,13 +174,17 @@ impl ReplicatedStore {
         let target = self.member(name, &reign.epochs).ok_or_else(|| {
             PromoteError::Unknown(format!("this server has no store '{name}': give it as --store {name}=URL"))
         })?;
-        target.raw().get(&keys::catalog_entry(&self.path)).await?;
+        // A store that cannot be written to is found out before anything is closed.
+        target.raw().put(&keys::promotion(&self.id, 0), Bytes::from_static(b"a trial")).await?;
         if answers {
             // Those who push may be faster than a copy: what comes from now on is copied when the log is closed.
             let enough = reign.primary.end(reign.epochs.base()).await?;
             match self.copy(&reign.epochs, &reign.primary, &target, Depth::Objects, enough).await {
                 // Somebody promotes already.
                 Ok(_) | Err(MirrorError::Superseded) => {}
+                Err(MirrorError::Failed(error)) => {
+                    tracing::warn!(repo.name = %self.path, %error, "the primary store does not answer well");
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -289,7 +294,7 @@ impl ReplicatedStore {
 }
 
 /// Creates something that counts once it is there, whoever creates it.
-async fn create(store: &Member, key: &str, body: bytes::Bytes) -> Result<(), PromoteError> {
+async fn create(store: &Member, key: &str, body: Bytes) -> Result<(), PromoteError> {
     match store.raw().create(key, body).await {
         Ok(Create::Created | Create::Exists) => Ok(()),
         Err(error @ StoreError::Unknown { .. }) => match store.raw().get(key).await? {
