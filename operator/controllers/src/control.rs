@@ -19,9 +19,6 @@ pub struct DeletionQuestion {
     pub repository_name: RepositoryName,
     /// The store that holds it.
     pub store: String,
-    /// Further stores that hold it.
-    #[serde(default)]
-    pub replicas: Vec<String>,
 }
 
 /// `GET /control/v1/repositories/{namespace}/{resource}`: what the store says of a Repository; made there if it is new.

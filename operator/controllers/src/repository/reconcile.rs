@@ -1,6 +1,5 @@
 //! Reconciles a `Repository`: check, build, apply, prove with a real `ls-refs`, report.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
@@ -14,7 +13,6 @@ use super::status::{self, Found};
 use crate::cluster::Observed;
 use crate::control::{DeletionQuestion, PromotionAnswer, PromotionQuestion};
 use crate::controller::{Context, GitServerError, Kind, ReconcileError, Summary, about};
-use crate::pool::PoolConfig;
 use crate::problem::Severity;
 
 /// The finalizer of a Repository whose data goes with it.
@@ -216,7 +214,7 @@ async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> R
     if waited < LAST_REQUESTS {
         return Ok(Action::requeue(LAST_REQUESTS.saturating_sub(waited)));
     }
-    let Some(deletion) = question(&document, namespace, &name, &context.pool) else {
+    let Some(deletion) = question(&document, namespace, &name) else {
         // Never served, so there is no data.
         set_finalizer(object, false, context).await?;
         return Ok(Action::await_change());
@@ -232,25 +230,10 @@ async fn delete(object: &DynamicObject, namespace: &str, context: &Context) -> R
     Ok(Action::await_change())
 }
 
-fn question(document: &Value, namespace: &str, name: &str, pool: &PoolConfig) -> Option<DeletionQuestion> {
-    let store = document["spec"]["store"].as_str().unwrap_or("default").to_owned();
-    // Whatever the resource says by now, what its status has seen counts too.
-    let (spec, status) = (&document["spec"]["replication"], &document["status"]["replication"]);
-    let wanted = spec["stores"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let seen = status["stores"].as_array().into_iter().flatten().map(|replica| &replica["name"]);
-    let seen = seen.chain([&status["primary"]]).filter_map(Value::as_str);
-    let mut replicas: BTreeSet<String> = wanted.chain(seen).map(str::to_owned).collect();
-    if spec.is_null() {
-        replicas.extend(pool.replication().remove(&store).into_iter().flat_map(|default| default.stores.clone()));
-    }
-    replicas.remove(&store);
+fn question(document: &Value, namespace: &str, name: &str) -> Option<DeletionQuestion> {
     Some(DeletionQuestion {
         namespace: namespace.parse().ok()?,
         repository_name: document["spec"]["repositoryName"].as_str().unwrap_or(name).parse().ok()?,
-        store,
-        replicas: replicas.into_iter().collect(),
+        store: document["spec"]["store"].as_str().unwrap_or("default").to_owned(),
     })
 }
-
-#[cfg(test)]
-mod tests;
