@@ -16,7 +16,7 @@ use crate::bed::REPOSITORY;
 const DEFAULT: usize = 0;
 const FAR: usize = 1;
 /// From the end of a promotion to a push through each server. The benchmark holds releases against 2 s; this machine has other work.
-const PROMOTED: Duration = Duration::from_secs(10);
+const PROMOTED: Duration = Duration::from_mins(1);
 /// Reads go on within this time after the primary went: a request that is not answered has to be given up first.
 const READS: Duration = Duration::from_mins(1);
 /// Time in which servers look at every store at least once.

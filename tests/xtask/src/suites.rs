@@ -106,7 +106,8 @@ pub(crate) fn doc_tests() -> Result<Outcome> {
 }
 
 /// Tests that need servers or clients which are built from source.
-const PEERS: &str = "test(/minio/) or test(/^negative::/) or test(/^foreign_clients::(git|jj)::/)";
+const PEERS: &str =
+    "test(/minio/) or test(/^negative::/) or test(/^replication::chaos::/) or test(/^foreign_clients::(git|jj)::/)";
 
 fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
