@@ -32,7 +32,7 @@ pub(crate) struct StoreArgs {
     #[arg(long, env = "CODEKEEP_STORE_CREDENTIALS", value_name = "DIR")]
     pub(crate) store_credentials: Option<PathBuf>,
     /// Further stores that hold the Repositories of a store which do not say so themselves by `spec.replication`:
-    /// NAME=MODE:STORE[+STORE...][:QUORUM] with the mode Asynchronous or Synchronous (repeatable)
+    /// `NAME=MODE:STORE[+STORE...][:QUORUM]` with the mode Asynchronous or Synchronous (repeatable)
     #[arg(long, env = "CODEKEEP_STORE_REPLICATION", value_name = "NAME=MODE:STORES", value_delimiter = ',')]
     pub(crate) store_replication: Vec<NamedReplication>,
     /// Services that keep keys of encrypted repositories, by the name that Repositories use: NAME=URL with `awskms://REGION` or
