@@ -278,14 +278,23 @@ impl ReplicatedStore {
     async fn decide(&self, reign: &Reign, wanted: Epoch, loss: Loss) -> Result<Epoch, PromoteError> {
         let (key, body) = (keys::promotion(&self.id, wanted.number), wanted.encode()?);
         let mut failure = nothing(reign);
-        for registrar in self.members(reign) {
+        // Always the same ones, whoever can reach what: not a store that does not count, which comes and goes.
+        let counting = |member: &Member| !reign.epochs.is_without(&member.name);
+        let mut registrars: Vec<Member> = self.members(reign).into_iter().filter(counting).collect();
+        if registrars.is_empty() {
+            registrars.push(reign.primary.clone());
+        }
+        if loss == Loss::Accept {
+            registrars.extend(self.members(reign));
+        }
+        for registrar in registrars {
             match create(&registrar, &key, body.clone()).await {
                 Ok(()) => {
                     let found = registrar.raw().get(&key).await?;
                     let found = found.ok_or_else(|| Error::Missing { key: key.clone() })?;
                     return Ok(unseal(&found).map_err(|reason| Error::Damaged { key, reason })?);
                 }
-                Err(error) if loss == Loss::Accept || reign.epochs.is_without(&registrar.name) => failure = error,
+                Err(error) if loss == Loss::Accept => failure = error,
                 Err(error) => return Err(error),
             }
         }
