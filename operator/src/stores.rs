@@ -83,6 +83,16 @@ async fn connect_all(
     metrics: &StoreMetrics,
     opening: &Opening<'_>,
 ) -> anyhow::Result<Vec<(String, Connected)>> {
+    for (at, named) in args.store.iter().enumerate() {
+        let place = named.url.to_string();
+        if let Some(other) = args.store[..at].iter().find(|other| other.url.to_string() == place) {
+            bail!(
+                "the stores '{}' and '{}' are the same place, {place}: what is in both would be there once",
+                other.name,
+                named.name
+            );
+        }
+    }
     let ways = args.store.iter().map(|named| Way {
         named: named.clone(),
         credentials: args.store_credentials.as_deref().map(|folder| credentials_of(folder, &named.name)),
@@ -232,6 +242,27 @@ async fn connect(way: &Way) -> anyhow::Result<Connected> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        stores: StoreArgs,
+    }
+
+    #[tokio::test]
+    async fn one_place_under_two_names_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = |name: &str, at: &str| format!("--store={name}=file:{}", folder.path().join(at).display());
+        let cache = format!("--cache={}", folder.path().join("cache").display());
+        let opened = async |far: &str| {
+            let words = ["codekeep".to_owned(), cache.clone(), store("default", "one"), store("far", far)];
+            let line = <Line as clap::Parser>::parse_from(words);
+            open(&line.stores, &Registry::new(), Opening::default()).await.map(|stores| stores.len())
+        };
+        let refused = opened("one").await.unwrap_err().to_string();
+        assert!(refused.contains("'default' and 'far' are the same place"), "{refused}");
+        assert_eq!(opened("two").await.unwrap(), 2);
+    }
 
     #[test]
     fn a_store_has_credentials_of_its_own_or_those_of_all() {

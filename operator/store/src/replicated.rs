@@ -3,10 +3,10 @@
 //! One of them is the primary one: its log says what happened. Writes go there first, and to the replicas as the manifest wants it; reads
 //! go to a replica when the primary one does not answer. Lies below envelope encryption: all stores hold the same bytes.
 
+mod copied;
 mod epoch;
 mod follow;
 mod member;
-mod nowhere;
 mod promote;
 mod reading;
 mod status;
@@ -15,7 +15,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ use crate::envelope::ServerSideStore;
 use crate::keys;
 use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 use crate::repository::Context;
+use copied::Copied;
 pub(crate) use epoch::Epochs;
 pub(crate) use follow::Depth;
 use follow::Following;
 pub(crate) use member::{Member, Settled, is_stub};
-use nowhere::{Copied, Nowhere};
 pub use promote::{Loss, PromoteError, Promotion};
 use status::Replica;
 pub use status::{MemberStatus, ReplicationProblem, ReplicationStatus};
@@ -63,6 +63,7 @@ pub(crate) struct ReplicatedStore {
     path: RepositoryPath,
     /// The store that the manifest names.
     home: Arc<str>,
+    own: Arc<dyn ObjectStore>,
     peers: Peers,
     context: Context,
     reign: ArcSwap<Reign>,
@@ -76,8 +77,10 @@ pub(crate) struct ReplicatedStore {
     away: Mutex<Option<Instant>>,
     /// When the stores were last asked for epochs, and what came of it; nothing is written before they were.
     learned: tokio::sync::Mutex<Option<(Instant, Learned)>>,
-    /// How often they were.
+    /// How often that was begun.
     rounds: AtomicU64,
+    /// Whether they have been asked once.
+    is_acquainted: AtomicBool,
 }
 
 /// What asking for epochs came to.
@@ -101,27 +104,24 @@ pub(crate) struct Reign {
 #[derive(Clone)]
 pub(crate) struct Home {
     pub(crate) name: Arc<str>,
+    /// The store of this name.
+    pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) peers: Peers,
 }
 
 impl ReplicatedStore {
     pub(crate) fn new(home: Home, id: RepositoryId, path: RepositoryPath, context: &Context) -> Arc<Self> {
-        let Home { name, peers } = home;
+        let Home { name, store, peers } = home;
         // The key that the bucket encrypts with is one of the store that the manifest names; the others do what they do by default.
-        let with_key = |(peer, store): (&String, &Arc<dyn ObjectStore>)| {
-            let store = Arc::clone(store);
-            let is_home = **peer == *name;
-            (peer.clone(), if is_home { ServerSideStore::new(store, &path, context) as _ } else { store })
-        };
-        let peers: Peers = Arc::new(peers.iter().map(with_key).collect());
+        let own: Arc<dyn ObjectStore> = ServerSideStore::new(store, &path, context);
         let epochs = Arc::new(Epochs::default());
-        let store = peers.get(&*name).cloned().unwrap_or_else(|| Arc::new(Nowhere(name.to_string())));
-        let primary = Member::new(Arc::clone(&name), store, id.clone(), Arc::clone(&epochs));
+        let primary = Member::new(Arc::clone(&name), Arc::clone(&own), id.clone(), Arc::clone(&epochs));
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             id,
             path,
             home: name,
+            own,
             peers,
             context: context.clone(),
             reign: ArcSwap::from_pointee(Reign { epochs, primary }),
@@ -132,7 +132,13 @@ impl ReplicatedStore {
             away: Mutex::default(),
             learned: tokio::sync::Mutex::default(),
             rounds: AtomicU64::new(0),
+            is_acquainted: AtomicBool::new(false),
         })
+    }
+
+    /// A store by its name, if this server has it.
+    fn peer(&self, name: &str) -> Option<&Arc<dyn ObjectStore>> {
+        if *name == *self.home { Some(&self.own) } else { self.peers.get(name) }
     }
 
     fn replication(&self) -> Option<Arc<Replication>> {
@@ -165,7 +171,7 @@ impl ReplicatedStore {
     }
 
     fn member(&self, name: &Arc<str>, epochs: &Arc<Epochs>) -> Option<Member> {
-        let store = Arc::clone(self.peers.get(&**name)?);
+        let store = Arc::clone(self.peer(name)?);
         Some(Member::new(Arc::clone(name), store, self.id.clone(), Arc::clone(epochs)))
     }
 
@@ -215,6 +221,7 @@ impl ReplicatedStore {
             (false, false) => Learned::Unsure,
         };
         *learned = Some((Instant::now(), outcome));
+        self.is_acquainted.store(true, Ordering::SeqCst);
         outcome
     }
 
@@ -229,14 +236,14 @@ impl ReplicatedStore {
 
     /// Asks once, before anything is relied on.
     async fn get_acquainted(&self, patience: Duration) {
-        if self.is_replicated() && self.rounds.load(Ordering::SeqCst) == 0 {
+        if !self.is_acquainted.load(Ordering::SeqCst) && self.is_replicated() {
             let _ = tokio::time::timeout(patience, self.learn()).await;
         }
     }
 
     /// An epoch begins when its primary store has been told, which comes last.
     async fn is_in_effect(&self, epochs: &Epochs) -> bool {
-        let Some(store) = epochs.primary().and_then(|name| self.peers.get(name)) else { return true };
+        let Some(store) = epochs.primary().and_then(|name| self.peer(name)) else { return true };
         let told = tokio::time::timeout(PATIENCE, Epochs::read(&**store, &self.id)).await;
         told.is_ok_and(|told| told.is_ok_and(|told| told.number() >= epochs.number()))
     }
@@ -253,8 +260,8 @@ impl ReplicatedStore {
                 store = &*name,
                 "the primary store of a repository is none of this server's, so it is not written to; give it as --store {name}=URL"
             );
-            let copy = self.peers.get(&*self.home).cloned().unwrap_or_else(|| Arc::new(Nowhere(name.to_string())));
-            let primary = Member::new(name, Arc::new(Copied(copy)), self.id.clone(), Arc::clone(&epochs));
+            let copy = Arc::new(Copied(Arc::clone(&self.own)));
+            let primary = Member::new(name, copy, self.id.clone(), Arc::clone(&epochs));
             self.reign.store(Arc::new(Reign { epochs, primary }));
             return true;
         };

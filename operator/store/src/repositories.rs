@@ -121,18 +121,18 @@ impl Repositories {
     pub fn reached(store: Arc<dyn ObjectStore>, direct: Option<Direct>, context: Context) -> Self {
         let name = "default";
         let peers = Arc::new(BTreeMap::from([(name.to_owned(), Arc::clone(&store))]));
-        Self::of_home(store, Home { name: name.into(), peers }, direct, context)
+        Self::of_home(Home { name: name.into(), store, peers }, direct, context)
     }
 
     /// The repositories of the store of this name among all stores of the process; `None` when it is none of them.
     #[must_use]
     pub fn among(peers: &Peers, name: &str, direct: Option<Direct>, context: Context) -> Option<Self> {
-        let home = Home { name: name.into(), peers: Arc::clone(peers) };
-        Some(Self::of_home(Arc::clone(peers.get(name)?), home, direct, context))
+        let home = Home { name: name.into(), store: Arc::clone(peers.get(name)?), peers: Arc::clone(peers) };
+        Some(Self::of_home(home, direct, context))
     }
 
-    fn of_home(store: Arc<dyn ObjectStore>, home: Home, direct: Option<Direct>, context: Context) -> Self {
-        let shared = Arc::new(Shared::new(store, home, direct.map(Arc::new), context));
+    fn of_home(home: Home, direct: Option<Direct>, context: Context) -> Self {
+        let shared = Arc::new(Shared::new(home, direct.map(Arc::new), context));
         Self { shared, ids: Mutex::default(), reached: Mutex::default(), open: Mutex::default() }
     }
 

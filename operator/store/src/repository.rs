@@ -95,7 +95,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, home: Home, direct: Option<Arc<Direct>>, context: Context) -> Self {
+    pub(crate) fn new(home: Home, direct: Option<Arc<Direct>>, context: Context) -> Self {
+        let store = Arc::clone(&home.store);
         let mut process = [0; 16];
         context.random.fill(&mut process);
         let (lfs_usage, adoptions) = (Arc::default(), Arc::default());
@@ -107,15 +108,14 @@ impl Shared {
         let (context, process, home) = (self.context.clone(), self.process, self.home.clone());
         let (lfs_usage, adoptions) = (Arc::clone(&self.lfs_usage), Arc::clone(&self.adoptions));
         let replicated = ReplicatedStore::new(home.clone(), id.clone(), path.clone(), &context);
-        let store: Arc<dyn ObjectStore> = Arc::clone(&replicated) as _;
-        let (replicated, mut direct, mut envelope) = (Some(replicated), self.direct.clone(), None);
-        if !is_sealed {
-            return Self { store, context, process, lfs_usage, adoptions, direct, home, envelope, replicated };
-        }
-        let sealed = Arc::new(EnvelopeStore::new(store, id.clone(), path.clone(), context.clone()));
-        let store = Arc::clone(&sealed) as _;
-        (direct, envelope) = (None, Some(sealed));
-        Self { store, context, process, lfs_usage, adoptions, direct, home, envelope, replicated }
+        let sealed = || EnvelopeStore::new(Arc::clone(&replicated) as _, id.clone(), path.clone(), context.clone());
+        let envelope = is_sealed.then(|| Arc::new(sealed()));
+        let store: Arc<dyn ObjectStore> = match &envelope {
+            Some(envelope) => Arc::clone(envelope) as _,
+            None => Arc::clone(&replicated) as _,
+        };
+        let direct = self.direct.clone().filter(|_| !is_sealed);
+        Self { store, context, process, lfs_usage, adoptions, direct, home, envelope, replicated: Some(replicated) }
     }
 
     /// The bucket as clients reach it, if they may: what they send there themselves would not get to replicas.

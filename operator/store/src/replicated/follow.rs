@@ -164,7 +164,7 @@ impl ReplicatedStore {
     async fn is_to_blame(&self, reign: &Reign, name: &Arc<str>) -> bool {
         let key = keys::catalog_entry(&self.path);
         let asked = tokio::time::timeout(LOST_PATIENCE, reign.primary.raw().get(&key)).await;
-        matches!(asked, Ok(Ok(_))) || !self.peers.contains_key(&**name)
+        matches!(asked, Ok(Ok(_))) || self.peer(name).is_none()
     }
 
     async fn copy_to(&self, reign: &Reign, name: &Arc<str>, depth: Depth) -> Result<Mirrored, MirrorError> {
@@ -229,7 +229,7 @@ impl ReplicatedStore {
                 generation: known.generation,
                 behind_entries: seen.saturating_sub(known.generation),
                 behind: known.behind_since.map_or(Duration::ZERO, |since| since.elapsed()),
-                problem: if self.peers.contains_key(&**name) { known.problem } else { Some(unknown()) },
+                problem: if self.peer(name).is_some() { known.problem } else { Some(unknown()) },
             }
         };
         let members = self.names(&reign).iter().map(member).collect();

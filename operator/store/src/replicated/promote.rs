@@ -165,8 +165,9 @@ impl ReplicatedStore {
         Ok(Promotion { epoch: number, primary, generation: base, was, is_new, left_behind })
     }
 
+    /// Whether a store answers as one that holds the repository.
     async fn answers(&self, store: &Member) -> bool {
-        matches!(timeout(PATIENCE, store.raw().get(&keys::catalog_entry(&self.path))).await, Ok(Ok(_)))
+        matches!(timeout(PATIENCE, store.raw().get(&keys::catalog_entry(&self.path))).await, Ok(Ok(Some(_))))
     }
 
     /// Copies what is there while pushes go on, and finds out whether it can be copied at all.
@@ -182,9 +183,6 @@ impl ReplicatedStore {
             match self.copy(&reign.epochs, &reign.primary, &target, Depth::Objects, enough).await {
                 // Somebody promotes already.
                 Ok(_) | Err(MirrorError::Superseded) => {}
-                Err(MirrorError::Failed(error)) => {
-                    tracing::warn!(repo.name = %self.path, %error, "the primary store does not answer well");
-                }
                 Err(error) => return Err(error.into()),
             }
         }

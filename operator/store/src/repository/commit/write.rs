@@ -89,7 +89,11 @@ impl Repository {
             if doubt.is_some() {
                 self.shared.metrics.commits.count(Attempt::Doubtful);
             }
-            match self.settle(generation, &writer, doubt, &mut doubts).await? {
+            let settled = self.settle(generation, &writer, doubt, &mut doubts).await?;
+            if self.shared.store.epoch() != epoch {
+                return self.look_again(generation, &writer, &mut doubts).await;
+            }
+            match settled {
                 Settled::Ours => {
                     self.apply(epoch, generation, &ours).map_err(GroupError::failed)?;
                     return Ok(true);

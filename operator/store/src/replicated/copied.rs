@@ -1,4 +1,4 @@
-//! Stores that a server does not have, and copies that it must not write to.
+//! Copies that a server must not write to.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,51 +8,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
-
-/// A store that the command line does not name.
-pub(super) struct Nowhere(pub(super) String);
-
-impl Nowhere {
-    fn error<T>(&self, operation: &'static str, key: &str) -> Result<T, StoreError> {
-        let reason = format!("this server has no store '{}'", self.0);
-        Err(StoreError::Unavailable { operation, key: key.to_owned(), reason })
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Nowhere {
-    async fn create(&self, key: &str, _: Bytes) -> Result<Create, StoreError> {
-        self.error("create", key)
-    }
-
-    async fn put(&self, key: &str, _: Bytes) -> Result<(), StoreError> {
-        self.error("put", key)
-    }
-
-    async fn upload(&self, key: &str, _: &Path) -> Result<(), StoreError> {
-        self.error("upload", key)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.error("get", key)
-    }
-
-    async fn download(&self, key: &str, _: &Path, _: u64) -> Result<bool, StoreError> {
-        self.error("download", key)
-    }
-
-    async fn download_range(&self, key: &str, _: &Path, _: Range<u64>, _: u64) -> Result<bool, StoreError> {
-        self.error("download", key)
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.error("delete", key)
-    }
-
-    async fn list(&self, prefix: &str, _: Option<&str>, _: usize) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.error("list", prefix)
-    }
-}
 
 /// A copy of a repository whose primary store is another one: it is read.
 pub(super) struct Copied(pub(super) Arc<dyn ObjectStore>);
