@@ -84,13 +84,9 @@ async fn connect_all(
     opening: &Opening<'_>,
 ) -> anyhow::Result<Vec<(String, Connected)>> {
     for (at, named) in args.store.iter().enumerate() {
-        let place = named.url.to_string();
-        if let Some(other) = args.store[..at].iter().find(|other| other.url.to_string() == place) {
-            bail!(
-                "the stores '{}' and '{}' are the same place, {place}: what is in both would be there once",
-                other.name,
-                named.name
-            );
+        if let Some(other) = args.store[..at].iter().find(|other| other.url == named.url) {
+            let (one, other, url) = (&named.name, &other.name, &named.url);
+            bail!("the stores '{other}' and '{one}' are the same place, {url}: what is in both would be there once");
         }
     }
     let ways = args.store.iter().map(|named| Way {

@@ -168,8 +168,8 @@ impl Member {
         Ok(next.is_some_and(|body| body == MARKER))
     }
 
-    /// Closes the log of the present epoch, if it is not closed yet, and tells its last entry. A log that is to have more entries, up to
-    /// `least`, is closed behind these.
+    /// Closes the log of the present epoch, if it is not closed yet, and tells the number before its end: the last entry of a store that has
+    /// all entries of the epochs before. A log that is to have more entries, up to `least`, is closed behind these.
     pub(crate) async fn close(&self, least: u64) -> Result<u64, StoreError> {
         let mut end = self.epochs.base();
         for _ in 0..TRIES {
@@ -191,6 +191,9 @@ impl Member {
 
     /// What counts at the end of a log that is closed is brought to where it is looked for.
     pub(crate) async fn adopt_decision(&self, end: u64) -> Result<(), StoreError> {
+        if end <= self.epochs.base() {
+            return Ok(());
+        }
         let key = self.epochs.key(&self.id, end);
         match self.store.get(&keys::decided(&key)).await? {
             Some(body) => self.store.put(&key, body).await,

@@ -193,7 +193,7 @@ impl ReplicatedStore {
     async fn close(&self, reign: &Reign, loss: Loss, answers: bool) -> Result<End, PromoteError> {
         if sabotaged!(PromoteUnfenced) {
             let replica = self.members(reign).into_iter().next().ok_or_else(|| nothing(reign))?;
-            let base = replica.end(reign.epochs.base()).await?;
+            let base = replica.end(0).await?;
             return Ok(End { base, source: replica, left_behind: None, without: vec![reign.primary.name.to_string()] });
         }
         let primary = &reign.primary;
@@ -229,9 +229,8 @@ impl ReplicatedStore {
                 without.push(name.to_string());
                 continue;
             };
-            let closed = match timeout(PATIENCE, replica.close(0)).await {
-                Ok(Ok(end)) => replica.adopt_decision(end).await.map(|()| end),
-                Ok(Err(error)) => Err(error),
+            let closed = match timeout(PATIENCE, closed(&replica)).await {
+                Ok(closed) => closed,
                 Err(_) => Err(StoreError::Unavailable {
                     operation: "close",
                     key: keys::log_all(&self.id),
@@ -269,6 +268,13 @@ impl ReplicatedStore {
             }
         }
         let (base, source) = best.ok_or_else(|| nothing(reign))?;
+        if base < reign.epochs.base() && loss == Loss::Refuse {
+            return Err(PromoteError::Unsafe(format!(
+                "the primary store '{}' cannot be reached, and no replica has all that it had when it became the primary one; when it is lost \
+                 for good, say that you accept the loss",
+                reign.primary.name
+            )));
+        }
         Ok(End { base, source, left_behind: None, without })
     }
 
@@ -298,6 +304,14 @@ impl ReplicatedStore {
         }
         Err(failure)
     }
+}
+
+/// Closes the log of a replica, and tells its last entry: it may lack some of what was written before the present epoch.
+async fn closed(replica: &Member) -> Result<u64, StoreError> {
+    replica.close(0).await?;
+    let end = replica.end(0).await?;
+    replica.adopt_decision(end).await?;
+    Ok(end)
 }
 
 /// Creates something that counts once it is there, whoever creates it.

@@ -94,6 +94,33 @@ async fn a_lost_primary_store_is_replaced_and_what_it_held_beyond_is_kept_and_ne
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_missed_an_epoch_is_promoted_with_all_that_it_missed() {
+    let bed = Bed::new(ReplicationMode::Synchronous, &["far", "third"], None);
+    let server = bed.server();
+    let promote = async |to| server.repositories.promote(&path(), to, Loss::Refuse).await;
+    pushed(&server, 1, 50).await.unwrap();
+    promote("far").await.unwrap();
+    pushed(&server, 2, 50).await.unwrap();
+    bed.site("far").cut_off(true);
+    promote("third").await.unwrap();
+    pushed(&server, 3, 300 << 10).await.unwrap();
+    promote("default").await.unwrap();
+    bed.site("default").cut_off(true);
+    bed.site("far").cut_off(false);
+    let done = promote("far").await.unwrap();
+    assert_eq!((done.epoch, done.generation), (4, 3));
+    pushed(&server, 4, 50).await.unwrap();
+    let repository = server.open().await;
+    for number in 1..=4 {
+        assert!(has(&repository, number), "{number}");
+    }
+    let alone = Server::new(bed.site("far").objects.clone());
+    let copy = alone.open().await;
+    assert_eq!(copy.snapshot().await.unwrap().digest, repository.known().digest);
+    copy.local_packs(&copy.known()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_writes_to_an_old_primary_store_that_is_cut_off_from_the_rest() {
     let bed = Bed::new(ReplicationMode::Synchronous, &["far", "third"], Some(2));
     let old = bed.server();
