@@ -81,6 +81,18 @@ impl EnvelopeStore {
         Ok(sealed.into())
     }
 
+    /// What a small object says.
+    async fn opened(&self, key: &str, sealed: Option<Bytes>) -> Result<Option<Bytes>, StoreError> {
+        let Some(sealed) = sealed else { return Ok(None) };
+        let wrong = |error| damaged(key, error);
+        let header = Header::decode(&sealed).map_err(wrong)?;
+        let size = plain_size(sealed.len() as u64).ok_or_else(|| wrong(FormatError::Forged))?;
+        let mut opener = Opener::new(self.decrypting(key, header).await?, 0..size, size);
+        let mut plain = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        opener.push(&sealed[HEADER_BYTES..], &mut plain).map_err(wrong)?;
+        Ok(Some(plain.into()))
+    }
+
     /// The header of an object of `size` plain bytes, from memory or the bucket; `None` when there is no object.
     async fn header(&self, key: &str, size: u64) -> Result<Option<Header>, StoreError> {
         if let Some(header) = self.headers.get(key) {
@@ -171,14 +183,11 @@ impl ObjectStore for EnvelopeStore {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         // Also for what is not there: whoever only asks whether there is news has to learn that the key was taken away.
         self.keys.get().await?;
-        let Some(sealed) = self.inner.get(key).await? else { return Ok(None) };
-        let wrong = |error| damaged(key, error);
-        let header = Header::decode(&sealed).map_err(wrong)?;
-        let size = plain_size(sealed.len() as u64).ok_or_else(|| wrong(FormatError::Forged))?;
-        let mut opener = Opener::new(self.decrypting(key, header).await?, 0..size, size);
-        let mut plain = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        opener.push(&sealed[HEADER_BYTES..], &mut plain).map_err(wrong)?;
-        Ok(Some(plain.into()))
+        self.opened(key, self.inner.get(key).await?).await
+    }
+
+    async fn get_decided(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.opened(key, self.inner.get_decided(key).await?).await
     }
 
     async fn download(&self, key: &str, file: &Path, size: u64) -> Result<bool, StoreError> {

@@ -140,6 +140,14 @@ pub trait ObjectStore: Send + Sync + 'static {
         self.create(key, body).await
     }
 
+    /// As [`Self::get`], of an entry, from the store that decides what it is and from no other.
+    ///
+    /// # Errors
+    /// When that store did not say.
+    async fn get_decided(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.get(key).await
+    }
+
     /// Makes sure that an entry that was read back is as durable as one that was created.
     ///
     /// # Errors

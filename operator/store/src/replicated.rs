@@ -296,6 +296,13 @@ impl ObjectStore for ReplicatedStore {
         }
     }
 
+    async fn get_decided(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        match Member::number(&self.id, key) {
+            Some(number) => self.get_entry(number, false).await,
+            None => self.get(key).await,
+        }
+    }
+
     async fn confirm(&self, key: &str) -> Result<(), StoreError> {
         match Member::number(&self.id, key) {
             Some(number) => self.confirm_entry(number).await,
@@ -317,7 +324,7 @@ impl ObjectStore for ReplicatedStore {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         if let Some(number) = Member::number(&self.id, key) {
-            return self.get_entry(number).await;
+            return self.get_entry(number, true).await;
         }
         // A replica may lack what follows from the log.
         let may_lack = !key.starts_with(&keys::lfs_all(&self.id));

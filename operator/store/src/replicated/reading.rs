@@ -46,8 +46,8 @@ impl ReplicatedStore {
         Err(error)
     }
 
-    /// An entry of the log.
-    pub(super) async fn get_entry(&self, number: u64) -> Result<Option<Bytes>, StoreError> {
+    /// An entry of the log; `by_replicas`: that of a replica will do while the primary store is away.
+    pub(super) async fn get_entry(&self, number: u64, by_replicas: bool) -> Result<Option<Bytes>, StoreError> {
         self.get_acquainted(FIRST_PATIENCE).await;
         for _ in 0..MAX_CHANGES {
             let reign = self.reign.load_full();
@@ -63,11 +63,11 @@ impl ReplicatedStore {
                     Learned::Nothing => return Ok(None),
                     Learned::Unsure => return Err(self.lost("read", number)),
                 },
-                Err(error) if is_away(&error) && self.is_replicated() => {
-                    if self.learn_again().await != Learned::Newer {
-                        return self.entry_of_replicas(&reign, number, error).await;
-                    }
-                }
+                Err(error) if is_away(&error) && self.is_replicated() => match self.learn_again().await {
+                    Learned::Newer => {}
+                    _ if by_replicas => return self.entry_of_replicas(&reign, number, error).await,
+                    _ => return Err(error),
+                },
                 Err(error) => return Err(error),
             }
         }
@@ -91,12 +91,15 @@ impl ReplicatedStore {
         let written_at_once = self.replication().is_some_and(|wanted| wanted.mode == ReplicationMode::Synchronous);
         let mut has_answered = false;
         for replica in self.members(reign) {
-            let Ok(slot) = replica.slot(number).await else { continue };
-            has_answered = true;
-            let Slot::Holds(body) = slot else { continue };
+            // Before the entry is read: what was overruled in between would be seen as it was.
             let is_known =
                 !written_at_once || self.replicas().get(&replica.name).is_some_and(|known| known.has(number));
-            if is_known || matches!(replica.slot(number + 1).await, Ok(Slot::Holds(_))) {
+            let is_settled = is_known || matches!(replica.slot(number + 1).await, Ok(Slot::Holds(_)));
+            let Ok(slot) = replica.slot(number).await else { continue };
+            has_answered = true;
+            if let Slot::Holds(body) = slot
+                && is_settled
+            {
                 return Ok(Some(body));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use model::RepositoryId;
 
@@ -90,6 +91,22 @@ pub(crate) async fn read_number(
     number: u64,
 ) -> Result<Option<Numbered>, Error> {
     let key = keys::log_entry(id, number);
-    let Some(bytes) = store.get(&key).await? else { return Ok(None) };
+    let found = store.get(&key).await?;
+    decode(key, found)
+}
+
+/// The same from the store that decides: for who wants to know what became of a number that it tried to take.
+pub(crate) async fn read_decided(
+    store: &dyn ObjectStore,
+    id: &RepositoryId,
+    number: u64,
+) -> Result<Option<Numbered>, Error> {
+    let key = keys::log_entry(id, number);
+    let found = store.get_decided(&key).await?;
+    decode(key, found)
+}
+
+fn decode(key: String, found: Option<Bytes>) -> Result<Option<Numbered>, Error> {
+    let Some(bytes) = found else { return Ok(None) };
     Numbered::decode(&bytes).map(Some).map_err(|error| Error::entry(key, error))
 }

@@ -137,7 +137,7 @@ impl Repository {
                 tokio::time::sleep(Duration::from_millis(50 << (*doubts).min(6))).await;
             }
             let epoch = self.shared.store.epoch();
-            match read::read_number(&*self.shared.store, &self.id, generation).await {
+            match read::read_decided(&*self.shared.store, &self.id, generation).await {
                 Ok(Some(Numbered::Entry(read))) if read.entry.writer == *writer => {
                     match self.shared.store.confirm(&keys::log_entry(&self.id, generation)).await {
                         // What was read is in the log that counts, unless another store has become the primary one meanwhile.
