@@ -30,8 +30,8 @@ pub use notification_rule::{
 };
 pub use replication::{ReplicaStatus, Replication, ReplicationMode, ReplicationStatus};
 pub use repository::{
-    Dedicated, DedicatedStorage, DeletionPolicy, Limits, LocalSecretRef, Repository, RepositorySpec, RepositoryStatus,
-    Resources, Serving, ServingMode,
+    Dedicated, DedicatedStorage, DeletionPolicy, Limits, LocalSecretRef, ObjectFormat, Repository, RepositorySpec,
+    RepositoryStatus, Resources, Serving, ServingMode,
 };
 pub use repository_selector::{LabelSelector, RepositorySelector};
 

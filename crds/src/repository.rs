@@ -50,6 +50,9 @@ use crate::replication::{Replication, ReplicationStatus};
     validation = Rule::new("(has(self.spec.encryption) && has(self.spec.encryption.envelope)) == (has(oldSelf.spec.encryption) && has(oldSelf.spec.encryption.envelope))")
         .message("spec.encryption.envelope cannot be added or removed, because the data does not change by itself; create a second Repository and push to it")
         .field_path(".spec.encryption"),
+    validation = Rule::new("(has(self.spec.objectFormat) ? self.spec.objectFormat : 'sha1') == (has(oldSelf.spec.objectFormat) ? oldSelf.spec.objectFormat : 'sha1')")
+        .message("spec.objectFormat is immutable, because it is part of every object's name; create a second Repository and push a converted copy to it")
+        .field_path(".spec.objectFormat"),
     validation = Rule::new("!has(self.spec.replication) || !(self.spec.store in self.spec.replication.stores)")
         .message("spec.replication.stores must not name spec.store, which holds the repository anyhow; remove it there")
         .field_path(".spec.replication.stores"),
@@ -94,6 +97,9 @@ pub struct RepositorySpec {
             .message("defaultBranch must have segments separated by single '/', none beginning with '.' or '-' or ending in .lock, and must not end in '.'; rename it")
     )]
     pub default_branch: String,
+    /// The hash function that names objects, as `git init --object-format` has it. Clients have to use the same one. Immutable.
+    #[serde(default)]
+    pub object_format: ObjectFormat,
     /// The store that holds the repository, by the name that the platform team gave it. Immutable.
     #[serde(default = "default_store")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -136,6 +142,17 @@ fn is_zero(number: &u32) -> bool {
 
 fn default_store() -> String {
     "default".to_owned()
+}
+
+/// What names objects.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectFormat {
+    /// SHA-1, with detection of collisions: every client of Git understands it.
+    #[default]
+    Sha1,
+    /// SHA-256: for git from 2.29 on and few other clients.
+    Sha256,
 }
 
 /// What happens to the data of a deleted Repository.

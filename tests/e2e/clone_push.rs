@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tests::git_cli::object_format;
 use tests::{Git, Manifests, Server, ServerOptions, fixture, process, raw_http, wait};
 
 use crate::bed::{Bed, REPOSITORY};
@@ -249,7 +250,8 @@ fn a_suspended_repository_is_refused_in_words_and_keeps_its_data() -> Result<()>
     bed.started()?;
     let file = "repository-team-a-hello.yaml";
     let manifest = "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {name: hello, namespace: team-a}\n";
-    bed.manifests.write(file, &format!("{manifest}spec: {{suspend: true}}\n"))?;
+    let format = object_format();
+    bed.manifests.write(file, &format!("{manifest}spec: {{suspend: true, objectFormat: {format}}}\n"))?;
     let refusal = wait::until("the suspension", Duration::from_secs(5), || {
         let answer = bed.git.run(&bed.git.path(""), &["ls-remote", &bed.url()])?;
         Ok((!answer.ok).then_some(answer.stderr))

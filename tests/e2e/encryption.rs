@@ -22,7 +22,8 @@ const LOCKED: &str = "the encryption key of this repository cannot be used";
 fn repository(manifests: &Manifests, encryption: &str) -> Result<()> {
     let text = format!(
         "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: hello, namespace: team-a}}\n\
-         spec:\n  encryption: {encryption}\n"
+         spec:\n  objectFormat: {}\n  encryption: {encryption}\n",
+        tests::git_cli::object_format()
     );
     manifests.write("repository-team-a-hello.yaml", &text)
 }

@@ -14,6 +14,7 @@ mod lfs;
 mod maintenance;
 mod memory;
 mod mirror;
+mod object_format;
 mod pair;
 mod partial;
 mod promotion;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use tests::git_cli::object_format;
 use tests::manifests::PASSWORD;
 use tests::protocol::{FLUSH, RawClient, line};
 
@@ -58,7 +59,7 @@ impl Place {
 
     /// Sends a certificate by hand, with lines after it; gives what the server says.
     fn send(&self, certificate: &str, more: &[&str]) -> Result<String> {
-        let mut body = line("push-cert\0report-status atomic");
+        let mut body = line(format!("push-cert\0report-status atomic object-format={}", object_format()));
         body.extend(certificate.split_inclusive('\n').flat_map(line));
         body.extend(line("push-cert-end\n"));
         body.extend(more.iter().flat_map(line));
@@ -103,7 +104,7 @@ fn certificates_of_stock_git_are_in_the_log_and_can_be_verified() -> Result<()> 
     for (rest, lines) in certificates.into_iter().zip([
         vec![format!("{over_ssh} refs/heads/main\n"), "push-option ci.skip\n".to_owned()],
         vec![format!("{over_http} refs/heads/topic\n"), "push-option one\npush-option two\n".to_owned()],
-        vec![format!("{over_http} {} refs/heads/topic\n", "0".repeat(40))],
+        vec![format!("{over_http} {} refs/heads/topic\n", tests::git_cli::null_id())],
     ]) {
         let end = rest.find("-----END SSH SIGNATURE-----\n").context("no end")? + "-----END SSH SIGNATURE-----\n".len();
         let certificate = format!("certificate version 0.1\n{}", &rest[..end]);
@@ -130,7 +131,7 @@ fn signed_pushes_that_do_not_fit_are_refused_in_one_line() -> Result<()> {
     let place = Place::new()?;
     let bed = &place.bed.bed;
     let tip = bed.git.head(&place.work)?;
-    let zero = "0".repeat(40);
+    let zero = tests::git_cli::null_id();
     let create = |name: &str| format!("{zero} {tip} refs/heads/{name}\n");
     let certificate = |nonce: &str, commands: &str| {
         format!(
@@ -196,9 +197,9 @@ fn a_nonce_of_http_is_not_good_over_ssh() -> Result<()> {
         .spawn()?;
     let text = format!(
         "certificate version 0.1\npusher key 1700000000 +0000\nnonce {nonce}\n\n{} {tip} refs/heads/a\n{SIGNATURE}\n",
-        "0".repeat(40)
+        tests::git_cli::null_id()
     );
-    let mut body = line("push-cert\0report-status");
+    let mut body = line(format!("push-cert\0report-status object-format={}", object_format()));
     body.extend(text.split_inclusive('\n').flat_map(line));
     body.extend(line("push-cert-end\n"));
     body.extend_from_slice(FLUSH);

@@ -11,6 +11,21 @@ use crate::answer::Answer;
 const CONFIG: &str = "[user]\n\tname = Test User\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n\
     [maintenance]\n\tauto = false\n[advice]\n\tdetachedHead = false\n[core]\n\tfsync = none\n[push]\n\tautoSetupRemote = true\n";
 
+/// What tells git, and these tests, which hash function names objects in new repositories.
+const OBJECT_FORMAT: &str = "GIT_DEFAULT_HASH";
+
+/// The hash function that names objects: whole suites are run with each.
+#[must_use]
+pub fn object_format() -> String {
+    std::env::var(OBJECT_FORMAT).unwrap_or_else(|_| "sha1".to_owned())
+}
+
+/// The id that stands for no object.
+#[must_use]
+pub fn null_id() -> String {
+    "0".repeat(if object_format() == "sha256" { 64 } else { 40 })
+}
+
 /// A git user with a home and a folder for clones.
 #[derive(Debug)]
 pub struct Git {
@@ -36,7 +51,7 @@ impl Git {
     pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
         command.args(arguments).current_dir(folder).env_clear().stdin(Stdio::null());
-        for name in ["PATH", "LD_LIBRARY_PATH", "TMPDIR"] {
+        for name in ["PATH", "LD_LIBRARY_PATH", "TMPDIR", OBJECT_FORMAT] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }

@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
+use crate::git_cli::object_format;
+
 /// The password of every user of [`Manifests::standard`].
 pub const PASSWORD: &str = "a-long-random-one";
 
@@ -74,11 +76,12 @@ impl Manifests {
         for (namespace, name) in [("team-a", "hello"), ("team-a", "other"), ("team-b", "theirs")] {
             manifests.repository(namespace, name)?;
         }
-        manifests.write(
-            "nested.yaml",
-            "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {name: nested-name, namespace: team-a}\n\
-             spec: {repositoryName: nested/name}\n",
-        )?;
+        let nested = format!(
+            "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: nested-name, namespace: team-a}}\n\
+             spec:\n  repositoryName: nested/name\n  objectFormat: {}\n",
+            object_format()
+        );
+        manifests.write("nested.yaml", &nested)?;
         manifests.write("policies.yaml", POLICIES)?;
         for (namespace, user) in [("team-a", "alice"), ("team-a", "bob"), ("team-a", "carol"), ("team-b", "dave")] {
             manifests.user(namespace, user)?;
@@ -90,7 +93,8 @@ impl Manifests {
     pub fn repository(&self, namespace: &str, name: &str) -> Result<()> {
         let text = format!(
             "apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec:\n  description: A repository of the tests\n  defaultBranch: main\n"
+             spec:\n  description: A repository of the tests\n  defaultBranch: main\n  objectFormat: {}\n",
+            object_format()
         );
         self.write(&format!("repository-{namespace}-{name}.yaml"), &text)
     }
@@ -101,7 +105,8 @@ impl Manifests {
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-keys, namespace: {namespace}}}\n\
              stringData: {{\"1\": \"{KEY}\"}}\n---\n\
              apiVersion: codekeep.dev/v1alpha1\nkind: Repository\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec:\n  encryption: {{envelope: {{secretKeyRef: {{name: {name}-keys, key: \"1\"}}}}}}\n"
+             spec:\n  objectFormat: {}\n  encryption: {{envelope: {{secretKeyRef: {{name: {name}-keys, key: \"1\"}}}}}}\n",
+            object_format()
         );
         self.write(&format!("repository-{namespace}-{name}.yaml"), &text)
     }

@@ -181,6 +181,8 @@ fn bad_changes() -> Vec<(Value, Value, &'static str)> {
         (repository(&json!({})), repository(&json!({"store": "other"})), "store is immutable"),
         (repository(&json!({})), repository(&json!({"repositoryName": "other"})), "repositoryName is immutable"),
         (repository(&json!({"repositoryName": "other"})), repository(&json!({})), "repositoryName is immutable"),
+        (repository(&json!({"objectFormat": "sha256"})), repository(&json!({})), "objectFormat is immutable"),
+        (repository(&json!({})), repository(&json!({"objectFormat": "sha256"})), "objectFormat is immutable"),
         (storage("s3://one-bucket", "Dedicated"), storage("s3://two-bucket", "Dedicated"), "storage.url is immutable"),
         (repository(&json!({})), storage("s3://one-bucket", "Dedicated"), "storage.url is immutable"),
         (repository(&json!({"encryption": {"kmsKeyId": "a"}})), encrypted(), "cannot be added or removed"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use model::desired::{Deletion, Loss, RepositoryConfig};
 use model::limits::Limits;
 use model::quantity::parse_bytes;
-use model::{Namespace, RefName, RepositoryPath};
+use model::{Namespace, ObjectFormat, RefName, RepositoryPath};
 
 use crate::problem::Finding;
 
@@ -39,6 +39,7 @@ pub(crate) fn config(
         labels: metadata.labels.clone().unwrap_or_default(),
         description: spec.description.clone().unwrap_or_default(),
         default_branch,
+        object_format: object_format(spec.object_format),
         store: spec.store.clone(),
         dedicated: spec.serving.mode == crds::ServingMode::Dedicated,
         own_bucket: own_bucket(&spec.serving).is_some(),
@@ -52,6 +53,13 @@ pub(crate) fn config(
         resource_name,
     };
     Ok((config, warning.into_iter().collect()))
+}
+
+fn object_format(format: crds::ObjectFormat) -> ObjectFormat {
+    match format {
+        crds::ObjectFormat::Sha1 => ObjectFormat::Sha1,
+        crds::ObjectFormat::Sha256 => ObjectFormat::Sha256,
+    }
 }
 
 /// The bucket of the repository's own, if it has one.

@@ -146,7 +146,15 @@ impl Work {
     pub(crate) async fn open_within(&self, staleness: Duration) -> Result<(Arc<Repository>, Arc<Snapshot>), Trouble> {
         let store = self.store()?;
         let open = async { store.open_within(&store.find_or_create(&self.config.path).await?, staleness).await };
-        open.await.map_err(|error| Trouble::of_store(&error, self))
+        let (repository, snapshot) = open.await.map_err(|error| Trouble::of_store(&error, self))?;
+        self.check_format(&snapshot)?;
+        Ok((repository, snapshot))
+    }
+
+    /// Whether the objects are named by what the manifest says: clients of one kind cannot use those of the other.
+    pub(crate) fn check_format(&self, snapshot: &Snapshot) -> Result<(), Trouble> {
+        let problem = model::desired::object_format_problem(&self.config, snapshot.object_format);
+        problem.map_or(Ok(()), |line| Err(Trouble::new(Kind::Internal, line)))
     }
 
     /// Whether the caller can still prove who they are; `Err` holds what the client reads.
@@ -193,7 +201,9 @@ impl Work {
 pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -> Result<Answer, Trouble> {
     if service == Service::UploadPack && version == Version::V2 {
         // It says what this server can do; the repository is asked for with the command that follows.
-        return Ok(Answer::Whole(git::advertise::capabilities_v2(&work.caller.request_id).into()));
+        return Ok(Answer::Whole(
+            git::advertise::capabilities_v2(work.config.object_format, &work.caller.request_id).into(),
+        ));
     }
     let (list, _) = references(work, service, List::Advertisement(service, version)).await?;
     Ok(announced(&list, work, nonce(work, service).as_deref()))

@@ -1,6 +1,6 @@
 //! What a server says first: references and capabilities (v0, v1), or capabilities only (v2).
 
-use model::{ObjectId, Reference};
+use model::{ObjectFormat, ObjectId, Reference};
 
 use crate::{pktline, view::ReferencesView};
 
@@ -109,17 +109,17 @@ pub fn session(request_id: &str) -> String {
     format!("session-id={request_id}")
 }
 
-/// The body of `info/refs` for fetching in version 2: what the server can do, whatever the repository, and in which request it
-/// says so.
+/// The body of `info/refs` for fetching in version 2: what the server can do, and in which request it says so. All that depends on the
+/// repository is what names its objects.
 #[must_use]
-pub fn capabilities_v2(request_id: &str) -> Vec<u8> {
+pub fn capabilities_v2(format: ObjectFormat, request_id: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_024);
     pktline::push(&mut out, &[b"version 2\n"]);
     pktline::push(&mut out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
     pktline::push(&mut out, &[b"ls-refs=unborn\n"]);
     pktline::push(&mut out, &[b"fetch=shallow wait-for-done filter ref-in-want sideband-all\n"]);
     pktline::push(&mut out, &[b"server-option\n"]);
-    pktline::push(&mut out, &[b"object-format=sha1\n"]);
+    pktline::push(&mut out, &[b"object-format=", format.to_string().as_bytes(), b"\n"]);
     pktline::push(&mut out, &[b"object-info\n"]);
     pktline::push(&mut out, &[session(request_id).as_bytes(), b"\n"]);
     out.extend_from_slice(pktline::FLUSH);
@@ -131,7 +131,7 @@ fn references(service: Service, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
     let capabilities = capabilities_v0(service, refs);
     let mut first = Some(capabilities.as_str());
     let mut line = |id: &ObjectId, name: &[u8], suffix: &[u8], out: &mut Vec<u8>| {
-        let mut hex = [0; 40];
+        let mut hex = ObjectFormat::hex_buf();
         let hex = id.hex_to_buf(&mut hex).as_bytes();
         match first.take() {
             Some(capabilities) => pktline::push(out, &[hex, b" ", name, suffix, b"\0", capabilities.as_bytes(), b"\n"]),
@@ -149,7 +149,7 @@ fn references(service: Service, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
         }
     }
     if first.is_some() {
-        let null = ObjectId::null(gix::hash::Kind::Sha1).to_string();
+        let null = refs.format.null().to_string();
         pktline::push(out, &[null.as_bytes(), b" capabilities^{}\0", capabilities.as_bytes(), b"\n"]);
     }
     out.extend_from_slice(pktline::FLUSH);
@@ -157,7 +157,7 @@ fn references(service: Service, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
 
 /// What the server can do in versions 0 and 1.
 fn capabilities_v0(service: Service, refs: &ReferencesView<'_>) -> String {
-    let common = format!("object-format=sha1 agent={AGENT}");
+    let common = format!("object-format={} agent={AGENT}", refs.format);
     if service == Service::ReceivePack {
         return format!(
             "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options {common}"

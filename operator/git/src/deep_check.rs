@@ -88,9 +88,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The SHA-1 over the whole pack.
+    /// The hash of the whole pack.
     fn trailer(&mut self, pack: &Pack) -> Result<(), Interrupted> {
-        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+        let mut hasher = gix::hash::hasher(pack.format());
         let mut reader = pack.reader(0);
         let mut buffer = vec![0; 1 << 18];
         let mut left = pack.end();
@@ -115,11 +115,11 @@ impl Check<'_> {
 
     /// One object: its id, and what it names.
     fn object(&mut self, id: &ObjectId, kind: Kind, data: &[u8]) {
-        if gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, data).ok() != Some(*id) {
+        if gix::objs::compute_hash(id.kind(), kind, data).ok() != Some(*id) {
             self.problems.push(format!("{id}: its content has another id"));
             return;
         }
-        let hash = gix::hash::Kind::Sha1;
+        let hash = id.kind();
         let unreadable = match kind {
             Kind::Blob => false,
             Kind::Tree => {

@@ -25,7 +25,7 @@ mod table;
 use std::{io::BufRead, sync::atomic::AtomicBool};
 
 use gix::{ObjectId, objs::Kind};
-use model::{Content, limits::Limits};
+use model::{Content, ObjectFormat, limits::Limits};
 
 pub use error::IngestError;
 pub use quarantine::Quarantine;
@@ -56,11 +56,17 @@ pub struct Ingested {
     pub thin: bool,
 }
 
-/// What every step of one ingest needs.
-pub(crate) struct Context<'a> {
-    pub(crate) limits: &'a Limits,
-    pub(crate) existing: &'a dyn Existing,
-    pub(crate) interrupt: &'a AtomicBool,
+/// What a pack is taken in for.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// What names objects.
+    pub format: ObjectFormat,
+    /// What it may cost.
+    pub limits: &'a Limits,
+    /// The objects that are here already.
+    pub existing: &'a dyn Existing,
+    /// Set when it is to be given up.
+    pub interrupt: &'a AtomicBool,
 }
 
 /// Reads a pack from `input` into `quarantine`, indexes and checks it.
@@ -73,19 +79,16 @@ pub(crate) struct Context<'a> {
 pub fn ingest(
     input: &mut dyn BufRead,
     quarantine: &mut Quarantine,
-    limits: &Limits,
-    existing: &dyn Existing,
+    context: &Context<'_>,
     progress: &mut dyn FnMut(&str),
-    interrupt: &AtomicBool,
 ) -> Result<Ingested, IngestError> {
-    let context = Context { limits, existing, interrupt };
-    let mut inspector = inspect::Inspector::default();
-    let scanned = scan::scan(input, quarantine, &context, &mut inspector)?;
+    let mut inspector = inspect::Inspector::new(context.format);
+    let scanned = scan::scan(input, quarantine, context, &mut inspector)?;
     let mut table = scanned.table;
-    let mut resolved = resolve::resolve(&mut table, quarantine, &context, inspector, progress)?;
+    let mut resolved = resolve::resolve(&mut table, quarantine, context, inspector, progress)?;
     let order = table.sorted_by_id()?;
     resolved.prefer_inside(&table, &order)?;
-    special::check(&table, &order, quarantine, &context, &resolved)?;
+    special::check(&table, &order, quarantine, context, &resolved)?;
     let links = resolved.links.settle(&table, &order)?;
     let entry = |at: &u32| {
         let at = *at as usize;

@@ -21,5 +21,7 @@ pub mod reach;
 pub mod receive_pack;
 pub mod refs;
 pub mod sideband;
+#[cfg(test)]
+mod testing;
 pub mod upload_pack;
 pub mod view;

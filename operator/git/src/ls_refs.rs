@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use gix::bstr::BString;
-use model::{ObjectId, Reference};
+use model::{ObjectFormat, ObjectId, Reference};
 
 use crate::{pktline, view::ReferencesView};
 
@@ -81,7 +81,7 @@ fn head(request: &Request, refs: &ReferencesView<'_>, out: &mut Vec<u8>) {
 
 /// One line.
 fn line(out: &mut Vec<u8>, id: &ObjectId, name: &[u8], target: Option<&[u8]>) {
-    let mut hex = [0; 40];
+    let mut hex = ObjectFormat::hex_buf();
     let hex = id.hex_to_buf(&mut hex).as_bytes();
     match target {
         Some(target) => pktline::push(out, &[hex, b" ", name, b" symref-target:", target, b"\n"]),
@@ -91,7 +91,7 @@ fn line(out: &mut Vec<u8>, id: &ObjectId, name: &[u8], target: Option<&[u8]>) {
 
 /// The line of an annotated tag with what it peels to.
 fn tag_line(out: &mut Vec<u8>, id: &ObjectId, name: &[u8], target: &ObjectId) {
-    let (mut hex, mut target_hex) = ([0; 40], [0; 40]);
+    let (mut hex, mut target_hex) = (ObjectFormat::hex_buf(), ObjectFormat::hex_buf());
     let hex = id.hex_to_buf(&mut hex).as_bytes();
     let target_hex = target.hex_to_buf(&mut target_hex).as_bytes();
     pktline::push(out, &[hex, b" ", name, b" peeled:", target_hex, b"\n"]);

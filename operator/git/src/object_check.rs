@@ -17,6 +17,7 @@ mod tree;
 use std::fmt;
 
 use gix::objs::Kind;
+use model::ObjectFormat;
 
 /// A broken rule, named as in `git help fsck`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,15 +58,15 @@ pub trait Mentions {
     fn gitattributes(&mut self, id: &gix::oid);
 }
 
-/// Checks an object by itself.
+/// Checks an object by itself; what it names has ids of `format`.
 ///
 /// # Errors
 /// The first broken rule.
-pub fn check(kind: Kind, data: &[u8], mentions: &mut dyn Mentions) -> Result<(), Problem> {
+pub fn check(kind: Kind, data: &[u8], format: ObjectFormat, mentions: &mut dyn Mentions) -> Result<(), Problem> {
     match kind {
-        Kind::Commit => commit::check(data, mentions),
-        Kind::Tree => tree::check(data, mentions),
-        Kind::Tag => tag::check(data, mentions),
+        Kind::Commit => commit::check(data, format, mentions),
+        Kind::Tree => tree::check(data, format, mentions),
+        Kind::Tag => tag::check(data, format, mentions),
         Kind::Blob => Ok(()),
     }
 }
@@ -103,8 +104,8 @@ fn take_field<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// An object's name in lower or upper case hexadecimal.
-fn parse_id(hex: &[u8]) -> Option<gix::ObjectId> {
-    gix::ObjectId::from_hex(hex).ok().filter(|id| id.kind() == gix::hash::Kind::Sha1)
+fn parse_id(hex: &[u8], format: ObjectFormat) -> Option<gix::ObjectId> {
+    gix::ObjectId::from_hex(hex).ok().filter(|id| id.kind() == format)
 }
 
 /// Headers end in an empty line or at least in a line end, and hold no NUL.

@@ -27,7 +27,7 @@ use std::{
 };
 
 use gix::{ObjectId, objs::Kind};
-use model::{Arriving, Content};
+use model::{Arriving, Content, ObjectFormat};
 
 mod commit;
 mod delta;
@@ -203,6 +203,12 @@ impl Packs {
     #[must_use]
     pub fn packs(&self) -> &[Arc<Pack>] {
         &self.packs
+    }
+
+    /// Whose ids they have; all of a repository have the same.
+    #[must_use]
+    pub fn format(&self) -> ObjectFormat {
+        self.packs.first().map_or(ObjectFormat::Sha1, |pack| pack.format())
     }
 
     /// Entries in all packs; an object that is in two packs counts twice.

@@ -30,7 +30,7 @@ pub fn write(entries: &mut [IndexEntry], trailer: &ObjectId, out: &mut dyn Write
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the pack has the same object twice"));
     }
     let mut out =
-        Hashing { out: io::BufWriter::with_capacity(1 << 16, out), hasher: gix::hash::hasher(gix::hash::Kind::Sha1) };
+        Hashing { out: io::BufWriter::with_capacity(1 << 16, out), hasher: gix::hash::hasher(trailer.kind()) };
     out.write_all(b"\xfftOc\0\0\0\x02")?;
     let mut fan = [0_u32; 256];
     for entry in entries.iter() {

@@ -10,6 +10,7 @@ use std::{
 
 use gix::{ObjectId, hash::Hasher, objs::Kind};
 use gix_pack::data::entry::Header;
+use model::ObjectFormat;
 
 use crate::{
     odb::{self, Entry, EntryKind, Facts, Location, Pack, Packs, ReadCache},
@@ -82,7 +83,7 @@ pub struct Receiver<'a> {
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// SHA-1 of the pack, its last 20 bytes.
+    /// Hash of the pack, its last bytes.
     pub trailer: ObjectId,
     /// Length of the pack.
     pub bytes: u64,
@@ -107,7 +108,7 @@ pub fn write(
         selection: &selection.entries,
         everything: selection.everything,
         receiver,
-        out: HashingSink::new(sink),
+        out: HashingSink::new(sink, packs.format()),
         new_offsets: Vec::with_capacity(selection.len()),
         window: Window::default(),
         cache: ReadCache::default(),
@@ -152,8 +153,8 @@ struct HashingSink<'a> {
 }
 
 impl<'a> HashingSink<'a> {
-    fn new(sink: &'a mut dyn Sink) -> Self {
-        Self { sink, hasher: gix::hash::hasher(gix::hash::Kind::Sha1), offset: 0 }
+    fn new(sink: &'a mut dyn Sink, format: ObjectFormat) -> Self {
+        Self { sink, hasher: gix::hash::hasher(format), offset: 0 }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -166,7 +167,7 @@ impl<'a> HashingSink<'a> {
     fn finish(self) -> Result<(ObjectId, u64), Error> {
         let trailer = self.hasher.try_finalize().map_err(|error| Error::Write(io::Error::other(error)))?;
         self.sink.data(trailer.as_slice()).map_err(Error::Write)?;
-        Ok((trailer, self.offset + 20))
+        Ok((trailer, self.offset + trailer.as_slice().len() as u64))
     }
 }
 

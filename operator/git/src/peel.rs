@@ -33,7 +33,7 @@ pub fn peel(packs: &Packs, id: &gix::oid, cache: &mut ReadCache) -> Result<Optio
             return Ok(Some(Peeled { tags, target, kind: object.kind }));
         }
         tags.push(target);
-        target = gix::objs::TagRefIter::from_bytes(object.data, gix::hash::Kind::Sha1)
+        target = gix::objs::TagRefIter::from_bytes(object.data, target.kind())
             .target_id()
             .map_err(|_| Error::damaged("packs".as_ref(), format!("the tag {target} cannot be read")))?;
     }

@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
     }
 
     fn follow(&mut self, id: &ObjectId, kind: Kind, data: &[u8]) -> Result<(), odb::Error> {
-        let hash = gix::hash::Kind::Sha1;
+        let hash = id.kind();
         let unreadable = || odb::Error::damaged("packs".as_ref(), format!("{id} is not a {kind} that can be read"));
         match kind {
             Kind::Blob => Ok(()),

@@ -21,8 +21,8 @@
 //!
 //! | Part | Bytes | What |
 //! |---|---|---|
-//! | header | 52 | `CKREACH` and the version 1; trailer of the pack (20); objects of the pack, commits, parents, foreign ids (4 each); bytes of the lists (8) |
-//! | foreign ids | 20 each | sorted ids of objects that are named here and are not in the pack |
+//! | header | 52 or 64 | `CKREACH`; 1 where ids are of SHA-1 and take 20 bytes, 2 where they are of SHA-256 and take 32; trailer of the pack (20 or 32); objects of the pack, commits, parents, foreign ids (4 each); bytes of the lists (8) |
+//! | foreign ids | 20 or 32 each | sorted ids of objects that are named here and are not in the pack |
 //! | commits | 28 each | position in the index (4), code of the tree (4), seconds of the committer (8), number of its first parent among all parents (4), start of its list (8) |
 //! | parents | 4 each | codes |
 //! | by position | 8 each | position in the index, number of the commit; sorted |

@@ -17,9 +17,5 @@ pub use command::{Command, Refused};
 pub use report::{Report, write_refusal};
 pub use request::{Refusal, Request, RequestError, parse};
 
-/// What the server offers to a client that pushes, without agent, session id and nonce, which belong to the advertisement.
-pub const CAPABILITIES: &str =
-    "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1";
-
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What a request sees of a repository: one moment of it.
 
 use gix::hashtable::HashSet;
-use model::{ObjectId, RefName, Reference};
+use model::{ObjectFormat, ObjectId, RefName, Reference};
 
 use crate::{odb::Packs, refs::References};
 
@@ -12,6 +12,8 @@ pub struct ReferencesView<'a> {
     pub all: &'a dyn References,
     /// The default branch, which need not exist.
     pub head: Option<&'a RefName>,
+    /// What names objects, also where there are none yet.
+    pub format: ObjectFormat,
 }
 
 /// A repository as one request sees it.

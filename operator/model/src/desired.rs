@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::ObjectFormat;
 use crate::encryption::Encryption;
 use crate::limits::Limits;
 use crate::name::{Namespace, RepositoryName, RepositoryPath};
@@ -51,6 +52,8 @@ pub struct RepositoryConfig {
     pub description: String,
     /// Where `HEAD` points once that branch exists.
     pub default_branch: RefName,
+    /// What names its objects.
+    pub object_format: ObjectFormat,
     /// Name of the store that holds it.
     pub store: String,
     /// Whether it has pods of its own.
@@ -71,6 +74,15 @@ pub struct RepositoryConfig {
     pub loss: Loss,
     /// Whether clients are turned away.
     pub suspended: bool,
+}
+
+/// What is to be said when a repository names objects by something else than its manifest says; nothing if it does not.
+#[must_use]
+pub fn object_format_problem(config: &RepositoryConfig, found: Option<ObjectFormat>) -> Option<String> {
+    let (wanted, found) = (config.object_format, found?);
+    (wanted != found).then(|| {
+        format!("the repository holds objects of {found}, and spec.objectFormat says {wanted}; write {found} there")
+    })
 }
 
 /// What happens to the data of a repository whose manifest is deleted.

@@ -23,6 +23,8 @@ pub mod ssh_key;
 
 pub use content::{Arriving, Content};
 pub use gix::ObjectId;
+/// What names objects: `sha1` or `sha256`, as git says it.
+pub use gix::hash::Kind as ObjectFormat;
 pub use name::{AccountId, Namespace, RepositoryId, RepositoryName, RepositoryPath};
 pub use ref_name::RefName;
 pub use reference::{RefValue, Reference};

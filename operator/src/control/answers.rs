@@ -30,6 +30,9 @@ pub(super) async fn repository(
         Ok::<_, store::Error>((repository.snapshot().await?, repository))
     };
     let (snapshot, repository) = opened.await.map_err(|error| Refusal::of_store(&error))?;
+    if let Some(problem) = model::desired::object_format_problem(config, snapshot.object_format) {
+        return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, problem));
+    }
     let wanted = Some(&config.default_branch).filter(|branch| snapshot.refs.get(branch).is_some());
     let head = wanted.or(snapshot.head.as_ref());
     Ok(Json(RepositorySummary {

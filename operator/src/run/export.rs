@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use model::{Content, ObjectId, RefName};
+use model::{Content, ObjectFormat, ObjectId, RefName};
 use store::{PackTools as _, Past};
 
 use super::one::{One, say};
@@ -39,9 +39,13 @@ pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Git's bundle format, version 2: <https://git-scm.com/docs/gitformat-bundle>.
+/// Git's bundle format: <https://git-scm.com/docs/gitformat-bundle>. Version 2 knows no other ids than those of SHA-1.
 fn header(past: &Past, head: Option<&RefName>) -> String {
-    let mut lines = vec!["# v2 git bundle".to_owned()];
+    let first = past.refs.values().next();
+    let mut lines = match first.map_or(ObjectFormat::Sha1, ObjectId::kind) {
+        ObjectFormat::Sha1 => vec!["# v2 git bundle".to_owned()],
+        format => vec!["# v3 git bundle".to_owned(), format!("@object-format={format}")],
+    };
     lines.extend(head.and_then(|head| Some(format!("{} HEAD", past.refs.get(head)?))));
     lines.extend(past.refs.iter().map(|(name, id)| format!("{id} {name}")));
     lines.join("\n") + "\n\n"

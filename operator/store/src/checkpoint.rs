@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use model::{RefName, RefValue, RepositoryId};
+use model::{ObjectFormat, RefName, RefValue, RepositoryId};
 
 use crate::digest::sha256;
 use crate::entry::{EntryError, ReachRecord, wire};
@@ -109,7 +109,7 @@ impl Layer {
 
 /// The bytes of a checkpoint.
 pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
-    let Snapshot { generation, digest, refs, head, packs, upkeep, pushes, last_push, locks } = snapshot;
+    let Snapshot { generation, digest, object_format, refs, head, packs, upkeep, pushes, last_push, locks } = snapshot;
     let change = |(name, value): (&RefName, Option<RefValue>)| Change {
         name: name.as_bstr().to_vec(),
         value: wire::optional(value.map(|value| value.id)),
@@ -121,7 +121,8 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         reach: reach.as_ref().map(wire::Reach::from),
     };
     let has_tables = packs.iter().any(|pack| pack.reach.is_some());
-    let features = [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty())];
+    let long = *object_format == Some(ObjectFormat::Sha256);
+    let features = [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty()), (wire::SHA256, long)];
     let state = State {
         required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
         generation: *generation,
@@ -145,7 +146,7 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
 /// When the bytes are damaged, written by a newer version, or another repository's.
 pub(crate) fn decode(bytes: &[u8], id: &RepositoryId) -> Result<Layer, EntryError> {
     let state: State = unseal(MAGIC, bytes)?;
-    let is_unknown = |feature: &&String| ![wire::REACH, wire::LOCKS].contains(&feature.as_str());
+    let is_unknown = |feature: &&String| ![wire::REACH, wire::LOCKS, wire::SHA256].contains(&feature.as_str());
     if let Some(feature) = state.required_features.iter().find(is_unknown) {
         return Err(EntryError::Feature(feature.clone()));
     }
@@ -166,10 +167,12 @@ fn to_layer(state: State) -> Result<Layer, EntryError> {
         Ok(StoredPack { generation: placed.generation, record: pack.try_into()?, reach })
     };
     let packs = state.packs.into_iter().map(placed).collect::<Result<Vec<_>, EntryError>>()?;
+    let object_format = object_format(&state.required_features, state.pushes);
     let last_push = state.last_push_us.map(Timestamp::from_microsecond).transpose();
     let rest = Snapshot {
         generation: state.generation,
         digest: state.digest.try_into().map_err(|_| EntryError::Header("the digest has a wrong length".to_owned()))?,
+        object_format,
         refs: Refs::default(),
         head: if state.head.is_empty() { None } else { Some(wire::ref_name(&state.head)?) },
         packs: Arc::new(packs),
@@ -183,6 +186,13 @@ fn to_layer(state: State) -> Result<Layer, EntryError> {
         changes: state.changes.into_iter().map(change).collect::<Result<_, EntryError>>()?,
         rest,
     })
+}
+
+/// What names objects: a feature where that is SHA-256, nothing where it is SHA-1, or where there is none yet.
+fn object_format(features: &[String], pushes: u64) -> Option<ObjectFormat> {
+    let long = features.iter().any(|feature| feature == wire::SHA256);
+    let short = (pushes > 0).then_some(ObjectFormat::Sha1);
+    if long { Some(ObjectFormat::Sha256) } else { short }
 }
 
 impl From<&BaseName> for WireBase {

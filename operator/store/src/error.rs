@@ -100,6 +100,9 @@ pub enum CommitError {
     /// Nothing was committed.
     #[error("objects that nothing led to have been removed meanwhile; nothing was changed, try again")]
     Pruned(Box<Push>),
+    /// The log cannot take it. Nothing was committed.
+    #[error("nothing was changed: {0}")]
+    Impossible(#[source] FoldError),
     /// Other writers were faster too often. Nothing was committed.
     #[error("too many others push at the same time; nothing was changed, try again")]
     Contended,
@@ -117,6 +120,7 @@ impl CommitError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Moved(_) => Kind::Conflict,
+            Self::Impossible(_) => Kind::Invalid,
             Self::Pruned(_) | Self::Contended | Self::Unknown(_) => Kind::Unavailable,
             Self::Failed(error) => error.kind(),
         }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{ObjectId, RefName, RefValue};
+use model::{ObjectFormat, ObjectId, RefName, RefValue};
 
 use crate::entry::{Compaction, Entry, PackRecord, Place, ReachRecord, UpkeepRecord};
 use crate::refs::Refs;
@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// SHA-256 that ends the entry; the next entry names it.
     pub digest: [u8; 32],
+    /// What names objects; unknown until the first push has named one.
+    pub object_format: Option<ObjectFormat>,
     /// The references.
     pub refs: Refs,
     /// The branch that became the default by being pushed first.
@@ -125,6 +127,9 @@ pub enum FoldError {
     /// An edit does not start from the value that the reference has.
     #[error("the entry changes {0} from a value that it does not have")]
     Edit(RefName),
+    /// An object is named by another hash function than those before.
+    #[error("the entry names {0} by another hash function than the entries before")]
+    ObjectFormat(ObjectId),
     /// A pack is retired that is not there.
     #[error("the entry retires a pack that the repository does not have")]
     Retired,
@@ -145,6 +150,7 @@ impl Default for Snapshot {
         Self {
             generation: 0,
             digest: [0; 32],
+            object_format: None,
             refs: Refs::default(),
             head: None,
             packs: Arc::default(),
@@ -174,7 +180,7 @@ impl Snapshot {
                 if next.refs.get(&edit.name) != edit.old {
                     return Err(FoldError::Edit(edit.name.clone()));
                 }
-                next.refs.set(&edit.name, edit.value());
+                next.set(edit)?;
             }
             if !push.dropped.is_empty() {
                 Arc::make_mut(&mut next.upkeep).dropped.add(&push.dropped, next.generation, entry.time);
@@ -200,6 +206,17 @@ impl Snapshot {
             Arc::make_mut(&mut next.locks).change(record, entry.time).ok_or(FoldError::Lock)?;
         }
         Ok(next)
+    }
+
+    /// Makes an edit, whatever the value before.
+    pub(crate) fn set(&mut self, edit: &RefEdit) -> Result<(), FoldError> {
+        if let Some(new) = edit.new
+            && *self.object_format.get_or_insert_with(|| new.kind()) != new.kind()
+        {
+            return Err(FoldError::ObjectFormat(new));
+        }
+        self.refs.set(&edit.name, edit.value());
+        Ok(())
     }
 
     /// Adds packs at a position of the order.

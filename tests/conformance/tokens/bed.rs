@@ -197,6 +197,7 @@ fn desired() -> Result<DesiredState> {
             labels: Labels::new(),
             description: String::new(),
             default_branch: "refs/heads/main".try_into()?,
+            object_format: model::ObjectFormat::Sha1,
             store: "default".to_owned(),
             dedicated: false,
             own_bucket: false,

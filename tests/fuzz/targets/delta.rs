@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use flate2::{Compression, write::ZlibEncoder};
 use git::{
     existing::Nothing,
-    ingest::{Quarantine, ingest},
+    ingest::{Context, Quarantine, ingest},
     odb::{PackParts, Packs, ReadCache},
 };
+use model::ObjectFormat;
 use model::limits::Limits;
 
 /// Appends an entry: a blob, or a delta on the entry before.
@@ -49,14 +50,16 @@ pub(crate) fn run(bytes: &[u8]) {
         entry(&mut pack, part, before.map(|before| at - before));
         before = Some(at);
     }
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let format = ObjectFormat::Sha1;
+    let mut hasher = gix::hash::hasher(format);
     hasher.update(&pack);
     let Ok(checksum) = hasher.try_finalize() else { return };
     pack.extend_from_slice(checksum.as_slice());
     let mut quarantine = Quarantine::new(&std::env::temp_dir());
     let limits = Limits { object_bytes: 1 << 20, inflated_bytes: 1 << 22, ..Limits::default() };
     let never = AtomicBool::new(false);
-    let taken = ingest(&mut pack.as_slice(), &mut quarantine, &limits, &Nothing, &mut |_| {}, &never);
+    let context = Context { format, limits: &limits, existing: &Nothing, interrupt: &never };
+    let taken = ingest(&mut pack.as_slice(), &mut quarantine, &context, &mut |_| {});
     let Ok(taken) = taken else { return };
     let parts = PackParts { pack: taken.pack, index: taken.index, exact: false, arriving: None };
     let packs = Packs::open(&[parts]).expect("it opens");

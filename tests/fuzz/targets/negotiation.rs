@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicBool;
 
 use git::client::Client;
 use git::existing::Nothing;
-use git::ingest::{Quarantine, ingest};
+use git::ingest::{Context, Quarantine, ingest};
 use git::odb::{PackParts, Packs};
 use git::upload_pack::{self, Command, object_info};
 use git::view::{ReferencesView, RepositoryView};
 use model::limits::Limits;
-use model::{ObjectId, RefName, RefValue};
+use model::{ObjectFormat, ObjectId, RefName, RefValue};
 
 /// Bytes of an answer: every object of the repository, the lines about each of them and an error take a fraction.
 const MAX_ANSWER: usize = 256 << 10;
@@ -28,18 +28,13 @@ struct Repository {
 
 static REPOSITORY: LazyLock<Repository> = LazyLock::new(|| {
     let mut pack = [b"PACK\0\0\0\x02", include_bytes!("../seeds/ingest/history").as_slice()].concat();
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut hasher = gix::hash::hasher(ObjectFormat::Sha1);
     hasher.update(&pack);
     pack.extend_from_slice(hasher.try_finalize().expect("no collision").as_slice());
     let mut quarantine = Quarantine::new(&std::env::temp_dir());
-    let taken = ingest(
-        &mut pack.as_slice(),
-        &mut quarantine,
-        &Limits::default(),
-        &Nothing,
-        &mut |_| {},
-        &AtomicBool::new(false),
-    );
+    let (format, limits, interrupt) = (ObjectFormat::Sha1, &Limits::default(), &AtomicBool::new(false));
+    let context = Context { format, limits, existing: &Nothing, interrupt };
+    let taken = ingest(&mut pack.as_slice(), &mut quarantine, &context, &mut |_| {});
     let taken = taken.expect("the seed is a pack");
     let parts = PackParts { pack: taken.pack, index: taken.index, exact: false, arriving: None };
     let packs = Packs::open(&[parts]).expect("it opens");
@@ -65,23 +60,23 @@ pub(crate) fn run(bytes: &[u8]) {
     let dropped = [];
     let view = RepositoryView {
         packs,
-        refs: ReferencesView { all: references, head: Some(head) },
+        refs: ReferencesView { all: references, head: Some(head), format: ObjectFormat::Sha1 },
         dropped_tips: &dropped,
         complete_walk_needed: choice & 4 != 0,
     };
     let (mut client, mut out, never) = (Client::default(), Vec::new(), AtomicBool::new(false));
     match choice % 3 {
         0 => {
-            if let Ok(Some(request)) = upload_pack::parse_wants_v0(&mut input, &mut client) {
+            if let Ok(Some(request)) = upload_pack::parse_wants_v0(&mut input, ObjectFormat::Sha1, &mut client) {
                 let _ = upload_pack::converse(&request, &mut input, &view, &mut out, "", &never);
             }
         }
         1 => {
-            if let Ok(Some(request)) = upload_pack::parse_v0(&mut input, &mut client) {
+            if let Ok(Some(request)) = upload_pack::parse_v0(&mut input, ObjectFormat::Sha1, &mut client) {
                 upload_pack::respond(&request, &view, &mut out, "", &never).expect("nothing is wrong with the disk");
             }
         }
-        _ => match upload_pack::parse_v2(&mut input, &mut client) {
+        _ => match upload_pack::parse_v2(&mut input, ObjectFormat::Sha1, &mut client) {
             Ok(Command::Fetch(request)) => {
                 upload_pack::respond(&request, &view, &mut out, "", &never).expect("nothing is wrong with the disk");
             }

@@ -3,6 +3,7 @@
 
 use git::object_check::{self, Mentions};
 use gix::objs::Kind;
+use model::ObjectFormat;
 
 struct Nobody;
 
@@ -14,10 +15,12 @@ impl Mentions for Nobody {
 
 pub(crate) fn run(bytes: &[u8]) {
     let Some((choice, data)) = bytes.split_first() else { return };
-    let _ = match choice % 5 {
-        0 => object_check::check(Kind::Commit, data, &mut Nobody),
-        1 => object_check::check(Kind::Tree, data, &mut Nobody),
-        2 => object_check::check(Kind::Tag, data, &mut Nobody),
+    // The lowest bits choose the rule.
+    let format = if choice & 0x80 == 0 { ObjectFormat::Sha1 } else { ObjectFormat::Sha256 };
+    let _ = match (choice & 0x7f) % 5 {
+        0 => object_check::check(Kind::Commit, data, format, &mut Nobody),
+        1 => object_check::check(Kind::Tree, data, format, &mut Nobody),
+        2 => object_check::check(Kind::Tag, data, format, &mut Nobody),
         3 => object_check::gitmodules(Kind::Blob, data),
         _ => object_check::gitattributes(Kind::Blob, data),
     };

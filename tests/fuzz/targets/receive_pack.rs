@@ -2,10 +2,16 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use git::receive_pack::{Report, parse, write_refusal};
-use model::limits::Limits;
+use model::{ObjectFormat, limits::Limits};
 
 pub(crate) fn run(bytes: &[u8]) {
-    match parse(&mut &*bytes, &Limits::default()) {
+    for format in ObjectFormat::all() {
+        read(bytes, *format);
+    }
+}
+
+fn read(bytes: &[u8], format: ObjectFormat) {
+    match parse(&mut &*bytes, format, &Limits::default()) {
         Ok(Some(request)) => {
             let _ = Report::all(&request, Ok(()), "no").encode(&request);
         }

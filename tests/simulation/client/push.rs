@@ -113,7 +113,7 @@ impl Client {
                 CommitError::Moved(moved) => ("moved", Outcome::Moved(moved)),
                 CommitError::Pruned(_) => ("pruned", Outcome::Nothing),
                 CommitError::Contended => ("contended", Outcome::Nothing),
-                CommitError::Failed(_) => ("failed", Outcome::Nothing),
+                CommitError::Failed(_) | CommitError::Impossible(_) => ("failed", Outcome::Nothing),
                 CommitError::Unknown(_) => ("unknown", Outcome::Unknown),
             },
         };

@@ -158,6 +158,12 @@ pub(crate) fn end_to_end_full() -> Result<Outcome> {
     suite("e2e", true)
 }
 
+/// What git does with repositories whose objects are named by SHA-256.
+pub(crate) fn sha256() -> Result<Outcome> {
+    let filter = "package(git) or binary_id(tests::e2e) & test(/^(clone_push|partial|restore|shared|tables|maintenance)::|^ssh::(clone_push|archive)::/)";
+    tests("sha256", filter, &[], &[binary("release"), ("GIT_DEFAULT_HASH", "sha256".to_owned())])
+}
+
 /// The operator's suite, on the cluster of this environment.
 pub(crate) fn operator(environment: &[(&'static str, String)]) -> Result<Outcome> {
     // Most of the time they wait for the cluster.

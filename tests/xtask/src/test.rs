@@ -33,7 +33,7 @@ const QUICK: [Step; 7] = [
 ];
 
 // The checks that fail oftenest come first; what is built for one step is what the next one needs.
-const FULL: [Step; 18] = [
+const FULL: [Step; 19] = [
     ("rustfmt", checks::rustfmt),
     ("sizes of files", checks::sizes),
     ("clippy", checks::clippy),
@@ -49,6 +49,7 @@ const FULL: [Step; 18] = [
     ("storage, simulated", suites::simulation),
     ("storage, on SeaweedFS", suites::storage),
     ("end to end", suites::end_to_end_full),
+    ("the same with SHA-256", suites::sha256),
     ("operator, on Kubernetes", cluster::suite),
     ("demo on file:", suites::demo_file),
     ("demo on SeaweedFS", suites::demo_seaweedfs),

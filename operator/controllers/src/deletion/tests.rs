@@ -16,6 +16,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             labels: model::policy::Labels::default(),
             description: String::new(),
             default_branch: RefName::branch("main").unwrap(),
+            object_format: model::ObjectFormat::Sha1,
             store: "default".to_owned(),
             limits: Limits::default(),
             deletion: *deletion,

@@ -11,6 +11,7 @@ use git::pktline::PacketError;
 use git::upload_pack::{self, Command, Outcome, Request, RequestError, object_info};
 use git::view::RepositoryView;
 use git::{archive, ls_refs, pktline};
+use model::ObjectFormat;
 
 use super::kept::{Gathering, List, MAX_REFERENCES, Pack, Question};
 use super::refs::View;
@@ -22,9 +23,10 @@ use crate::{authorize, pipe};
 pub(crate) async fn fetch(work: &Work, version: Version, body: impl Body) -> Result<Answer, Trouble> {
     let turn = work.turn().await?;
     let mut input = body(&turn);
+    let format = work.config.object_format;
     let (command, client) = blocking(work, move || {
         let mut client = Client::default();
-        Ok((parse(version, &mut *input, &mut client), client))
+        Ok((parse(version, format, &mut *input, &mut client), client))
     })
     .await?;
     work.measure.hear(&client);
@@ -32,11 +34,16 @@ pub(crate) async fn fetch(work: &Work, version: Version, body: impl Body) -> Res
 }
 
 /// Reads the request. What is wrong with it, the client reads in an `ERR` line.
-fn parse(version: Version, input: &mut dyn BufRead, client: &mut Client) -> Result<Command, RequestError> {
+fn parse(
+    version: Version,
+    format: ObjectFormat,
+    input: &mut dyn BufRead,
+    client: &mut Client,
+) -> Result<Command, RequestError> {
     if version == Version::V2 {
-        return upload_pack::parse_v2(input, client);
+        return upload_pack::parse_v2(input, format, client);
     }
-    let request = upload_pack::parse_v0(input, client);
+    let request = upload_pack::parse_v0(input, format, client);
     request.map(|request| request.map_or(Command::Nothing, Command::Fetch))
 }
 

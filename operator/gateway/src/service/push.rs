@@ -50,7 +50,7 @@ pub(crate) type Parsed = Result<Option<Request>, Refusal>;
 
 /// Reads the commands. Blocking. `nonce` is what was given to be signed in the same connection, if it is one.
 pub(crate) fn parse(input: &mut dyn BufRead, work: &Work, nonce: Option<&str>) -> Parsed {
-    let parsed = receive_pack::parse(input, &work.config.limits);
+    let parsed = receive_pack::parse(input, work.config.object_format, &work.config.limits);
     let capabilities = match &parsed {
         Ok(request) => request.as_ref().map(|request| &request.capabilities),
         Err(refusal) => Some(&refusal.capabilities),

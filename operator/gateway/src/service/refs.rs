@@ -4,7 +4,7 @@ use git::refs::References;
 use git::view::{ReferencesView, RepositoryView};
 use gix::hashtable::HashSet;
 use model::desired::RepositoryConfig;
-use model::{ObjectId, RefName, Reference};
+use model::{ObjectFormat, ObjectId, RefName, Reference};
 use store::{Refs, Snapshot};
 
 use super::open_packs::Opened;
@@ -31,16 +31,17 @@ pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
     refs: StoredRefs<'a>,
     head: RefName,
+    format: ObjectFormat,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, config: &RepositoryConfig) -> Self {
-        Self { snapshot, refs: StoredRefs(&snapshot.refs), head: head(snapshot, config) }
+        Self { snapshot, refs: StoredRefs(&snapshot.refs), head: head(snapshot, config), format: config.object_format }
     }
 
     /// The references: no object is needed to list them.
     pub(super) fn references(&self) -> ReferencesView<'_> {
-        ReferencesView { all: &self.refs, head: Some(&self.head) }
+        ReferencesView { all: &self.refs, head: Some(&self.head), format: self.format }
     }
 
     pub(super) fn with_packs<'b>(&'b self, opened: &'b Opened) -> RepositoryView<'b> {

@@ -11,7 +11,7 @@ use git::upload_pack::{self, Command as Wanted};
 use git::{archive, pktline};
 use model::desired::DesiredState;
 use model::policy::{Action, Principal};
-use model::{RepositoryPath, SshPublicKey};
+use model::{ObjectFormat, RepositoryPath, SshPublicKey};
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
 use tokio::sync::watch;
@@ -315,11 +315,12 @@ impl Talk {
     /// Reads what a client wants, and what it says of itself.
     async fn hear<T: Send + 'static>(
         &mut self,
-        parse: impl FnOnce(&mut dyn BufRead, &mut Client) -> T + Send + 'static,
+        parse: impl FnOnce(&mut dyn BufRead, ObjectFormat, &mut Client) -> T + Send + 'static,
     ) -> Result<T, End> {
+        let format = self.work.config.object_format;
         let read = move |input: &mut dyn BufRead| {
             let mut client = Client::default();
-            (parse(input, &mut client), client)
+            (parse(input, format, &mut client), client)
         };
         let (asked, client) = self.read(self.gateway.config.max_request_bytes, read).await?;
         self.work.measure.hear(&client);
@@ -333,10 +334,12 @@ impl Talk {
 
     /// Version 2: commands until the client has had enough.
     async fn commands(&mut self) -> Result<u32, End> {
-        self.output.answer(Answer::Whole(capabilities_v2(&self.work.caller.request_id).into())).await?;
+        self.output
+            .answer(Answer::Whole(capabilities_v2(self.work.config.object_format, &self.work.caller.request_id).into()))
+            .await?;
         while self.input.wait(PATIENCE).await {
             let turn = self.turn(&self.work.clone()).await?;
-            let command = self.hear(|input, client| upload_pack::parse_v2(input, client)).await?;
+            let command = self.hear(upload_pack::parse_v2).await?;
             if matches!(command, Ok(Wanted::Nothing)) {
                 break;
             }
@@ -362,7 +365,7 @@ impl Talk {
             return Ok(0);
         }
         let turn = self.turn(&self.work.clone()).await?;
-        let wants = self.hear(|input, client| upload_pack::parse_wants_v0(input, client)).await?;
+        let wants = self.hear(upload_pack::parse_wants_v0).await?;
         let work = self.next_work("fetch");
         let answer = match wants {
             Ok(None) => return Ok(0),
@@ -404,7 +407,9 @@ impl Talk {
         let request = self
             .read(self.gateway.config.max_request_bytes, move |input| push::parse(input, &reading, nonce.as_deref()))
             .await?;
-        self.work.measure.hear(&Client { session_id: work.measure.session_id().map(str::to_owned) });
+        self.work
+            .measure
+            .hear(&Client { session_id: work.measure.session_id().map(str::to_owned), ..Client::default() });
         match &request {
             Ok(None) => return Ok(0),
             Ok(Some(request)) if request.pack_follows => {

@@ -11,7 +11,7 @@ fn shown(service: Service, version: Version, refs: &[&str]) -> String {
     let value = RefValue { id, peeled: None };
     let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), value)).collect();
     let head = RefName::try_from("refs/heads/main").unwrap();
-    let view = ReferencesView { all: &refs, head: Some(&head) };
+    let view = ReferencesView { all: &refs, head: Some(&head), format: model::ObjectFormat::Sha1 };
     String::from_utf8(advertise(service, version, &view)).unwrap()
 }
 
@@ -80,7 +80,7 @@ fn what_is_announced_to_one_client_leaves_the_list_as_it_is() {
 
 #[test]
 fn version_2_lists_capabilities_only() {
-    let text = String::from_utf8(capabilities_v2("4f2a")).unwrap();
+    let text = String::from_utf8(capabilities_v2(model::ObjectFormat::Sha1, "4f2a")).unwrap();
     assert!(text.starts_with("000eversion 2\n"), "{text}");
     for line in [
         "ls-refs=unborn\n",

@@ -58,7 +58,7 @@ fn root(view: &RepositoryView<'_>, id: ObjectId, now: i64, cache: &mut ReadCache
     match object.kind {
         Kind::Tree => Ok(Source { tree: id, commit: None, time: now }),
         Kind::Commit => {
-            let mut parts = CommitRefIter::from_bytes(object.data, gix::hash::Kind::Sha1);
+            let mut parts = CommitRefIter::from_bytes(object.data, id.kind());
             let damaged = |_| Error::Refused(format!("the commit {id} cannot be read"));
             let tree = parts.tree_id().map_err(damaged)?;
             let time = parts.committer().map_err(damaged)?.seconds();

@@ -11,6 +11,17 @@ use super::resolve::Source;
 /// Bytes for a name, and for the target of a link, in a header. Longer ones go into a header of their own.
 const NAME: usize = 100;
 
+/// A record of an extended header: its own length in decimal digits, which count as well, and what it says.
+fn pax_record(key: &str, value: &str) -> String {
+    // A space, an equals sign and a line feed; digits until adding them changes nothing any more.
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    format!("{length} {key}={value}\n")
+}
+
 /// A tar file that is being written.
 pub(super) struct Tar<W: Write> {
     builder: Builder<W>,
@@ -21,7 +32,7 @@ impl<W: Write> Tar<W> {
     pub(super) fn begin(out: W, source: &Source) -> io::Result<Self> {
         let mut tar = Self { builder: Builder::new(out), time: u64::try_from(source.time).unwrap_or(0) };
         if let Some(commit) = source.commit {
-            let comment = format!("52 comment={commit}\n");
+            let comment = pax_record("comment", &commit.to_string());
             let header = tar.header(b"pax_global_header", EntryType::XGlobalHeader, 0o666, comment.len() as u64);
             tar.builder.append(&header, comment.as_bytes())?;
         }

@@ -38,7 +38,7 @@ pub(super) fn entries(packs: &Packs, tree: &ObjectId, cache: &mut ReadCache) -> 
     if object.kind != Kind::Tree {
         return Err(damaged());
     }
-    TreeRefIter::from_bytes(object.data, gix::hash::Kind::Sha1)
+    TreeRefIter::from_bytes(object.data, tree.kind())
         .map(|entry| {
             let entry = entry.map_err(|_| damaged())?;
             Ok(Entry { name: entry.filename.to_owned(), kind: entry.mode, id: entry.oid.to_owned() })

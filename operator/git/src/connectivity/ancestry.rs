@@ -27,7 +27,7 @@ pub(super) fn read_commit(
     let mut tree = None;
     let mut parents = Vec::new();
     let mut seconds = 0;
-    for token in CommitRefIter::from_bytes(buffer, gix::hash::Kind::Sha1) {
+    for token in CommitRefIter::from_bytes(buffer, id.kind()) {
         use gix::objs::commit::ref_iter::Token;
         match token {
             Ok(Token::Tree { id }) => tree = Some(id),

@@ -100,7 +100,7 @@ impl Walk<'_> {
                 continue;
             }
             let is_tag = self.objects.read(&id, &mut self.buffer)? == Some(Kind::Tag);
-            if is_tag && let Ok(target) = TagRefIter::from_bytes(&self.buffer, gix::hash::Kind::Sha1).target_id() {
+            if is_tag && let Ok(target) = TagRefIter::from_bytes(&self.buffer, id.kind()).target_id() {
                 queue.push(target);
             }
         }
@@ -119,7 +119,7 @@ impl Walk<'_> {
             if self.objects.read(&id, &mut self.buffer)? != Some(Kind::Tree) {
                 continue;
             }
-            for entry in TreeRefIter::from_bytes(&self.buffer, gix::hash::Kind::Sha1).filter_map(Result::ok) {
+            for entry in TreeRefIter::from_bytes(&self.buffer, id.kind()).filter_map(Result::ok) {
                 if entry.mode.is_tree() {
                     queue.push(entry.oid.to_owned());
                 } else {

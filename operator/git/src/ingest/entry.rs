@@ -1,6 +1,7 @@
 //! The header of one entry of a pack, as `gitformat-pack` describes it.
 
 use gix::{ObjectId, objs::Kind};
+use model::ObjectFormat;
 
 /// What an entry says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(super) struct Header {
 }
 
 /// Parses the header at the start of `bytes`; `None` when there are too few of them.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
+pub(super) fn parse(bytes: &[u8], format: ObjectFormat) -> Result<Option<Header>, &'static str> {
     let Some((size, type_id, mut len)) = parse_size(bytes)? else { return Ok(None) };
     let form = match type_id {
         1 => Form::Whole(Kind::Commit),
@@ -37,8 +38,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
             Form::OfsDelta { distance }
         }
         7 => {
-            let Some(name) = bytes.get(len..len + 20) else { return Ok(None) };
-            len += 20;
+            let Some(name) = bytes.get(len..len + format.len_in_bytes()) else { return Ok(None) };
+            len += format.len_in_bytes();
             let base = ObjectId::try_from(name).map_err(|_| "bad name of a delta base")?;
             Form::RefDelta { base }
         }

@@ -6,13 +6,14 @@ use gix::{
     ObjectId,
     objs::{Kind, encode},
 };
+use model::ObjectFormat;
 
 use super::{IngestError, links::Links};
 use crate::object_check::{self, Mentions};
 
 /// What was gathered from the objects seen by one thread.
-#[derive(Default)]
 pub(super) struct Inspector {
+    format: ObjectFormat,
     pub(super) links: Links,
     /// What trees call `.gitmodules`.
     pub(super) gitmodules: HashSet<ObjectId>,
@@ -21,19 +22,24 @@ pub(super) struct Inspector {
 }
 
 impl Inspector {
-    /// Names and checks an object.
+    /// One that has seen nothing.
+    pub(super) fn new(format: ObjectFormat) -> Self {
+        Self { format, links: Links::default(), gitmodules: HashSet::new(), gitattributes: HashSet::new() }
+    }
+
+    /// Names and checks an object. The hasher finds the marks of a collision attack.
     pub(super) fn object(&mut self, kind: Kind, data: &[u8]) -> Result<ObjectId, IngestError> {
-        let mut hasher = hasher();
+        let mut hasher = gix::hash::hasher(self.format);
         hasher.update(&encode::loose_header(kind, data.len() as u64));
         hasher.update(data);
         let id = hasher.try_finalize().map_err(|_| IngestError::Collision)?;
-        object_check::check(kind, data, self).map_err(|problem| IngestError::Object { id, problem })?;
+        object_check::check(kind, data, self.format, self).map_err(|problem| IngestError::Object { id, problem })?;
         Ok(id)
     }
 
     /// Takes over what another thread gathered.
     pub(super) fn merge(&mut self, other: Self) {
-        let Self { links, gitmodules, gitattributes } = other;
+        let Self { links, gitmodules, gitattributes, format: _ } = other;
         self.links.merge(links);
         self.gitmodules.extend(gitmodules);
         self.gitattributes.extend(gitattributes);
@@ -54,19 +60,14 @@ impl Mentions for Inspector {
     }
 }
 
-/// What names objects and packs: finds the marks of a collision attack.
-pub(super) fn hasher() -> gix::hash::Hasher {
-    gix::hash::hasher(gix::hash::Kind::Sha1)
-}
-
-/// The name of an object whose data comes in pieces.
+/// The name of a blob whose data comes in pieces.
 pub(super) fn hash_pieces(
-    kind: Kind,
+    format: ObjectFormat,
     size: u64,
     pieces: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), IngestError>,
 ) -> Result<ObjectId, IngestError> {
-    let mut hasher = hasher();
-    hasher.update(&encode::loose_header(kind, size));
+    let mut hasher = gix::hash::hasher(format);
+    hasher.update(&encode::loose_header(Kind::Blob, size));
     pieces(&mut |piece| hasher.update(piece))?;
     hasher.try_finalize().map_err(|_| IngestError::Collision)
 }
@@ -88,14 +89,14 @@ mod tests {
             let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
             let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
             let bytes: Vec<u8> = digits.chunks(2).map(byte).collect();
-            let mut hasher = hasher();
+            let mut hasher = gix::hash::hasher(ObjectFormat::Sha1);
             hasher.update(&bytes[..256]);
             hasher.update(&bytes[256..]);
             assert!(hasher.try_finalize().is_err());
             bytes
         });
         assert_ne!(digests[0], digests[1]);
-        let mut harmless = hasher();
+        let mut harmless = gix::hash::hasher(ObjectFormat::Sha1);
         harmless.update(&digests[0][..192]);
         harmless.try_finalize().unwrap();
     }

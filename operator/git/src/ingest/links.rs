@@ -24,7 +24,7 @@ pub(super) struct Settled {
 /// A set of links.
 #[derive(Default)]
 pub(super) struct Links {
-    recent: Vec<([u8; 20], u8)>,
+    recent: Vec<(ObjectId, u8)>,
     /// Bit set of the kinds as which an object is linked to. The map's hash is keyed with a random secret, because
     /// clients choose these bytes.
     seen: HashMap<ObjectId, u8>,
@@ -38,15 +38,15 @@ impl Links {
                 *self.seen.entry(id.to_owned()).or_insert(0) |= bit(kind);
                 return;
             }
-            self.recent.resize(RECENT, ([0; 20], 0));
+            self.recent.resize(RECENT, (id.kind().null(), 0));
         }
-        let Ok(bytes) = <[u8; 20]>::try_from(id.as_bytes()) else { return };
-        let slot = &mut self.recent[(usize::from(bytes[0]) << 8 | usize::from(bytes[1])) % RECENT];
-        let link = (bytes, bit(kind));
+        let [first, second, ..] = *id.as_bytes() else { return };
+        let slot = &mut self.recent[(usize::from(first) << 8 | usize::from(second)) % RECENT];
+        let link = (id.to_owned(), bit(kind));
         // This line runs for every entry of every tree.
         if *slot != link {
             *slot = link;
-            *self.seen.entry(id.to_owned()).or_insert(0) |= link.1;
+            *self.seen.entry(link.0).or_insert(0) |= link.1;
         }
     }
 

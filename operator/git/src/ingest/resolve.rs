@@ -158,7 +158,7 @@ pub(super) fn resolve(
         table.ids[entry as usize] = id;
     }
     table.forget_kept();
-    let Inspector { links, gitmodules, gitattributes } = all.inspector;
+    let Inspector { links, gitmodules, gitattributes, .. } = all.inspector;
     Ok(Resolved { links, gitmodules, gitattributes, bases: all.bases })
 }
 
@@ -196,7 +196,7 @@ impl Shared<'_> {
     }
 
     fn help(&self) -> Result<Made, IngestError> {
-        let mut worker = Worker::new(self, Inspector::default());
+        let mut worker = Worker::new(self, Inspector::new(self.context.format));
         self.or_stop(worker.inner_roots(&mut |_| {}))?;
         Ok(worker.finish())
     }

@@ -33,7 +33,7 @@ pub(super) fn scan(
     context: &Context<'_>,
     inspector: &mut Inspector,
 ) -> Result<Scanned, IngestError> {
-    let mut source = Source::new(input, quarantine, context.limits.pack_bytes);
+    let mut source = Source::new(input, quarantine, context);
     let count = header(&mut source, context)?;
     let mut scan =
         Scan { table: Table::new(), inflate: Inflate::default(), scratch: Vec::new(), inflated_bytes: 0, context };
@@ -93,10 +93,12 @@ impl Scan<'_> {
             }
         };
         let streamed = parent == WHOLE && kind == Kind::Blob && header.size > STREAM_ABOVE;
-        let mut id = ObjectId::null(gix::hash::Kind::Sha1);
+        let mut id = ObjectId::null(self.context.format);
         let mut data: &[u8] = &[];
         if streamed {
-            id = inspect::hash_pieces(kind, header.size, |sink| self.inflate.streamed(source, header.size, sink))?;
+            id = inspect::hash_pieces(self.context.format, header.size, |sink| {
+                self.inflate.streamed(source, header.size, sink)
+            })?;
         } else {
             data = self.inflate.whole(source, header.size, &mut self.scratch)?;
             if parent == WHOLE {
@@ -136,7 +138,7 @@ impl Scan<'_> {
 fn entry_header(source: &mut Source<'_>) -> Result<Header, IngestError> {
     let offset = source.offset();
     loop {
-        match entry::parse(source.available()) {
+        match entry::parse(source.available(), source.format()) {
             Ok(Some(header)) => {
                 source.consume(header.len)?;
                 return Ok(header);

@@ -3,8 +3,9 @@
 use std::io::BufRead;
 
 use gix::hash::Hasher;
+use model::ObjectFormat;
 
-use super::{IngestError, Quarantine};
+use super::{Context, IngestError, Quarantine};
 
 /// Bytes of the buffer at first, and of one that was filled: many entries per refill, and a small push clears little memory.
 const FIRST_BYTES: usize = 1 << 14;
@@ -21,13 +22,14 @@ pub(super) struct Source<'a> {
     end: usize,
     offset: u64,
     limit: u64,
+    format: ObjectFormat,
     hash: Hasher,
     crc32: crc32fast::Hasher,
 }
 
 impl<'a> Source<'a> {
-    /// At most `limit` bytes from `input`, copied to `quarantine`.
-    pub(super) fn new(input: &'a mut dyn BufRead, quarantine: &'a mut Quarantine, limit: u64) -> Self {
+    /// At most so many bytes from `input` as the context allows, copied to `quarantine`.
+    pub(super) fn new(input: &'a mut dyn BufRead, quarantine: &'a mut Quarantine, context: &Context<'_>) -> Self {
         Self {
             input,
             quarantine,
@@ -36,10 +38,16 @@ impl<'a> Source<'a> {
             start: 0,
             end: 0,
             offset: 0,
-            limit,
-            hash: super::inspect::hasher(),
+            limit: context.limits.pack_bytes,
+            format: context.format,
+            hash: gix::hash::hasher(context.format),
             crc32: crc32fast::Hasher::new(),
         }
+    }
+
+    /// Whose ids the pack has.
+    pub(super) fn format(&self) -> ObjectFormat {
+        self.format
     }
 
     /// What is buffered and not consumed.
@@ -100,11 +108,11 @@ impl<'a> Source<'a> {
         self.write_consumed()?;
         let actual = self.hash.clone().try_finalize().map_err(|_| IngestError::Collision)?;
         let offset = self.offset;
-        let claimed = self.require(20, "its checksum is missing")?;
+        let claimed = self.require(actual.as_slice().len(), "its checksum is missing")?;
         if claimed != actual.as_slice() {
             return Err(IngestError::Malformed { offset, what: "its checksum is wrong" });
         }
-        self.consume(20)?;
+        self.consume(actual.as_slice().len())?;
         self.write_consumed()?;
         if !self.available().is_empty() {
             return Err(IngestError::Malformed { offset: self.offset, what: "bytes follow its end" });

@@ -16,8 +16,9 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 use model::{Content, limits::Limits};
 
-use super::{IngestError, Ingested, Quarantine, ingest};
+use super::{Context, IngestError, Ingested, Quarantine, ingest};
 use crate::existing::{Existing, Nothing, ReadError};
+use crate::testing::format;
 
 /// Runs git in `dir` with nothing of the machine's configuration.
 fn git(dir: &Path, args: &[&str], input: &[u8]) -> Vec<u8> {
@@ -49,8 +50,14 @@ fn try_git(dir: &Path, args: &[&str], input: &[u8]) -> (bool, Vec<u8>, String) {
 
 fn repository() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    git(dir.path(), &["init", "-q", "--bare", "."], b"");
+    git(dir.path(), &["init", "-q", "--bare", "--object-format", &format().to_string(), "."], b"");
     dir
+}
+
+/// With default limits, into a repository that has nothing.
+fn alone(interrupt: &AtomicBool) -> Context<'_> {
+    static LIMITS: std::sync::LazyLock<Limits> = std::sync::LazyLock::new(Limits::default);
+    Context { format: format(), limits: &LIMITS, existing: &Nothing, interrupt }
 }
 
 /// Ingests bytes with default limits into a repository that has nothing.
@@ -60,7 +67,8 @@ fn take(pack: &[u8]) -> Result<(Ingested, Quarantine), IngestError> {
 
 fn take_with(mut pack: &[u8], limits: &Limits, existing: &dyn Existing) -> Result<(Ingested, Quarantine), IngestError> {
     let mut quarantine = Quarantine::new(&std::env::temp_dir());
-    let done = ingest(&mut pack, &mut quarantine, limits, existing, &mut |_| {}, &AtomicBool::new(false))?;
+    let context = Context { format: format(), limits, existing, interrupt: &AtomicBool::new(false) };
+    let done = ingest(&mut pack, &mut quarantine, &context, &mut |_| {})?;
     Ok((done, quarantine))
 }
 
@@ -147,8 +155,8 @@ fn assert_same_index(pack: &[u8]) -> Ingested {
 fn names(output: &[u8]) -> Vec<ObjectId> {
     let mut names: Vec<_> = output
         .split(|byte| *byte == b'\n')
-        .filter(|line| line.len() >= 40)
-        .map(|line| ObjectId::from_hex(&line[..40]).unwrap())
+        .filter(|line| line.len() >= format().len_in_hex())
+        .map(|line| ObjectId::from_hex(&line[..format().len_in_hex()]).unwrap())
         .collect();
     names.sort_unstable();
     names

@@ -10,7 +10,7 @@ fn listed(request: &Request, refs: &[&str]) -> String {
     let value = RefValue { id, peeled: None };
     let refs: BTreeMap<_, _> = refs.iter().map(|name| (RefName::try_from(*name).unwrap(), value)).collect();
     let head = RefName::try_from("refs/heads/main").unwrap();
-    let view = ReferencesView { all: &refs, head: Some(&head) };
+    let view = ReferencesView { all: &refs, head: Some(&head), format: model::ObjectFormat::Sha1 };
     let mut out = Vec::new();
     respond(request, &view, &mut out).unwrap();
     String::from_utf8(out).unwrap().replace("1234567890123456789012345678901234567890", "ID")

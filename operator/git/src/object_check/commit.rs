@@ -1,19 +1,20 @@
 //! Commits.
 
 use gix::objs::Kind;
+use model::ObjectFormat;
 
 use super::{Mentions, Problem, check_headers, identity, parse_id, take_field};
 
-pub(super) fn check(data: &[u8], mentions: &mut dyn Mentions) -> Result<(), Problem> {
+pub(super) fn check(data: &[u8], format: ObjectFormat, mentions: &mut dyn Mentions) -> Result<(), Problem> {
     check_headers(data)?;
     let mut rest = data;
     let tree =
         take_field(&mut rest, b"tree").ok_or(Problem::new("missingTree", "invalid format - expected 'tree' line"))?;
-    let tree = parse_id(tree).ok_or(Problem::new("badTreeSha1", "invalid 'tree' line format - bad sha1"))?;
+    let tree = parse_id(tree, format).ok_or(Problem::new("badTreeSha1", "invalid 'tree' line format - bad sha1"))?;
     mentions.link(&tree, Kind::Tree);
     while let Some(parent) = take_field(&mut rest, b"parent") {
         let parent =
-            parse_id(parent).ok_or(Problem::new("badParentSha1", "invalid 'parent' line format - bad sha1"))?;
+            parse_id(parent, format).ok_or(Problem::new("badParentSha1", "invalid 'parent' line format - bad sha1"))?;
         mentions.link(&parent, Kind::Commit);
     }
     let mut authors = 0;

@@ -1,15 +1,17 @@
 //! Annotated tags. Early ones have no tagger; git accepts that and odd names.
 
 use gix::objs::Kind;
+use model::ObjectFormat;
 
 use super::{Mentions, Problem, check_headers, identity, parse_id, take_field};
 
-pub(super) fn check(data: &[u8], mentions: &mut dyn Mentions) -> Result<(), Problem> {
+pub(super) fn check(data: &[u8], format: ObjectFormat, mentions: &mut dyn Mentions) -> Result<(), Problem> {
     check_headers(data)?;
     let mut rest = data;
     let target = take_field(&mut rest, b"object")
         .ok_or(Problem::new("missingObject", "invalid format - expected 'object' line"))?;
-    let target = parse_id(target).ok_or(Problem::new("badObjectSha1", "invalid 'object' line format - bad sha1"))?;
+    let target =
+        parse_id(target, format).ok_or(Problem::new("badObjectSha1", "invalid 'object' line format - bad sha1"))?;
     let kind = take_field(&mut rest, b"type")
         .ok_or(Problem::new("missingTypeEntry", "invalid format - expected 'type' line"))?;
     let kind = match kind {

@@ -5,6 +5,7 @@ use std::{io::Write as _, path::Path, process::Command};
 use gix::{ObjectId, objs::Kind};
 
 use super::{Mentions, check, gitattributes, gitmodules};
+use crate::testing::format;
 
 #[derive(Default)]
 struct Seen {
@@ -25,12 +26,19 @@ impl Mentions for Seen {
     }
 }
 
-const BLOB: &str = "587be6b4c3f93f93c489c0111bba5596147a26cb";
-const TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+/// The id of the blob that each oracle has.
+fn a_blob() -> ObjectId {
+    gix::objs::compute_hash(format(), Kind::Blob, b"x\n").unwrap()
+}
+
+/// The id of the empty tree, which each oracle has.
+fn a_tree() -> ObjectId {
+    format().empty_tree()
+}
 
 /// The name of the rule that we find broken.
 fn ours(kind: Kind, data: &[u8]) -> Option<&'static str> {
-    check(kind, data, &mut Seen::default()).err().map(|problem| problem.id())
+    check(kind, data, format(), &mut Seen::default()).err().map(|problem| problem.id())
 }
 
 /// The name of the rule that git finds broken, with warnings raised as on receive.
@@ -99,13 +107,14 @@ fn write(dir: &Path, kind: Kind, data: &[u8]) -> ObjectId {
 }
 
 fn commit_with(author: &str) -> Vec<u8> {
-    format!("tree {TREE}\nauthor {author}\ncommitter A <a@b> 1 +0000\n\nx").into_bytes()
+    let tree = a_tree();
+    format!("tree {tree}\nauthor {author}\ncommitter A <a@b> 1 +0000\n\nx").into_bytes()
 }
 
 #[test]
 fn commits_are_judged_as_by_git() {
     let oracle = Oracle::new();
-    let who = "A <a@b> 1 +0000";
+    let (who, tree) = ("A <a@b> 1 +0000", a_tree().to_string());
     let mut commits: Vec<Vec<u8>> = [
         "A <a@b> 1 +0000",
         " <a@b> 1 +0000",
@@ -137,19 +146,19 @@ fn commits_are_judged_as_by_git() {
     .collect();
     commits.extend(
         [
-            format!("tree {TREE}\n\nx"),
-            format!("tree {TREE}\nauthor {who}\n\nx"),
-            format!("tree {TREE}\nauthor {who}\nauthor {who}\ncommitter {who}\n\nx"),
-            format!("tree {TREE}\ncommitter {who}\nauthor {who}\n\nx"),
-            format!("tree {TREE}\nauthor {who}\ncommitter {who}\n"),
-            format!("tree {TREE}\nauthor {who}\ncommitter {who}"),
-            format!("tree {TREE}\nauthor {who}\ncommitter {who}\n\na\0b"),
-            format!("tree {TREE}\nauthor {who}\nco\0mmitter {who}\n\nx"),
-            format!("tree {TREE}\nauthor {who}\ncommitter {who}\nencoding latin1\ngpgsig x\n y\n\nmessage"),
-            format!("tree {}\nauthor {who}\ncommitter {who}\n\nx", &TREE[..39]),
-            format!("tree {TREE}0\nauthor {who}\ncommitter {who}\n\nx"),
+            format!("tree {tree}\n\nx"),
+            format!("tree {tree}\nauthor {who}\n\nx"),
+            format!("tree {tree}\nauthor {who}\nauthor {who}\ncommitter {who}\n\nx"),
+            format!("tree {tree}\ncommitter {who}\nauthor {who}\n\nx"),
+            format!("tree {tree}\nauthor {who}\ncommitter {who}\n"),
+            format!("tree {tree}\nauthor {who}\ncommitter {who}"),
+            format!("tree {tree}\nauthor {who}\ncommitter {who}\n\na\0b"),
+            format!("tree {tree}\nauthor {who}\nco\0mmitter {who}\n\nx"),
+            format!("tree {tree}\nauthor {who}\ncommitter {who}\nencoding latin1\ngpgsig x\n y\n\nmessage"),
+            format!("tree {}\nauthor {who}\ncommitter {who}\n\nx", &tree[1..]),
+            format!("tree {tree}0\nauthor {who}\ncommitter {who}\n\nx"),
             format!("author {who}\ncommitter {who}\n\nx"),
-            format!("tree {TREE}\nparent 12\nauthor {who}\ncommitter {who}\n\nx"),
+            format!("tree {tree}\nparent 12\nauthor {who}\ncommitter {who}\n\nx"),
             "\n".to_owned(),
             String::new(),
         ]
@@ -166,20 +175,20 @@ fn commits_are_judged_as_by_git() {
 #[test]
 fn tags_are_judged_as_by_git() {
     let oracle = Oracle::new();
-    let who = "A <a@b> 1 +0000";
+    let (who, blob) = ("A <a@b> 1 +0000", a_blob().to_string());
     for tag in [
-        format!("object {BLOB}\ntype blob\ntag v1\ntagger {who}\n\nx"),
-        format!("object {BLOB}\ntype blob\ntag v1\n\nearly ones had no tagger"),
-        format!("object {BLOB}\ntype blob\ntag a..b\ntagger {who}\n\nx"),
-        format!("object {BLOB}\ntype blob\ntag v1\ntagger A <a@b>\n\nx"),
-        format!("object {BLOB}\ntype blob\n\nx"),
-        format!("object {BLOB}\ntype blub\ntag v1\ntagger {who}\n\nx"),
-        format!("object {BLOB}\ntag v1\ntagger {who}\n\nx"),
-        format!("object {}\ntype blob\ntag v1\ntagger {who}\n\nx", &BLOB[1..]),
+        format!("object {blob}\ntype blob\ntag v1\ntagger {who}\n\nx"),
+        format!("object {blob}\ntype blob\ntag v1\n\nearly ones had no tagger"),
+        format!("object {blob}\ntype blob\ntag a..b\ntagger {who}\n\nx"),
+        format!("object {blob}\ntype blob\ntag v1\ntagger A <a@b>\n\nx"),
+        format!("object {blob}\ntype blob\n\nx"),
+        format!("object {blob}\ntype blub\ntag v1\ntagger {who}\n\nx"),
+        format!("object {blob}\ntag v1\ntagger {who}\n\nx"),
+        format!("object {}\ntype blob\ntag v1\ntagger {who}\n\nx", &blob[1..]),
         format!("type blob\ntag v1\ntagger {who}\n\nx"),
-        format!("object {BLOB}\ntype blob\ntag v1\ntagger {who}\n"),
-        format!("object {BLOB}\ntype blob\ntag v1\ntagger {who}"),
-        format!("object {BLOB}\ntype blob\nta\0g v1\ntagger {who}\n\nx"),
+        format!("object {blob}\ntype blob\ntag v1\ntagger {who}\n"),
+        format!("object {blob}\ntype blob\ntag v1\ntagger {who}"),
+        format!("object {blob}\ntype blob\nta\0g v1\ntagger {who}\n\nx"),
     ] {
         let (ours, theirs) = (ours(Kind::Tag, tag.as_bytes()), oracle.verdict(Kind::Tag, tag.as_bytes()));
         assert_agreed(ours, theirs.as_deref(), &tag);
@@ -190,12 +199,12 @@ fn tags_are_judged_as_by_git() {
 fn tree(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (mode, name) in entries {
-        let id = if mode.trim_start_matches('0') == "40000" { TREE } else { BLOB };
+        let id = if mode.trim_start_matches('0') == "40000" { a_tree() } else { a_blob() };
         out.extend(mode.as_bytes());
         out.push(b' ');
         out.extend(*name);
         out.push(0);
-        out.extend(ObjectId::from_hex(id.as_bytes()).unwrap().as_slice());
+        out.extend(id.as_slice());
     }
     out
 }
@@ -322,7 +331,7 @@ fn order_and_modes_of_trees_are_judged_as_by_git() {
     for cut in 1..whole.len() {
         assert_eq!(ours(Kind::Tree, &whole[..cut]), Some("badTree"));
     }
-    let null = [b"100644 a\0".as_slice(), &[0; 20]].concat();
+    let null = [b"100644 a\0".as_slice(), format().null().as_slice()].concat();
     assert_eq!(ours(Kind::Tree, &null), Some("nullSha1"));
 }
 
@@ -449,8 +458,8 @@ fn mentions_are_told() {
     for (mode, name) in [("100644", ".gitattributes"), ("100644", ".gitmodules"), ("40000", "dir"), ("160000", "sub")] {
         entries.push((mode, name.as_bytes()));
     }
-    assert!(check(Kind::Tree, &data, &mut Seen::default()).is_err());
-    check(Kind::Tree, &tree(&entries), &mut seen).unwrap();
+    assert!(check(Kind::Tree, &data, format(), &mut Seen::default()).is_err());
+    check(Kind::Tree, &tree(&entries), format(), &mut seen).unwrap();
     assert_eq!(seen.links.len(), 3, "submodules are elsewhere");
     assert_eq!((seen.modules.len(), seen.attributes.len()), (1, 1));
 }
@@ -464,7 +473,7 @@ proptest::proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
         for kind in [Kind::Commit, Kind::Tree, Kind::Tag, Kind::Blob] {
-            let _ = check(kind, &data, &mut Seen::default());
+            let _ = check(kind, &data, format(), &mut Seen::default());
         }
         let _ = gitmodules(Kind::Blob, &data);
         let _ = gitattributes(Kind::Blob, &data);

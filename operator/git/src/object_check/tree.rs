@@ -1,6 +1,7 @@
 //! Trees: form, names, order.
 
 use gix::objs::Kind;
+use model::ObjectFormat;
 
 use super::{
     Mentions, Problem,
@@ -37,11 +38,11 @@ struct Entry<'a> {
     id: &'a gix::oid,
 }
 
-pub(super) fn check(data: &[u8], mentions: &mut dyn Mentions) -> Result<(), Problem> {
+pub(super) fn check(data: &[u8], format: ObjectFormat, mentions: &mut dyn Mentions) -> Result<(), Problem> {
     let mut rest = data;
     let mut order = Order::default();
     while !rest.is_empty() {
-        let entry = take_entry(&mut rest)?;
+        let entry = take_entry(&mut rest, format.len_in_bytes())?;
         check_name(&entry, mentions)?;
         if entry.id.is_null() {
             return Err(Problem::new("nullSha1", "contains entries pointing to null sha1"));
@@ -56,7 +57,7 @@ pub(super) fn check(data: &[u8], mentions: &mut dyn Mentions) -> Result<(), Prob
     Ok(())
 }
 
-fn take_entry<'a>(rest: &mut &'a [u8]) -> Result<Entry<'a>, Problem> {
+fn take_entry<'a>(rest: &mut &'a [u8], id_bytes: usize) -> Result<Entry<'a>, Problem> {
     let bad = Problem::new("badTree", "cannot be parsed as a tree");
     let mut mode = 0_u32;
     let mut at = 0;
@@ -79,8 +80,8 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Result<Entry<'a>, Problem> {
         *byte == 0
     });
     let end = end.filter(|end| *end > 0).ok_or(bad)?;
-    let id = after.get(end + 1..end + 21).ok_or(bad)?;
-    *rest = &after[end + 21..];
+    let id = after.get(end + 1..end + 1 + id_bytes).ok_or(bad)?;
+    *rest = &after[end + 1 + id_bytes..];
     Ok(Entry { mode, name: &after[..end], classes, id: gix::oid::try_from_bytes(id).map_err(|_| bad)? })
 }
 

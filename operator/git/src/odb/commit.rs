@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use gix::{ObjectId, objs::Kind};
+use model::ObjectFormat;
 
 use super::{Error, Location, Packs, ReadCache};
 use crate::reach::Code;
@@ -32,17 +33,21 @@ pub(crate) struct Place {
 impl Commit {
     /// Parses the parts that matter; `None` when it is not a commit.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {
-        let hex = |line: &[u8]| ObjectId::from_hex(line.get(..40)?).ok();
-        let mut rest = data.strip_prefix(b"tree ")?;
-        let tree = hex(rest)?;
-        rest = rest.get(41..)?;
+        let (tree, mut rest) = take_id(data.strip_prefix(b"tree ")?)?;
         let mut parents = Vec::new();
         while let Some(line) = rest.strip_prefix(b"parent ") {
-            parents.push(hex(line)?);
-            rest = line.get(41..)?;
+            let (parent, after) = take_id(line)?;
+            parents.push(parent);
+            rest = after;
         }
         Some(Self { tree, parents: parents.into(), date: committer_date(rest).unwrap_or(0), place: None })
     }
+}
+
+/// The id that fills the rest of a line, and what follows that line.
+fn take_id(line: &[u8]) -> Option<(ObjectId, &[u8])> {
+    let end = line.iter().take(ObjectFormat::longest().len_in_hex() + 1).position(|byte| *byte == b'\n')?;
+    Some((ObjectId::from_hex(&line[..end]).ok()?, &line[end + 1..]))
 }
 
 /// The seconds in the line `committer <name> <<mail>> <seconds> <zone>`.

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use gix::{ObjectId, objs::Kind};
 use gix_pack::data;
-use model::Content;
+use model::{Content, ObjectFormat};
 
 use super::{Error, PackParts, index::Index};
 use crate::{ingest::copy_at, reach::Table};
@@ -22,11 +22,8 @@ use crate::{ingest::copy_at, reach::Table};
 /// Bytes of the header of a pack.
 pub(crate) const HEADER: u64 = 12;
 
-/// Bytes of the trailer of a pack.
-pub(crate) const TRAILER: u64 = 20;
-
-/// Longest head of an entry: size (10), base by id (20) or by distance (10).
-pub(crate) const MAX_ENTRY_HEAD: usize = 32;
+/// Longest head of an entry: size (10), base by id (up to 32) or by distance (10).
+pub(crate) const MAX_ENTRY_HEAD: usize = 48;
 
 /// How much is read at once for the heads of entries, and how far apart two may be for that.
 const HEADS_WINDOW: usize = 1 << 16;
@@ -127,7 +124,8 @@ impl Pack {
             // Its bytes are compared with checksums as they come; waiting for the last ones would be waiting for all.
             return Ok(Self::of(parts, content, bytes, index));
         }
-        if bytes < HEADER + TRAILER {
+        let trailer_bytes = index.format().len_in_bytes();
+        if bytes < HEADER + trailer_bytes as u64 {
             return Err(Error::damaged(name, "it is too short for a pack"));
         }
         let mut head = [0; 12];
@@ -136,8 +134,9 @@ impl Pack {
         if objects != index.len() {
             return Err(Error::damaged(name, "its index has another number of objects"));
         }
-        let mut trailer = [0; 20];
-        content.read_exact_at(&mut trailer, bytes - TRAILER).map_err(failed)?;
+        let mut trailer = ObjectFormat::buf();
+        let trailer = &mut trailer[..trailer_bytes];
+        content.read_exact_at(trailer, bytes - trailer_bytes as u64).map_err(failed)?;
         if index.pack_checksum().as_slice() != trailer {
             return Err(Error::damaged(name, "its index belongs to another pack"));
         }
@@ -186,7 +185,13 @@ impl Pack {
         self.bytes
     }
 
-    /// Its trailer: the SHA-1 of all bytes before it.
+    /// Whose ids it has.
+    #[must_use]
+    pub fn format(&self) -> ObjectFormat {
+        self.index.format()
+    }
+
+    /// Its trailer: the hash of all bytes before it.
     #[must_use]
     pub fn trailer(&self) -> ObjectId {
         self.index.pack_checksum()
@@ -289,7 +294,7 @@ impl Pack {
     /// Where the entries end and the trailer begins.
     #[must_use]
     pub fn end(&self) -> u64 {
-        self.bytes - TRAILER
+        self.bytes - self.format().len_in_bytes() as u64
     }
 
     /// Length of the entry at `offset`, head included; `None` when no entry begins there.
@@ -333,7 +338,7 @@ impl Pack {
     /// Parses the head of the entry at `offset` out of its first bytes.
     pub(crate) fn parse(&self, offset: u64, bytes: &[u8]) -> Result<Entry, Error> {
         let damaged = |what: &str| Error::damaged(self.parts.pack.name(), format!("{what} at offset {offset}"));
-        let entry = data::Entry::from_bytes(bytes, offset, gix::hash::Kind::Sha1).map_err(|_| damaged("no entry"))?;
+        let entry = data::Entry::from_bytes(bytes, offset, self.format()).map_err(|_| damaged("no entry"))?;
         let kind = match entry.header {
             data::entry::Header::Commit => EntryKind::Whole(Kind::Commit),
             data::entry::Header::Tree => EntryKind::Whole(Kind::Tree),

@@ -1,6 +1,7 @@
 //! Reading a tree along with the tree that replaces it.
 
 use gix::objs::{TreeRefIter, tree::EntryRef};
+use model::ObjectFormat;
 
 /// A tree that is replaced, read along with the one that replaces it.
 pub(crate) struct Side<'a> {
@@ -9,8 +10,8 @@ pub(crate) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    pub(crate) fn new(data: &'a [u8]) -> Self {
-        let mut entries = TreeRefIter::from_bytes(data, gix::hash::Kind::Sha1);
+    pub(crate) fn new(data: &'a [u8], format: ObjectFormat) -> Self {
+        let mut entries = TreeRefIter::from_bytes(data, format);
         let next = entries.next().and_then(Result::ok);
         Self { entries, next }
     }

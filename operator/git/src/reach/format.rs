@@ -1,15 +1,19 @@
 //! Bytes of a table: the header, where its parts are, and lists of codes. The parent module describes the format.
 
 use gix::ObjectId;
+use model::ObjectFormat;
 
-/// What a table begins with; the last byte is the version.
-const MAGIC: [u8; 8] = *b"CKREACH\x01";
+/// What a table begins with; a version follows.
+const MAGIC: &[u8; 7] = b"CKREACH";
 
-/// Bytes of the header.
-pub(super) const HEADER: usize = 52;
+/// The versions: which ids they have.
+const VERSIONS: [(u8, ObjectFormat); 2] = [(1, ObjectFormat::Sha1), (2, ObjectFormat::Sha256)];
 
-/// Bytes of a foreign id.
-pub(super) const ID: usize = 20;
+/// Bytes of the header beside the trailer of the pack.
+const FIELDS: usize = 32;
+
+/// Bytes of the longest header.
+pub(super) const MAX_HEADER: usize = FIELDS + ObjectFormat::longest().len_in_bytes();
 
 /// Bytes of a commit.
 pub(super) const RECORD: usize = 28;
@@ -38,10 +42,11 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header; `None` when it is none, or of another version.
-    pub(super) fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
-        let rest = bytes.strip_prefix(&MAGIC)?;
-        let (pack, rest) = rest.split_at_checked(ID)?;
+    /// Reads a header from what a table begins with; `None` when it is none, or of another version.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.strip_prefix(MAGIC)?.split_first()?;
+        let (_, format) = VERSIONS.iter().find(|(known, _)| known == version)?;
+        let (pack, rest) = rest.split_at_checked(format.len_in_bytes())?;
         let field = |at: usize| u32_at(rest, at * 4);
         let header = Self {
             pack: ObjectId::try_from(pack).ok()?,
@@ -57,8 +62,9 @@ impl Header {
 
     /// The bytes of the header.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER);
-        out.extend_from_slice(&MAGIC);
+        let mut out = Vec::with_capacity(MAX_HEADER);
+        out.extend_from_slice(MAGIC);
+        out.extend(VERSIONS.iter().filter(|(_, format)| *format == self.pack.kind()).map(|(version, _)| version));
         out.extend_from_slice(self.pack.as_slice());
         for field in [self.objects, self.commits, self.parents, self.foreign] {
             out.extend_from_slice(&field.to_be_bytes());
@@ -67,9 +73,19 @@ impl Header {
         out
     }
 
+    /// Bytes of a foreign id.
+    pub(super) fn id_bytes(&self) -> usize {
+        self.pack.as_slice().len()
+    }
+
+    /// Where the foreign ids begin.
+    pub(super) fn foreign_at(&self) -> usize {
+        FIELDS + self.id_bytes()
+    }
+
     /// Where the commits begin.
     pub(super) fn records_at(&self) -> usize {
-        HEADER + self.foreign as usize * ID
+        self.foreign_at() + self.foreign as usize * self.id_bytes()
     }
 
     /// Where the parents begin.

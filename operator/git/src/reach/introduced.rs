@@ -131,8 +131,9 @@ impl<'a> Comparison<'a> {
                 return Err(End::LeftOut(LeftOut::NoTree));
             }
         }
-        let mut sides: Vec<_> = buffers[1..=parents.len()].iter().map(|buffer| Side::new(buffer)).collect();
-        for entry in TreeRefIter::from_bytes(&buffers[0], gix::hash::Kind::Sha1) {
+        let mut sides: Vec<_> =
+            buffers[1..=parents.len()].iter().map(|buffer| Side::new(buffer, tree.kind())).collect();
+        for entry in TreeRefIter::from_bytes(&buffers[0], tree.kind()) {
             let entry = entry.map_err(|_| End::LeftOut(LeftOut::NoTree))?;
             self.entry(codes, &entry, &mut sides)?;
         }

@@ -12,7 +12,7 @@ use gix::ObjectId;
 use model::Content;
 
 use super::{
-    format::{self, HEADER, Header, ID, PAIR, PARENT, RECORD},
+    format::{self, Header, MAX_HEADER, PAIR, PARENT, RECORD},
     lists::{Introduced, Lists},
 };
 use crate::odb::{Error, Pack};
@@ -67,12 +67,10 @@ impl Table {
             }
             Content::Memory(bytes) => (Source::Memory(bytes.clone()), bytes.len() as u64),
         };
-        let mut first = [0; HEADER];
-        if length < HEADER as u64 {
-            return Err(damaged("it is too short for a reachability table"));
-        }
-        source.read(&mut first, 0).map_err(failed)?;
-        let header = Header::parse(&first).ok_or_else(|| damaged("it is no reachability table of a known version"))?;
+        let mut first = [0; MAX_HEADER];
+        let first = &mut first[..usize::try_from(length).unwrap_or(MAX_HEADER).min(MAX_HEADER)];
+        source.read(first, 0).map_err(failed)?;
+        let header = Header::parse(first).ok_or_else(|| damaged("it is no reachability table of a known version"))?;
         if header.pack != pack.trailer() || header.objects != pack.len() {
             return Err(damaged("the reachability table belongs to another pack"));
         }
@@ -99,8 +97,8 @@ impl Table {
     /// Whether the parts fit each other, so that whatever is looked up afterwards is there.
     fn check(&self) -> Result<(), &'static str> {
         let (objects, codes) = (self.header.objects, self.header.codes());
-        let foreign = self.part(HEADER, self.header.records_at());
-        if !foreign.chunks_exact(ID).is_sorted_by(|one, next| one < next) {
+        let foreign = self.part(self.header.foreign_at(), self.header.records_at());
+        if !foreign.chunks_exact(self.header.id_bytes()).is_sorted_by(|one, next| one < next) {
             return Err("the foreign ids of the reachability table are not sorted");
         }
         let (mut parents, mut list) = (0, 0);
@@ -173,9 +171,10 @@ impl Table {
     #[must_use]
     pub fn code(&self, code: u32) -> Code {
         let Some(foreign) = code.checked_sub(self.header.objects) else { return Code::Own(code) };
-        let at = HEADER + foreign as usize * ID;
-        let id = self.head.get(at..at + ID).and_then(|id| ObjectId::try_from(id).ok());
-        Code::Foreign(id.unwrap_or_else(|| ObjectId::null(gix::hash::Kind::Sha1)))
+        let length = self.header.id_bytes();
+        let at = self.header.foreign_at() + foreign as usize * length;
+        let id = self.head.get(at..at + length).and_then(|id| ObjectId::try_from(id).ok());
+        Code::Foreign(id.unwrap_or_else(|| self.header.pack.kind().null()))
     }
 
     /// The number of the commit at a position of the pack's index.

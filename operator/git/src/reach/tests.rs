@@ -1,8 +1,9 @@
 //! The bytes of tables: what is written is read, and damage is an error.
 
+use gix::ObjectId;
 use proptest::prelude::*;
 
-use super::format::{HEADER, Header, push_codes, take_codes};
+use super::format::{Header, push_codes, take_codes};
 
 fn sorted(codes: Vec<u32>) -> Vec<u32> {
     codes.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
@@ -50,14 +51,16 @@ proptest! {
 
     #[test]
     fn a_header_is_read_as_it_was_written(
-        id in any::<[u8; 20]>(),
+        id in any::<[u8; 32]>(),
+        long in any::<bool>(),
         fields in any::<[u32; 4]>(),
         lists in any::<u64>(),
         flip in proptest::option::of(0_usize..8 * 8),
     ) {
         let [objects, commits, parents, foreign] = fields;
-        let header = Header { pack: id.into(), objects, commits, parents, foreign, lists };
-        let mut bytes: [u8; HEADER] = header.bytes().try_into().unwrap();
+        let pack = ObjectId::try_from(&id[..if long { 32 } else { 20 }]).unwrap();
+        let header = Header { pack, objects, commits, parents, foreign, lists };
+        let mut bytes = header.bytes();
         let fits = objects.checked_add(foreign).is_some();
         prop_assert_eq!(Header::parse(&bytes), Some(header).filter(|_| fits));
         if let Some(bit) = flip {

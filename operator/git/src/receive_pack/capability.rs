@@ -22,8 +22,6 @@ pub struct Capabilities {
     pub agent: Option<String>,
     /// What else it says of itself.
     pub client: Client,
-    /// The hash function, where it is not SHA-1.
-    pub(super) foreign_format: bool,
 }
 
 impl Capabilities {
@@ -54,7 +52,7 @@ impl Capabilities {
         } else if let Some(id) = word.strip_prefix(b"session-id=") {
             self.client.hear_session(id);
         } else if let Some(format) = word.strip_prefix(b"object-format=") {
-            self.foreign_format = format != b"sha1";
+            self.client.hear_format(format);
         }
     }
 }

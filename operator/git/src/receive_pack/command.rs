@@ -1,6 +1,9 @@
 //! One wished change of a reference.
 
-use gix::{ObjectId, bstr::BString};
+use gix::{
+    ObjectId,
+    bstr::{BString, ByteSlice as _},
+};
 use model::RefName;
 
 /// A change that the client wants: created without `old`, deleted without `new`.
@@ -53,8 +56,7 @@ impl<'a> Line<'a> {
 }
 
 fn split_id(line: &[u8]) -> Option<(Option<ObjectId>, &[u8])> {
-    let (hex, rest) = line.split_at_checked(40)?;
+    let (hex, rest) = line.split_once_str(" ")?;
     let id = ObjectId::from_hex(hex).ok()?;
-    let rest = rest.strip_prefix(b" ")?;
     Some(((!id.is_null()).then_some(id), rest))
 }

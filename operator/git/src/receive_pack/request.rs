@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io::BufRead};
 
 use gix::{ObjectId, bstr::BString};
-use model::limits::Limits;
+use model::{ObjectFormat, limits::Limits};
 
 use super::{
     Capabilities,
@@ -11,6 +11,7 @@ use super::{
     command::{Command, Line, Refused},
 };
 use crate::{
+    client::ObjectFormatError,
     pktline::{Packet, PacketError, ReadLimits, Reader, text},
     sideband::Band,
 };
@@ -81,9 +82,9 @@ pub enum RequestError {
     /// A signed push whose nonce is not good.
     #[error("{0}")]
     Nonce(String),
-    /// Another hash function.
-    #[error("this server keeps SHA-1 repositories only")]
-    ObjectFormat,
+    /// Another hash function than the repository's.
+    #[error(transparent)]
+    ObjectFormat(#[from] ObjectFormatError),
     /// Options out of bounds.
     #[error("push options are limited to {OPTIONS} of {OPTION_BYTES} bytes without control characters")]
     Options,
@@ -100,18 +101,19 @@ pub struct Refusal {
     pub capabilities: Capabilities,
 }
 
-/// Reads a request. `None`: the client wants nothing and expects an empty answer; git sends such a request to find
+/// Reads a request to a repository of this format. `None`: the client wants nothing and expects an empty answer; git sends such a request to find
 /// out whether its credentials are good before it sends a large pack.
 ///
 /// # Errors
 /// When it is no request of a push, or asks for what is not offered.
-pub fn parse(input: &mut dyn BufRead, limits: &Limits) -> Result<Option<Request>, Refusal> {
+pub fn parse(input: &mut dyn BufRead, format: ObjectFormat, limits: &Limits) -> Result<Option<Request>, Refusal> {
     let mut capabilities = Capabilities::default();
-    read(input, limits, &mut capabilities).map_err(|reason| Refusal { reason, capabilities })
+    read(input, format, limits, &mut capabilities).map_err(|reason| Refusal { reason, capabilities })
 }
 
 fn read(
     input: &mut dyn BufRead,
+    format: ObjectFormat,
     limits: &Limits,
     capabilities: &mut Capabilities,
 ) -> Result<Option<Request>, RequestError> {
@@ -119,7 +121,7 @@ fn read(
     let packets = refs + (OPTIONS + SHALLOW + certificate::MAX_BYTES) as u64 + 16;
     let bytes = refs * LINE_BYTES + (8 << 20);
     let mut reader = Reader::new(input, ReadLimits { packets, bytes });
-    let Found { wishes, is_shallow, certificate } = commands(&mut reader, limits, capabilities)?;
+    let Found { wishes, is_shallow, certificate } = commands(&mut reader, format, limits, capabilities)?;
     if wishes.is_empty() {
         return Ok(None);
     }
@@ -157,7 +159,12 @@ struct Found {
 }
 
 /// The commands, whether the client's history ends somewhere, and what it has signed.
-fn commands(reader: &mut Reader<'_>, limits: &Limits, capabilities: &mut Capabilities) -> Result<Found, RequestError> {
+fn commands(
+    reader: &mut Reader<'_>,
+    format: ObjectFormat,
+    limits: &Limits,
+    capabilities: &mut Capabilities,
+) -> Result<Found, RequestError> {
     let (mut found, mut ends, mut begun) = (Found::default(), 0, false);
     let most = limits.refs_per_push;
     loop {
@@ -181,8 +188,8 @@ fn commands(reader: &mut Reader<'_>, limits: &Limits, capabilities: &mut Capabil
         if let Some(words) = parts.next().filter(|_| !begun) {
             *capabilities = Capabilities::parse(text(words));
         }
-        if capabilities.foreign_format {
-            return Err(RequestError::ObjectFormat);
+        if !begun {
+            capabilities.client.check_format(format)?;
         }
         if found.certificate.is_some() {
             return Err(CertificateError::Differs("the commands").into());

@@ -1,7 +1,7 @@
 //! Requests as git writes them, and as it does not.
 
 use gix::ObjectId;
-use model::limits::Limits;
+use model::{ObjectFormat, limits::Limits};
 use proptest::prelude::*;
 
 use super::*;
@@ -22,7 +22,7 @@ fn lines(lines: &[&str]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
-    parse(&mut &*bytes, &Limits::default())
+    parse(&mut &*bytes, ObjectFormat::Sha1, &Limits::default())
 }
 
 fn good(bytes: &[u8]) -> Request {
@@ -36,7 +36,7 @@ fn push_of_a_branch_is_read_and_the_pack_is_left() {
     let mut bytes = lines(&[&first]);
     bytes.extend_from_slice(b"PACK...");
     let mut input = bytes.as_slice();
-    let request = parse(&mut input, &Limits::default()).unwrap().unwrap();
+    let request = parse(&mut input, ObjectFormat::Sha1, &Limits::default()).unwrap().unwrap();
     assert_eq!(input, b"PACK...");
     assert!(request.pack_follows && request.refused.is_empty());
     let [command] = request.commands.as_slice() else { panic!("one command") };
@@ -109,7 +109,7 @@ fn commands_of_a_signed_push_come_from_its_certificate() {
     bytes.extend(lines(&["ci.skip\n"]));
     bytes.extend_from_slice(b"PACK");
     let mut input = bytes.as_slice();
-    let request = parse(&mut input, &Limits::default()).unwrap().unwrap();
+    let request = parse(&mut input, ObjectFormat::Sha1, &Limits::default()).unwrap().unwrap();
     assert_eq!(input, b"PACK");
     let names: Vec<_> = request.commands.iter().map(|command| command.name.to_string()).collect();
     assert_eq!(names, ["refs/heads/a", "refs/heads/b"]);
@@ -191,7 +191,7 @@ fn what_is_not_offered_is_refused_in_words() {
     let sha256 = format!("{line} object-format=sha256");
     for (bytes, words) in [
         (lines(&["shallow 12", &line]), "not a command"),
-        (lines(&[&sha256]), "SHA-1"),
+        (lines(&[&sha256]), "this repository has object-format sha1, not sha256"),
         (lines(&["nonsense"]), "not a command"),
         (lines(&[&format!("{ZERO} {ONE}")]), "not a command"),
         (lines(&[&line])[..100].to_vec(), "middle"),
@@ -212,8 +212,8 @@ fn too_many_references_are_refused() {
     let limits = Limits { refs_per_push: 3, ..Limits::default() };
     let commands: Vec<String> = (0..4).map(|n| format!("{ZERO} {ONE} refs/heads/{n}")).collect();
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
-    assert!(parse(&mut &*lines(&commands[..3]), &limits).unwrap().is_some());
-    let refusal = parse(&mut &*lines(&commands), &limits).unwrap_err();
+    assert!(parse(&mut &*lines(&commands[..3]), ObjectFormat::Sha1, &limits).unwrap().is_some());
+    let refusal = parse(&mut &*lines(&commands), ObjectFormat::Sha1, &limits).unwrap_err();
     assert!(refusal.to_string().starts_with("the push changes more than 3 references: push them in parts"));
 }
 

@@ -158,8 +158,9 @@ impl<'a> TreeWalk<'a> {
                 return Err(Error::damaged("packs".as_ref(), format!("{id} is not a tree")));
             }
         }
-        let mut sides: Vec<_> = buffers[1..=parents.len()].iter().map(|buffer| Side::new(buffer)).collect();
-        for entry in TreeRefIter::from_bytes(&buffers[0], gix::hash::Kind::Sha1) {
+        let mut sides: Vec<_> =
+            buffers[1..=parents.len()].iter().map(|buffer| Side::new(buffer, tree.kind())).collect();
+        for entry in TreeRefIter::from_bytes(&buffers[0], tree.kind()) {
             let entry =
                 entry.map_err(|_| Error::damaged("packs".as_ref(), format!("the tree {tree} cannot be read")))?;
             self.entry(&entry, &mut sides, (depth + 1, at), todo)?;
@@ -246,7 +247,7 @@ pub(crate) fn held(packs: &Packs, edge: &[ObjectId], cache: &mut ReadCache) -> R
     while let (Some(tree), Some(rest)) = (todo.pop(), left.checked_sub(1)) {
         left = rest;
         let object = packs.get(&tree, &mut buffer, cache)?;
-        for entry in TreeRefIter::from_bytes(object.data, gix::hash::Kind::Sha1).flatten() {
+        for entry in TreeRefIter::from_bytes(object.data, tree.kind()).flatten() {
             if !entry.mode.is_commit() && held.insert(entry.oid.to_owned()) && entry.mode.is_tree() {
                 todo.push(entry.oid.to_owned());
             }

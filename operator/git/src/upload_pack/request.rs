@@ -3,6 +3,7 @@
 use std::io::BufRead;
 
 use gix::{ObjectId, bstr::BString};
+use model::ObjectFormat;
 
 use super::{
     filter::{Filter, FilterError},
@@ -10,11 +11,16 @@ use super::{
     shallow::Deepen,
 };
 use crate::{
-    client::Client,
+    client::{Client, ObjectFormatError},
     ls_refs,
     pktline::{self, Packet, PacketError, ReadLimits, Reader},
     sideband::Band,
 };
+
+mod v0;
+
+pub(super) use v0::Line;
+pub use v0::{parse_v0, parse_wants_v0};
 
 /// Most `want` lines of one request: more references than a repository should have.
 const MAX_WANTS: usize = 500_000;
@@ -151,9 +157,9 @@ pub enum RequestError {
     /// A capability or argument that nobody offered.
     #[error("upload-pack: unknown capability {0:?}")]
     UnknownCapability(String),
-    /// Another hash function.
-    #[error("upload-pack: this repository has object-format sha1, not {0:?}")]
-    ObjectFormat(String),
+    /// Another hash function than the repository's.
+    #[error("upload-pack: {0}")]
+    ObjectFormat(#[from] ObjectFormatError),
     /// A filter that is not one, or not offered.
     #[error("upload-pack: {0}")]
     Filter(#[from] FilterError),
@@ -173,11 +179,11 @@ fn excerpt(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(100)]).into_owned()
 }
 
-/// Parses a request of version 2. What the client says of itself goes to `client`.
+/// Parses a request of version 2 to a repository of this format. What the client says of itself goes to `client`.
 ///
 /// # Errors
 /// When it is not one, or asks for what was not offered.
-pub fn parse_v2(input: &mut dyn BufRead, client: &mut Client) -> Result<Command, RequestError> {
+pub fn parse_v2(input: &mut dyn BufRead, format: ObjectFormat, client: &mut Client) -> Result<Command, RequestError> {
     let mut reader = Reader::new(input, LIMITS);
     let mut command = None;
     let has_arguments = loop {
@@ -196,6 +202,9 @@ pub fn parse_v2(input: &mut dyn BufRead, client: &mut Client) -> Result<Command,
             }
         }
     };
+    if command.is_some() {
+        client.check_format(format)?;
+    }
     match command.as_deref() {
         None if has_arguments => Err(RequestError::unexpected(b"0001")),
         None => Ok(Command::Nothing),
@@ -244,8 +253,11 @@ fn capability_v2(line: &[u8], client: &mut Client) -> Result<(), RequestError> {
             Ok(())
         }
         // What the latter say is for servers that have options.
-        (b"agent" | b"session-id" | b"server-option", _) | (b"object-format", Some(b"sha1")) => Ok(()),
-        (b"object-format", other) => Err(RequestError::ObjectFormat(excerpt(other.unwrap_or(b"")))),
+        (b"agent" | b"session-id" | b"server-option", _) => Ok(()),
+        (b"object-format", format) => {
+            client.hear_format(format.unwrap_or_default());
+            Ok(())
+        }
         _ => Err(RequestError::UnknownCapability(excerpt(line))),
     }
 }
@@ -349,139 +361,9 @@ fn add<T>(list: &mut Vec<T>, item: T, most: usize, what: &'static str) -> Result
     Ok(())
 }
 
-/// An id of 40 hex digits.
+/// An id in hex digits; one that is not of the repository's format is that of no object there.
 fn object_id(hex: &[u8], line: &[u8]) -> Result<ObjectId, RequestError> {
-    if hex.len() != 40 {
-        return Err(RequestError::unexpected(line));
-    }
     ObjectId::from_hex(hex).map_err(|_| RequestError::unexpected(line))
-}
-
-/// Parses a request of version 0 or 1 over HTTP: all `want` lines, then the `have` lines of this round. `None`: the client wants nothing.
-///
-/// # Errors
-/// When it is not one, or asks for what was not offered.
-pub fn parse_v0(input: &mut dyn BufRead, client: &mut Client) -> Result<Option<Request>, RequestError> {
-    let mut reader = Reader::new(input, LIMITS);
-    let Some(mut request) = needs_v0(&mut reader, client)? else { return Ok(None) };
-    while !request.done {
-        match Line::read(&mut reader)? {
-            Line::End => break,
-            Line::Flush => {}
-            Line::Done => request.done = true,
-            Line::Have(id) => add(&mut request.haves, id, MAX_HAVES, "have")?,
-        }
-    }
-    Ok(Some(request))
-}
-
-/// Parses what a client of version 0 or 1 wants on a stream: all `want` lines and what is left out of it; what the client has comes
-/// behind them, in rounds ([`super::converse`]). `None`: the client wants nothing.
-///
-/// # Errors
-/// When it is not one, or asks for what was not offered.
-pub fn parse_wants_v0(input: &mut dyn BufRead, client: &mut Client) -> Result<Option<Request>, RequestError> {
-    needs_v0(&mut Reader::new(input, LIMITS), client)
-}
-
-fn needs_v0(reader: &mut Reader<'_>, client: &mut Client) -> Result<Option<Request>, RequestError> {
-    let mut request = Request::new(Form::V0 { acknowledge: Acknowledge::First, no_done: false }, Band::None);
-    loop {
-        match reader.read()? {
-            None | Some(Packet::Flush) => break,
-            Some(Packet::Data(line)) => need_v0(&mut request, pktline::text(line), client)?,
-            Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(RequestError::unexpected(b"0001")),
-        }
-    }
-    Ok((!request.wants.is_empty()).then_some(request))
-}
-
-/// A line behind the wants in versions 0 and 1.
-pub(super) enum Line {
-    /// The input ends.
-    End,
-    /// A round ends.
-    Flush,
-    /// The client has nothing more to say.
-    Done,
-    /// The client has this.
-    Have(ObjectId),
-}
-
-impl Line {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RequestError> {
-        match reader.read()? {
-            None => Ok(Self::End),
-            Some(Packet::Flush) => Ok(Self::Flush),
-            Some(Packet::Data(line)) => {
-                let line = pktline::text(line);
-                if line == b"done" {
-                    Ok(Self::Done)
-                } else if let Some(id) = line.strip_prefix(b"have ") {
-                    object_id(id, line).map(Self::Have)
-                } else {
-                    Err(unsupported(line))
-                }
-            }
-            Some(Packet::Delimiter | Packet::ResponseEnd) => Err(RequestError::unexpected(b"0001")),
-        }
-    }
-}
-
-/// `want <id>[ <capabilities>]`, or what is left out of it.
-fn need_v0(request: &mut Request, line: &[u8], client: &mut Client) -> Result<(), RequestError> {
-    let Some(rest) = line.strip_prefix(b"want ") else {
-        return if limits(request, line)? { Ok(()) } else { Err(unsupported(line)) };
-    };
-    let mut words = rest.split(|byte| *byte == b' ');
-    let id = object_id(words.next().unwrap_or(b""), line)?;
-    let first = request.wants.is_empty();
-    add(&mut request.wants, id, MAX_WANTS, "want")?;
-    for word in words.filter(|word| !word.is_empty()) {
-        if !first {
-            return Err(RequestError::unexpected(line));
-        }
-        capability_v0(request, word, client)?;
-    }
-    Ok(())
-}
-
-/// Words that need no answer.
-const HARMLESS: &[&[u8]] = &[
-    b"object-format",
-    b"agent",
-    b"session-id",
-    b"side-band",
-    b"multi_ack",
-    b"shallow",
-    b"deepen-since",
-    b"deepen-not",
-    b"filter",
-    b"allow-tip-sha1-in-want",
-    b"allow-reachable-sha1-in-want",
-];
-
-fn capability_v0(request: &mut Request, word: &[u8], client: &mut Client) -> Result<(), RequestError> {
-    let Form::V0 { acknowledge, no_done } = &mut request.form else { return Ok(()) };
-    match split(word) {
-        (b"multi_ack_detailed", None) => *acknowledge = Acknowledge::Detailed,
-        (b"no-done", None) => *no_done = true,
-        (b"thin-pack", None) => request.thin_pack = true,
-        (b"ofs-delta", None) => request.ofs_delta = true,
-        (b"include-tag", None) => request.include_tag = true,
-        (b"no-progress", None) => request.no_progress = true,
-        (b"side-band-64k", None) => request.band = Band::Large,
-        (b"side-band", None) if request.band == Band::None => request.band = Band::Small,
-        (b"object-format", format) if format != Some(b"sha1") => {
-            return Err(RequestError::ObjectFormat(excerpt(format.unwrap_or(b""))));
-        }
-        (b"deepen-relative", None) => request.deepen.relative = true,
-        (b"session-id", Some(id)) => client.hear_session(id),
-        // What a client would understand, or says of itself; lines that use the former are refused.
-        (word, _) if HARMLESS.contains(&word) => {}
-        _ => return Err(RequestError::UnknownCapability(excerpt(word))),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ fn joined(packs: &Packs, writer: &mut sideband::Writer<'_>, interrupt: &AtomicBo
         writer.data(trailer.as_slice())?;
         return Ok(objects);
     }
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut hasher = gix::hash::hasher(packs.format());
     hasher.update(&header);
     writer.data(&header)?;
     for pack in packs.packs() {

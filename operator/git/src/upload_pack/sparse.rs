@@ -138,15 +138,15 @@ fn entry(
     cache: &mut ReadCache,
 ) -> Result<Option<(ObjectId, bool)>, Error> {
     let mut buffer = Vec::new();
-    let tree = view.packs.get(&tree, &mut buffer, cache)?;
-    let mut entries = TreeRefIter::from_bytes(tree.data, gix::hash::Kind::Sha1).flatten();
+    let object = view.packs.get(&tree, &mut buffer, cache)?;
+    let mut entries = TreeRefIter::from_bytes(object.data, tree.kind()).flatten();
     let found = entries.find(|entry| entry.filename == name && !entry.mode.is_commit());
     Ok(found.map(|entry| (entry.oid.to_owned(), entry.mode.is_tree())))
 }
 
 /// The object that is meant by an id or the name of a reference, if the client may see it.
 fn visible(name: &[u8], view: &RepositoryView<'_>, cache: &mut ReadCache) -> Result<Option<ObjectId>, Error> {
-    let Some(id) = (name.len() == 40).then(|| ObjectId::from_hex(name).ok()).flatten() else {
+    let Ok(id) = ObjectId::from_hex(name) else {
         let named = || view.refs.named(name).map(|(id, _)| id);
         return Ok(if name == b"HEAD" { view.refs.head_id() } else { named() });
     };

@@ -11,7 +11,7 @@ use gix::ObjectId;
 
 use super::{
     fetch::{client, expected, split, take},
-    fixture::{Dice, Fixture, git_in},
+    fixture::{Dice, Fixture, format, git_in, nobody},
 };
 
 const DETAILED: &str = "multi_ack_detailed side-band-64k thin-pack ofs-delta agent=git/2";
@@ -20,7 +20,7 @@ const DETAILED: &str = "multi_ack_detailed side-band-64k thin-pack ofs-delta age
 fn wire(wants: &[ObjectId], capabilities: &str, lines: &str) -> Vec<u8> {
     let mut wire = Vec::new();
     for (number, id) in wants.iter().enumerate() {
-        let words = if number == 0 { format!(" {capabilities}") } else { String::new() };
+        let words = if number == 0 { format!(" {capabilities} object-format={}", format()) } else { String::new() };
         push(&mut wire, &[format!("want {id}{words}\n").as_bytes()]);
     }
     wire.extend_from_slice(b"0000");
@@ -32,7 +32,7 @@ fn wire(wants: &[ObjectId], capabilities: &str, lines: &str) -> Vec<u8> {
 
 fn ours(fixture: &Fixture, wire: &[u8]) -> (Result<Outcome, Error>, Vec<u8>) {
     let (mut input, mut out) = (wire, Vec::new());
-    let request = upload_pack::parse_wants_v0(&mut input, &mut Client::default()).unwrap().unwrap();
+    let request = upload_pack::parse_wants_v0(&mut input, format(), &mut Client::default()).unwrap().unwrap();
     let never = AtomicBool::new(false);
     let outcome = upload_pack::converse(&request, &mut input, &fixture.view(), &mut out, "(request 1)", &never);
     (outcome, out)
@@ -107,7 +107,7 @@ fn conversations_are_acknowledged_as_by_git_and_end_with_the_pack() {
 fn what_only_the_client_has_is_not_acknowledged() {
     let fixture = Fixture::new(13, 60, 3, true);
     let (tip, old) = (fixture.refs[&fixture.head].id, fixture.commits[0]);
-    let foreign = "4".repeat(40);
+    let foreign = "4".repeat(format().len_in_hex());
     for capabilities in [DETAILED, "side-band-64k ofs-delta"] {
         for lines in [
             format!("have {foreign}\n\ndone\n"),
@@ -138,11 +138,11 @@ fn a_client_that_says_nonsense_is_told_and_one_that_goes_is_noticed() {
     let (outcome, answer) = ours(&fixture, &wire(&[tip], DETAILED, "have 12\ndone\n"));
     assert!(outcome.unwrap().refused.is_some());
     assert!(answer[4..].starts_with(b"ERR upload-pack: "));
-    for lines in ["", "have 4444444444444444444444444444444444444444\n\n"] {
-        let (outcome, _) = ours(&fixture, &wire(&[tip], DETAILED, lines));
+    for lines in [String::new(), format!("have {}\n\n", nobody())] {
+        let (outcome, _) = ours(&fixture, &wire(&[tip], DETAILED, &lines));
         assert!(matches!(outcome, Err(Error::Read(_))), "{outcome:?}");
     }
-    let hidden = ObjectId::from_hex("5".repeat(40).as_bytes()).unwrap();
+    let hidden = ObjectId::from_hex("5".repeat(format().len_in_hex()).as_bytes()).unwrap();
     let (outcome, answer) = ours(&fixture, &wire(&[hidden], DETAILED, "done\n"));
     assert!(outcome.unwrap().refused.unwrap().contains("not our ref"));
     assert!(answer[4..].starts_with(b"ERR upload-pack: not our ref"));
@@ -165,7 +165,9 @@ fn no_input_makes_it_panic() {
             }
         }
         let (mut input, mut out) = (&*bytes, Vec::new());
-        let Ok(Some(request)) = upload_pack::parse_wants_v0(&mut input, &mut Client::default()) else { continue };
+        let Ok(Some(request)) = upload_pack::parse_wants_v0(&mut input, format(), &mut Client::default()) else {
+            continue;
+        };
         let never = AtomicBool::new(false);
         let _ = upload_pack::converse(&request, &mut input, &fixture.view(), &mut out, "", &never);
     }
@@ -190,7 +192,7 @@ fn acknowledgements_are_not_gathered_without_bound() {
     let (tip, old) = (fixture.refs[&fixture.head].id, fixture.commits[0]);
     let wire = wire(&[tip], DETAILED, &format!("{}done\n", format!("have {old}\n").repeat(20_000)));
     let (mut input, mut out) = (&*wire, Largest(0));
-    let request = upload_pack::parse_wants_v0(&mut input, &mut Client::default()).unwrap().unwrap();
+    let request = upload_pack::parse_wants_v0(&mut input, format(), &mut Client::default()).unwrap().unwrap();
     let never = AtomicBool::new(false);
     upload_pack::converse(&request, &mut input, &fixture.view(), &mut out, "", &never).unwrap();
     assert!(out.0 < 300_000, "{} bytes at once", out.0);

@@ -13,7 +13,7 @@ use git::{
 };
 use gix::ObjectId;
 
-use super::fixture::{Dice, Fixture, git_in, ids};
+use super::fixture::{Dice, Fixture, format, git_in, ids, nobody};
 
 /// A fetch of version 2; the answer as it comes.
 pub(crate) fn fetch_raw(
@@ -24,7 +24,7 @@ pub(crate) fn fetch_raw(
 ) -> (Outcome, Vec<u8>) {
     let mut wire = Vec::new();
     push(&mut wire, &[b"command=fetch\n"]);
-    push(&mut wire, &[b"object-format=sha1"]);
+    push(&mut wire, &[b"object-format=", format().to_string().as_bytes()]);
     wire.extend_from_slice(b"0001");
     for argument in arguments {
         push(&mut wire, &[argument.as_bytes(), b"\n"]);
@@ -36,7 +36,7 @@ pub(crate) fn fetch_raw(
         push(&mut wire, &[b"have ", id.to_string().as_bytes(), b"\n"]);
     }
     wire.extend_from_slice(b"0000");
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else {
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, format(), &mut Client::default()).unwrap() else {
         panic!("not a fetch")
     };
     let mut out = Vec::new();
@@ -253,7 +253,7 @@ fn what_was_dropped_is_not_sent() {
 #[test]
 fn a_want_that_is_not_visible_is_refused() {
     let mut fixture = Fixture::new(9, 40, 3, false);
-    let nowhere = ObjectId::from_hex(b"1111111111111111111111111111111111111111").unwrap();
+    let nowhere = nobody();
     let (outcome, answer) = fetch_raw(&fixture, &[nowhere], &[], &["done"]);
     assert!(outcome.refused.is_some());
     assert_eq!(split(&answer, false).0, [format!("ERR upload-pack: not our ref {nowhere}")]);
@@ -270,7 +270,7 @@ fn a_want_that_is_not_visible_is_refused() {
 fn rounds_of_version_2_end_with_ready() {
     let fixture = Fixture::new(10, 60, 3, true);
     let tip = fixture.refs[&fixture.head].id;
-    let nowhere = ObjectId::from_hex(b"1111111111111111111111111111111111111111").unwrap();
+    let nowhere = nobody();
     let (_, answer) = fetch_raw(&fixture, &[tip], &[nowhere], &["thin-pack"]);
     assert_eq!(split(&answer, false).0, ["acknowledgments", "NAK", "-"]);
     let parent = ids(&git_in(&fixture.origin(), &["rev-parse", &format!("{tip}^")], b""));
@@ -311,6 +311,13 @@ fn tags_follow_what_is_sent() {
     assert!(followed > 0, "the fixture has tags on the branch");
 }
 
+/// A line as it is sent.
+fn packet(line: &str) -> Vec<u8> {
+    let mut wire = Vec::new();
+    push(&mut wire, &[line.as_bytes(), b"\n"]);
+    wire
+}
+
 #[test]
 fn version_0_talks_as_git_does() {
     let fixture = Fixture::new(13, 60, 3, true);
@@ -318,12 +325,12 @@ fn version_0_talks_as_git_does() {
     let old = fixture.commits[0];
     let ask = |capabilities: &str, haves: &str| {
         let mut wire = Vec::new();
-        push(&mut wire, &[format!("want {tip} {capabilities}\n").as_bytes()]);
+        push(&mut wire, &[format!("want {tip} {capabilities} object-format={}\n", format()).as_bytes()]);
         wire.extend_from_slice(b"0000");
         for line in haves.lines() {
             if line.is_empty() { wire.extend_from_slice(b"0000") } else { push(&mut wire, &[line.as_bytes(), b"\n"]) }
         }
-        let request = upload_pack::parse_v0(&mut &*wire, &mut Client::default()).unwrap().unwrap();
+        let request = upload_pack::parse_v0(&mut &*wire, format(), &mut Client::default()).unwrap().unwrap();
         let mut out = Vec::new();
         upload_pack::respond(&request, &fixture.view(), &mut out, "", &AtomicBool::new(false)).unwrap();
         out
@@ -335,9 +342,10 @@ fn version_0_talks_as_git_does() {
     let new_client = client(&fixture, "clone", &[]);
     assert_eq!(take(&new_client, &pack, &[tip]), expected(&fixture, &[tip], &[]));
     let answer = ask(all, &format!("have {old}\n\n"));
-    let lines = format!("0038ACK {old} common\n0037ACK {old} ready\n0008NAK\n0031ACK {old}\n");
-    assert!(answer.starts_with(lines.as_bytes()), "{}", String::from_utf8_lossy(&answer[..answer.len().min(200)]));
-    let (_, pack) = split(&answer[lines.len()..], true);
+    let lines = [format!("ACK {old} common"), format!("ACK {old} ready"), "NAK".to_owned(), format!("ACK {old}")];
+    let begin: Vec<u8> = lines.iter().flat_map(|line| packet(line)).collect();
+    assert!(answer.starts_with(&begin), "{}", String::from_utf8_lossy(&answer[..answer.len().min(200)]));
+    let (_, pack) = split(&answer[begin.len()..], true);
     let other = client(&fixture, "other", &[old]);
     assert!(take(&other, &pack, &[tip]).is_superset(&expected(&fixture, &[tip], &[old])));
     let answer = ask("ofs-delta", "done\n");
@@ -349,6 +357,6 @@ fn version_0_talks_as_git_does() {
     );
     assert_eq!(
         ask("multi_ack_detailed", &format!("have {old}\n\n")),
-        format!("0038ACK {old} common\n0037ACK {old} ready\n0008NAK\n").as_bytes()
+        lines[..3].iter().flat_map(|line| packet(line)).collect::<Vec<_>>()
     );
 }

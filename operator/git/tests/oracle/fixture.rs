@@ -12,12 +12,13 @@ use std::{
 
 use git::{
     existing::Stored,
-    ingest::{Quarantine, ingest},
+    ingest::{Context, Quarantine, ingest},
     odb::{PackParts, Packs},
     view::{ReferencesView, RepositoryView},
 };
 use gix::ObjectId;
-use model::{Content, RefName, RefValue};
+use model::limits::Limits;
+use model::{Content, ObjectFormat, RefName, RefValue};
 
 /// Numbers that look random and are the same in every run.
 pub(crate) struct Dice(pub(crate) u64);
@@ -66,13 +67,22 @@ pub(crate) fn git_speaking(
     (output.status.success(), output.stdout, said)
 }
 
+/// What names objects: as git itself is told, by `GIT_DEFAULT_HASH`.
+pub(crate) fn format() -> ObjectFormat {
+    let told = std::env::var("GIT_DEFAULT_HASH").ok();
+    told.map_or(ObjectFormat::Sha1, |format| format.parse().unwrap())
+}
+
+/// The id of no object.
+pub(crate) fn nobody() -> ObjectId {
+    ObjectId::from_hex("1".repeat(format().len_in_hex()).as_bytes()).unwrap()
+}
+
 /// The ids at the beginnings of lines.
 pub(crate) fn ids(output: &[u8]) -> BTreeSet<ObjectId> {
-    output
-        .split(|byte| *byte == b'\n')
-        .filter(|line| line.len() >= 40)
-        .map(|line| ObjectId::from_hex(&line[..40]).unwrap())
-        .collect()
+    let length = format().len_in_hex();
+    let lines = output.split(|byte| *byte == b'\n').filter(|line| line.len() >= length);
+    lines.map(|line| ObjectId::from_hex(&line[..length]).unwrap()).collect()
 }
 
 pub(crate) struct Fixture {
@@ -174,15 +184,9 @@ impl Fixture {
     /// Takes in a pack as a push would.
     pub(crate) fn receive(&mut self, pack: &[u8]) {
         let mut quarantine = Quarantine::new(self.directory.path());
-        let ingested = ingest(
-            &mut &*pack,
-            &mut quarantine,
-            &model::limits::Limits::default(),
-            &Stored::new(&self.packs),
-            &mut |_| (),
-            &AtomicBool::new(false),
-        )
-        .unwrap();
+        let (existing, limits, interrupt) = (Stored::new(&self.packs), Limits::default(), AtomicBool::new(false));
+        let context = Context { format: format(), limits: &limits, existing: &existing, interrupt: &interrupt };
+        let ingested = ingest(&mut &*pack, &mut quarantine, &context, &mut |_| ()).unwrap();
         let (mut pack, mut index) = (ingested.pack, ingested.index);
         // Some stay in memory, the others go to files.
         if self.parts.len() % 2 == 1 || matches!(pack, Content::File(_)) {
@@ -196,7 +200,7 @@ impl Fixture {
     pub(crate) fn view(&self) -> RepositoryView<'_> {
         RepositoryView {
             packs: &self.packs,
-            refs: ReferencesView { all: &self.refs, head: Some(&self.head) },
+            refs: ReferencesView { all: &self.refs, head: Some(&self.head), format: format() },
             dropped_tips: &[],
             complete_walk_needed: false,
         }

@@ -17,7 +17,7 @@ use git::{
 use gix::ObjectId;
 use model::{Content, RefName, RefValue};
 
-use super::fixture::git_in;
+use super::fixture::{format, git_in};
 
 /// Notes when the pack begins, and counts.
 struct Clock {
@@ -79,7 +79,7 @@ impl Measured {
             no_progress: true,
             ..Request::new(Form::V2 { wait_for_done: false }, git::sideband::Band::Large)
         };
-        let refs = ReferencesView { all: &self.refs, head: Some(&self.head) };
+        let refs = ReferencesView { all: &self.refs, head: Some(&self.head), format: format() };
         let view = RepositoryView { packs, refs, dropped_tips: &[], complete_walk_needed: false };
         let mut out = Clock { started: Instant::now(), writes: 0, planned: None };
         let outcome = upload_pack::respond(&request, &view, &mut out, "", &AtomicBool::new(false)).unwrap();

@@ -13,7 +13,7 @@ use model::RefName;
 
 use super::{
     fetch::split,
-    fixture::{Dice, Fixture, git_in, git_speaking, ids},
+    fixture::{Dice, Fixture, format, git_in, git_speaking, ids, nobody},
     tabled::{ALL, retabled},
 };
 
@@ -21,7 +21,7 @@ use super::{
 fn wire(lines: &[String]) -> Vec<u8> {
     let mut wire = Vec::new();
     push(&mut wire, &[b"command=fetch\n"]);
-    push(&mut wire, &[b"object-format=sha1"]);
+    push(&mut wire, &[b"object-format=", format().to_string().as_bytes()]);
     wire.extend_from_slice(b"0001");
     for line in lines {
         push(&mut wire, &[line.as_bytes(), b"\n"]);
@@ -33,7 +33,7 @@ fn wire(lines: &[String]) -> Vec<u8> {
 /// What we answer: the lines before the pack, and the pack.
 pub(super) fn ours(view: &RepositoryView<'_>, lines: &[String]) -> (Vec<String>, Vec<u8>) {
     let wire = wire(lines);
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else {
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, format(), &mut Client::default()).unwrap() else {
         panic!("not a fetch")
     };
     let mut out = Vec::new();
@@ -266,16 +266,16 @@ fn everything_comes_in_channels_when_that_is_asked() {
     let fixture = Fixture::new(71, 60, 3, true);
     let tip = fixture.refs[&fixture.head].id;
     let wire = wire(&request([want(&tip), "sideband-all".to_owned(), "deepen 1".to_owned()]));
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else {
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, format(), &mut Client::default()).unwrap() else {
         panic!("not a fetch")
     };
     let mut out = Vec::new();
     upload_pack::respond(&request, &fixture.view(), &mut out, "", &AtomicBool::new(false)).unwrap();
     let (lines, channelled) = split(&out, true);
     assert!(channelled.starts_with(b"shallow-info\nshallow "), "{lines:?}");
-    let nobody = "1111111111111111111111111111111111111111";
+    let nobody = nobody();
     let wire = self::wire(&self::request([format!("want {nobody}"), "sideband-all".to_owned()]));
-    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, &mut Client::default()).unwrap() else {
+    let Command::Fetch(request) = upload_pack::parse_v2(&mut &*wire, format(), &mut Client::default()).unwrap() else {
         panic!("not a fetch")
     };
     let mut refused = Vec::new();
@@ -303,6 +303,6 @@ fn bad_limits_are_refused_in_words() {
         ["deepen 0", "deepen -1", "deepen x", "deepen-since x", "shallow 12", "filter bogus", "filter sparse:oid="]
     {
         let wire = wire(&request([line.to_owned()]));
-        assert!(upload_pack::parse_v2(&mut &*wire, &mut Client::default()).is_err(), "{line}");
+        assert!(upload_pack::parse_v2(&mut &*wire, format(), &mut Client::default()).is_err(), "{line}");
     }
 }

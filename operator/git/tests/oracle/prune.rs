@@ -10,7 +10,7 @@ use git::{
 };
 use gix::ObjectId;
 
-use super::fixture::{Dice, Fixture, git_in, ids};
+use super::fixture::{Dice, Fixture, format, git_in, ids};
 
 fn reachable(fixture: &Fixture, tips: &[ObjectId]) -> BTreeSet<ObjectId> {
     let tips = tips.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
@@ -38,7 +38,8 @@ fn pruning_leaves_what_git_says_is_reachable() {
         assert_eq!(objects(&packs), reachable(&fixture, &tips));
         assert_eq!(deep_check::check(&packs, &tips, 10, &never).unwrap(), Vec::<String>::new());
         // Git takes it without anything else.
-        git_in(&into, &["index-pack", "--strict", "-o", "checked.idx", "folded.pack"], b"");
+        let option = format!("--object-format={}", format());
+        git_in(&into, &["index-pack", "--strict", &option, "-o", "checked.idx", "folded.pack"], b"");
     }
     assert!(prune(&fixture.packs, &[], fixture.directory.path(), &never).unwrap().is_none());
 }

@@ -14,7 +14,7 @@ use gix::ObjectId;
 use model::Content;
 use proptest::prelude::*;
 
-use super::fixture::{Fixture, git_in, ids};
+use super::fixture::{Fixture, format, git_in, ids};
 
 /// Builds the table of the pack at a position; `None` when it has no commit.
 pub(crate) fn build(fixture: &Fixture, packs: &Packs, at: usize) -> Option<Content> {
@@ -165,7 +165,8 @@ fn junk_that_is_cut_off_from_what_it_needs_is_left_out() {
         let pack = git_in(&fixture.origin(), &["pack-objects", "-q", "--stdout"], names.as_bytes());
         let path = fixture.directory.path().join(name);
         std::fs::write(path.with_extension("pack"), pack).unwrap();
-        git_in(fixture.directory.path(), &["index-pack", &format!("{name}.pack")], b"");
+        let option = format!("--object-format={}", format());
+        git_in(fixture.directory.path(), &["index-pack", &option, &format!("{name}.pack")], b"");
         let [pack, index] = ["pack", "idx"].map(|end| Content::File(path.with_extension(end)));
         PackParts { pack, index, exact: false, arriving: None }
     };

@@ -2,7 +2,7 @@
 //! in `required_features`.
 
 use jiff::Timestamp;
-use model::{ObjectId, RefName};
+use model::{ObjectFormat, ObjectId, RefName};
 
 use super::lock::WireLock;
 use super::{
@@ -18,8 +18,10 @@ const UPKEEP: &str = "upkeep";
 pub(crate) const REACH: &str = "reach";
 /// The feature of what says which Git LFS locks there are: who skips it would take a locked path for free.
 pub(crate) const LOCKS: &str = "lfs-locks";
+/// The feature of what names objects by SHA-256: earlier versions take such an id for a damaged one.
+pub(crate) const SHA256: &str = "sha256";
 /// What this version knows.
-pub(super) const FEATURES: [&str; 3] = [UPKEEP, REACH, LOCKS];
+pub(super) const FEATURES: [&str; 4] = [UPKEEP, REACH, LOCKS, SHA256];
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
@@ -167,7 +169,11 @@ impl From<&super::Entry> for Entry {
         let super::Entry { previous, writer, time, pushes, compaction, upkeep, locks } = entry;
         let prunes = compaction.as_ref().is_some_and(|compaction| compaction.pruned_through.is_some());
         let tables = upkeep.as_ref().is_some_and(|upkeep| !upkeep.reach.is_empty());
-        let features = [(UPKEEP, prunes || upkeep.is_some()), (REACH, tables), (LOCKS, !locks.is_empty())];
+        let is_long = |id: ObjectId| id.kind() == ObjectFormat::Sha256;
+        let mut edits = pushes.iter().flat_map(|push| &push.edits);
+        let long = edits.any(|edit| edit.new.or(edit.old).is_some_and(is_long));
+        let features =
+            [(UPKEEP, prunes || upkeep.is_some()), (REACH, tables), (LOCKS, !locks.is_empty()), (SHA256, long)];
         Self {
             required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
             previous: previous.to_vec(),

@@ -1,9 +1,9 @@
 //! A sorted table of references that is used as it lies: looked up in the bytes that came from the bucket, never decoded.
 //!
 //! ```text
-//! "CKREFS\0\1"  u32 references  u32 annotated tags
-//! for each reference: object id (20)  u32 end of its name  u32 number of what it peels to, from 1; 0 if it is no tag
-//! for each tag: what it peels to (20)
+//! "CKREFS\0"  1 where ids are of SHA-1 and take 20 bytes, 2 where they are of SHA-256 and take 32  u32 references  u32 annotated tags
+//! for each reference: object id  u32 end of its name  u32 number of what it peels to, from 1; 0 if it is no tag
+//! for each tag: what it peels to
 //! for each object above, sorted by it: u32 number of its reference, from 0; highest bit: it is what that reference peels to
 //! the names, one after the other, in byte order
 //! SHA-256 of all before
@@ -16,15 +16,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use gix::bstr::ByteSlice as _;
-use model::{ObjectId, RefValue, Reference};
+use model::{ObjectFormat, ObjectId, RefValue, Reference};
 
 use crate::digest::sha256;
 use crate::entry::EntryError;
 
-const MAGIC: [u8; 8] = *b"CKREFS\0\x01";
-const HEADER: usize = MAGIC.len() + 8;
-const ID: usize = 20;
-const RECORD: usize = ID + 8;
+const MAGIC: [u8; 7] = *b"CKREFS\0";
+const VERSIONS: [(u8, ObjectFormat); 2] = [(1, ObjectFormat::Sha1), (2, ObjectFormat::Sha256)];
+const COUNTS: usize = MAGIC.len() + 1;
+const HEADER: usize = COUNTS + 8;
 const DIGEST: usize = 32;
 /// In the index: the object is what the reference peels to.
 const PEELED: u32 = 1 << 31;
@@ -34,6 +34,8 @@ const PEELED: u32 = 1 << 31;
 pub(crate) struct Table {
     bytes: Bytes,
     digest: [u8; DIGEST],
+    /// Bytes of an id.
+    id: usize,
     references: usize,
     tags: usize,
 }
@@ -43,27 +45,33 @@ impl Table {
     pub(crate) fn encode<'a>(references: impl Iterator<Item = Reference<'a>>) -> Option<Bytes> {
         let (mut records, mut peeled, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let mut index: Vec<(ObjectId, u32)> = Vec::new();
+        let mut format = None;
+        let mut is_alike = |id: &ObjectId| *format.get_or_insert_with(|| id.kind()) == id.kind();
         for (number, reference) in (0..PEELED).zip(references) {
-            let ObjectId::Sha1(id) = reference.id else { return None };
+            if !is_alike(&reference.id) || !reference.peeled.as_ref().is_none_or(&mut is_alike) {
+                return None;
+            }
             names.extend_from_slice(reference.name);
-            records.extend_from_slice(&id);
+            records.extend_from_slice(reference.id.as_slice());
             records.extend_from_slice(&u32::try_from(names.len()).ok()?.to_be_bytes());
             index.push((reference.id, number));
             if let Some(target) = reference.peeled {
-                let ObjectId::Sha1(id) = target else { return None };
-                peeled.extend_from_slice(&id);
+                peeled.extend_from_slice(target.as_slice());
                 index.push((target, number | PEELED));
             }
-            let tag = if reference.peeled.is_some() { peeled.len() / ID } else { 0 };
+            let tag = if reference.peeled.is_some() { peeled.len() / reference.id.as_slice().len() } else { 0 };
             records.extend_from_slice(&u32::try_from(tag).ok()?.to_be_bytes());
         }
         index.sort_unstable();
+        let format = format.unwrap_or(ObjectFormat::Sha1);
+        let id = format.len_in_bytes();
         let count = |length: usize| u32::try_from(length).map(u32::to_be_bytes).ok();
         let size = HEADER + records.len() + peeled.len() + 4 * index.len() + names.len() + DIGEST;
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&count(records.len() / RECORD)?);
-        bytes.extend_from_slice(&count(peeled.len() / ID)?);
+        bytes.extend(VERSIONS.iter().filter(|(_, known)| *known == format).map(|(version, _)| version));
+        bytes.extend_from_slice(&count(records.len() / (id + 8))?);
+        bytes.extend_from_slice(&count(peeled.len() / id)?);
         bytes.extend_from_slice(&records);
         bytes.extend_from_slice(&peeled);
         bytes.extend(index.iter().flat_map(|(_, number)| number.to_be_bytes()));
@@ -76,15 +84,16 @@ impl Table {
     /// Takes the bytes of a table; any byte that changed is noticed.
     pub(crate) fn open(bytes: Bytes) -> Result<Self, EntryError> {
         let end = bytes.len().checked_sub(DIGEST).filter(|end| *end >= HEADER).ok_or(EntryError::Frame("too short"))?;
-        if bytes[..MAGIC.len()] != MAGIC {
+        let version = VERSIONS.iter().find(|(version, _)| bytes[MAGIC.len()] == *version);
+        let (true, Some((_, format))) = (bytes.starts_with(&MAGIC), version) else {
             return Err(EntryError::Frame("wrong magic"));
-        }
+        };
         let digest = sha256(&bytes[..end]);
         if bytes[end..] != digest {
             return Err(EntryError::Checksum);
         }
-        let (references, tags) = (word(&bytes, MAGIC.len()), word(&bytes, MAGIC.len() + 4));
-        let table = Self { bytes, digest, references, tags };
+        let (references, tags) = (word(&bytes, COUNTS), word(&bytes, COUNTS + 4));
+        let table = Self { bytes, digest, id: format.len_in_bytes(), references, tags };
         if table.is_sound(end) { Ok(table) } else { Err(EntryError::Frame("wrong lengths")) }
     }
 
@@ -93,7 +102,7 @@ impl Table {
         let Some(names) = end.checked_sub(self.names()) else { return false };
         let mut last = 0;
         let mut record_fits = |number| {
-            let before = std::mem::replace(&mut last, word(&self.bytes, record(number) + ID));
+            let before = std::mem::replace(&mut last, word(&self.bytes, self.record(number) + self.id));
             before <= last && self.tag(number) <= self.tags
         };
         let entry_fits = |at| {
@@ -146,12 +155,12 @@ impl Table {
 
     fn value(&self, number: usize) -> RefValue {
         let tag = self.tag(number).checked_sub(1);
-        RefValue { id: self.id(record(number)), peeled: tag.map(|tag| self.id(self.peeled() + tag * ID)) }
+        RefValue { id: self.id(self.record(number)), peeled: tag.map(|tag| self.id(self.peeled() + tag * self.id)) }
     }
 
     fn name(&self, number: usize) -> &[u8] {
         let names = self.names();
-        let end_of = |number| word(&self.bytes, record(number) + ID);
+        let end_of = |number| word(&self.bytes, self.record(number) + self.id);
         let start = number.checked_sub(1).map_or(0, end_of);
         &self.bytes[names + start..names + end_of(number)]
     }
@@ -163,7 +172,7 @@ impl Table {
 
     /// What the tag of a reference is called among the tags, from 1; 0 for none.
     fn tag(&self, number: usize) -> usize {
-        word(&self.bytes, record(number) + ID + 4)
+        word(&self.bytes, self.record(number) + self.id + 4)
     }
 
     /// The reference in a place of the index, and whether it is there for what it peels to.
@@ -176,30 +185,29 @@ impl Table {
     /// The object in a place of the index.
     fn object(&self, at: usize) -> ObjectId {
         let (number, is_peeled) = self.entry(at);
-        if is_peeled { self.id(self.peeled() + (self.tag(number) - 1) * ID) } else { self.id(record(number)) }
+        if is_peeled { self.id(self.peeled() + (self.tag(number) - 1) * self.id) } else { self.id(self.record(number)) }
     }
 
     fn id(&self, at: usize) -> ObjectId {
-        let bytes = self.bytes[at..].first_chunk().expect("because the lengths were checked");
-        ObjectId::Sha1(*bytes)
+        ObjectId::try_from(&self.bytes[at..at + self.id]).expect("because the lengths were checked")
+    }
+
+    /// Where a reference's record begins.
+    fn record(&self, number: usize) -> usize {
+        HEADER + number * (self.id + 8)
     }
 
     fn peeled(&self) -> usize {
-        record(self.references)
+        self.record(self.references)
     }
 
     fn index(&self) -> usize {
-        self.peeled() + self.tags * ID
+        self.peeled() + self.tags * self.id
     }
 
     fn names(&self) -> usize {
         self.index() + 4 * (self.references + self.tags)
     }
-}
-
-/// Where a reference's record begins.
-fn record(number: usize) -> usize {
-    HEADER + number * RECORD
 }
 
 fn word(bytes: &[u8], at: usize) -> usize {

@@ -179,6 +179,7 @@ impl Pending {
         drop(answer.send(match outcome {
             Outcome::Accepted(results) => Ok(Committed { generation, results }),
             Outcome::Moved(moved) => Err(CommitError::Moved(moved)),
+            Outcome::Impossible(error) => Err(CommitError::Impossible(error)),
             Outcome::Pruned => Err(CommitError::Pruned(Box::new(Push { pack: pack.map(PushedPack::Staged), ..push }))),
         }));
     }

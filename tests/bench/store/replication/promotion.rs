@@ -59,9 +59,10 @@ fn once(bed: &Bed<'_>, base: &str, chain: &Chain) -> Result<(Duration, Duration)
     };
     ensure!(session.push(REPOSITORY, &body(0))? == Pushed::Accepted, "the push before the loss was refused");
     drop(buckets.remove(0));
-    // The server learns of it as people do.
+    // The server learns of it as people do. That push may be in replicas, and come to light: it is to another branch.
+    let lost = push_body(None, &chain[1].id, "refs/heads/bench/lost", &chain[1].pack);
     ensure!(
-        session.push(REPOSITORY, &body(1)).is_ok_and(|answer| answer != Pushed::Accepted),
+        session.push(REPOSITORY, &lost).is_ok_and(|answer| answer != Pushed::Accepted),
         "the primary is still there"
     );
     let mut promote = Command::new(binary::codekeep()?);

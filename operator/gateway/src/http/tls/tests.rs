@@ -75,6 +75,7 @@ fn repository(path: &str, resource: &str) -> Arc<RepositoryConfig> {
         labels: Labels::new(),
         description: String::new(),
         default_branch: "refs/heads/main".try_into().unwrap(),
+        object_format: model::ObjectFormat::Sha1,
         store: "default".to_owned(),
         dedicated: false,
         own_bucket: false,

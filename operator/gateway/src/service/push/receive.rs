@@ -12,10 +12,11 @@ use std::sync::atomic::AtomicBool;
 
 use git::connectivity::{self, Check, Connected, ConnectivityError};
 use git::existing::Stored;
-use git::ingest::{IngestError, Ingested, Quarantine, ingest};
+use git::ingest::{self, IngestError, Ingested, Quarantine, ingest};
 use git::odb::{self, PackParts, Packs, ReadCache};
 use git::peel::peel;
 use git::sideband;
+use model::desired::RepositoryConfig;
 use model::error::Kind;
 use model::{Content, ObjectId, RefName};
 use store::{PushedPack, ReceivedPack, Snapshot};
@@ -158,6 +159,7 @@ impl Push {
     }
 
     fn open(&self, snapshot: Arc<Snapshot>) -> Result<Base, Trouble> {
+        self.work.check_format(&snapshot)?;
         let open = self.work.gateway.open_packs.get(&self.repository, &snapshot, &self.work);
         let opened = self.runtime.block_on(open)?;
         Ok(Base { snapshot, opened })
@@ -175,8 +177,13 @@ impl Push {
         let mut progress = |line: &str| {
             let _ = channels.progress(line);
         };
-        let limits = &self.work.config.limits;
-        let first = ingest(input, quarantine, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt);
+        let RepositoryConfig { object_format: format, limits, .. } = &*self.work.config;
+        let mut take = |opened: &Opened, input: &mut dyn BufRead, quarantine: &mut Quarantine| {
+            let existing = Stored::new(&opened.packs);
+            let context = ingest::Context { format: *format, limits, existing: &existing, interrupt };
+            ingest(input, quarantine, &context, &mut progress)
+        };
+        let first = take(&base.opened, input, quarantine);
         let Err(error @ IngestError::Unresolved { .. }) = first else { return first };
         let Ok(fresh) = self.fresh() else { return Err(error) };
         if fresh.snapshot.generation == base.snapshot.generation {
@@ -185,7 +192,7 @@ impl Push {
         *base = fresh;
         let before = std::mem::replace(quarantine, Quarantine::new(&self.repository.incoming()));
         let mut pack = before.reader().map_err(IngestError::Write)?;
-        ingest(&mut *pack, quarantine, limits, &Stored::new(&base.opened.packs), &mut progress, interrupt)
+        take(&base.opened, &mut *pack, quarantine)
     }
 
     /// Checks against `all`, the packs of `base` with the received one; both are made fresh when something is missing.

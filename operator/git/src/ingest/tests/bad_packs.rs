@@ -34,7 +34,7 @@ fn broken_frames_are_refused() {
     assert!(refusal(&long).contains("bytes follow"));
     let mut many = good;
     many[8..12].copy_from_slice(&0x00ff_ffff_u32.to_be_bytes());
-    many.truncate(many.len() - 20);
+    many.truncate(many.len() - format().len_in_bytes());
     assert!(!refusal(&sealed(many)).is_empty(), "more objects claimed than there are");
 }
 

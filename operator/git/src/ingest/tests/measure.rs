@@ -12,7 +12,7 @@ fn measure() {
     let mut quarantine = Quarantine::new(&std::env::temp_dir());
     let start = Instant::now();
     let stop = AtomicBool::new(false);
-    let done = ingest(&mut input, &mut quarantine, &Limits::default(), &Nothing, &mut |_| {}, &stop);
+    let done = ingest(&mut input, &mut quarantine, &alone(&stop), &mut |_| {});
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let memory: Vec<_> = status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("VmRSS")).collect();
     match done {

@@ -34,8 +34,9 @@ proptest! {
         if let Some(cut) = cut {
             pack.truncate(cut % pack.len());
         }
-        if reseal && pack.len() > 20 {
-            pack.truncate(pack.len() - 20);
+        let trailer = format().len_in_bytes();
+        if reseal && pack.len() > trailer {
+            pack.truncate(pack.len() - trailer);
             pack = pack_writer::sealed(pack);
         }
         let damaged = pack != fixture();

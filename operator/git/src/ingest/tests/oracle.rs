@@ -89,7 +89,7 @@ fn pack_is_read_to_its_last_byte_and_no_further() {
         let mut quarantine = Quarantine::new(dir.path());
         let mut input = trickled(&pack, at_a_time);
         let quiet = AtomicBool::new(false);
-        let done = ingest(&mut input, &mut quarantine, &Limits::default(), &Nothing, &mut |_| {}, &quiet).unwrap();
+        let done = ingest(&mut input, &mut quarantine, &alone(&quiet), &mut |_| {}).unwrap();
         assert_eq!(done.bytes, pack.len() as u64);
     }
 }
@@ -112,7 +112,7 @@ fn progress_ends_with_done_and_is_not_noisy() {
     let quiet = AtomicBool::new(false);
     let mut input = pack.as_slice();
     let mut note = |line: &str| lines.push(line.to_owned());
-    ingest(&mut input, &mut quarantine, &Limits::default(), &Nothing, &mut note, &quiet).unwrap();
+    ingest(&mut input, &mut quarantine, &alone(&quiet), &mut note).unwrap();
     assert!(lines.len() <= 102, "{} lines", lines.len());
     let last = lines.last().unwrap();
     assert!(last.starts_with("Resolving deltas: 100% (") && last.ends_with(", done.\n"), "{last}");
@@ -125,6 +125,6 @@ fn interrupted_ingest_says_so() {
     let mut pack = &pack_all(dir.path(), &[])[..];
     let mut quarantine = Quarantine::new(dir.path());
     let stop = AtomicBool::new(true);
-    let result = ingest(&mut pack, &mut quarantine, &Limits::default(), &Nothing, &mut |_| {}, &stop);
+    let result = ingest(&mut pack, &mut quarantine, &alone(&stop), &mut |_| {});
     assert!(matches!(result, Err(IngestError::Interrupted)));
 }

@@ -72,14 +72,14 @@ impl Pack {
 
 /// Adds the checksum.
 pub(super) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut hasher = gix::hash::hasher(format());
     hasher.update(&bytes);
     bytes.extend_from_slice(hasher.try_finalize().unwrap().as_slice());
     bytes
 }
 
 pub(super) fn name_of(kind: Kind, data: &[u8]) -> ObjectId {
-    gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, data).unwrap()
+    gix::objs::compute_hash(format(), kind, data).unwrap()
 }
 
 /// A delta that copies nothing and inserts `text`.

@@ -1,3 +1,4 @@
+use model::ObjectFormat;
 use proptest::prelude::*;
 
 use super::{Acknowledge, Command, Form, RequestError, parse_v0, parse_v2, parse_wants_v0};
@@ -23,19 +24,19 @@ fn session_of_a_client_is_heard_whatever_it_asks_for() {
     let fetch = ["command=fetch", "session-id=20261126T1.5Z-H1-P9", "0001", "done", "0000"];
     let list = ["command=ls-refs", "session-id=20261126T1.5Z-H1-P9", "0000"];
     let (mut zero, mut stream, mut two, mut listing) = Default::default();
-    parse_v0(&mut &*wire(&[&first, "0000", "done"]), &mut zero).unwrap().unwrap();
-    parse_wants_v0(&mut &*wire(&[&first, "0000"]), &mut stream).unwrap().unwrap();
-    parse_v2(&mut &*wire(&fetch), &mut two).unwrap();
-    parse_v2(&mut &*wire(&list), &mut listing).unwrap();
-    let expected = Client { session_id: Some("20261126T1.5Z-H1-P9".to_owned()) };
+    parse_v0(&mut &*wire(&[&first, "0000", "done"]), ObjectFormat::Sha1, &mut zero).unwrap().unwrap();
+    parse_wants_v0(&mut &*wire(&[&first, "0000"]), ObjectFormat::Sha1, &mut stream).unwrap().unwrap();
+    parse_v2(&mut &*wire(&fetch), ObjectFormat::Sha1, &mut two).unwrap();
+    parse_v2(&mut &*wire(&list), ObjectFormat::Sha1, &mut listing).unwrap();
+    let expected = Client { session_id: Some("20261126T1.5Z-H1-P9".to_owned()), ..Client::default() };
     assert_eq!([zero, stream, two, listing], [(); 4].map(|()| expected.clone()));
     let mut silent = Client::default();
-    parse_v2(&mut &*wire(&["command=ls-refs", "session-id", "0000"]), &mut silent).unwrap();
+    parse_v2(&mut &*wire(&["command=ls-refs", "session-id", "0000"]), ObjectFormat::Sha1, &mut silent).unwrap();
     assert_eq!(silent, Client::default());
 }
 
 fn v2(lines: &[&str]) -> Result<Command, RequestError> {
-    parse_v2(&mut &*wire(lines), &mut Client::default())
+    parse_v2(&mut &*wire(lines), ObjectFormat::Sha1, &mut Client::default())
 }
 
 fn refused(result: Result<Command, RequestError>) -> String {
@@ -77,7 +78,7 @@ fn ls_refs_without_arguments_is_understood() {
 fn an_empty_request_is_nothing() {
     assert_eq!(v2(&[]).unwrap(), Command::Nothing);
     assert_eq!(v2(&["0000"]).unwrap(), Command::Nothing);
-    assert_eq!(parse_v0(&mut &b"0000"[..], &mut Client::default()).unwrap(), None);
+    assert_eq!(parse_v0(&mut &b"0000"[..], ObjectFormat::Sha1, &mut Client::default()).unwrap(), None);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn what_is_left_out_of_a_history_is_understood_in_all_versions() {
     let Ok(Command::Fetch(two)) = v2(&[&["command=fetch", "0001"], &lines[..], &["0000"]].concat()) else { panic!() };
     let first = format!("want {ID} shallow filter deepen-relative");
     let zero = wire(&[&first, lines[0], lines[1], lines[3], "0000", "done"]);
-    let zero = parse_v0(&mut &*zero, &mut Client::default()).unwrap().unwrap();
+    let zero = parse_v0(&mut &*zero, ObjectFormat::Sha1, &mut Client::default()).unwrap().unwrap();
     for request in [two, zero] {
         assert_eq!((request.shallow.len(), request.deepen.depth, request.deepen.relative), (1, Some(3), true));
         assert_eq!(request.filter, Filter::parse(b"blob:none").ok());
@@ -121,7 +122,7 @@ fn what_is_left_out_of_a_history_is_understood_in_all_versions() {
 fn a_request_of_version_0_is_understood() {
     let first = format!("want {ID} multi_ack_detailed no-done side-band-64k thin-pack ofs-delta agent=git/2.39");
     let lines = wire(&[&first, &format!("want {ID}"), "0000", &format!("have {ID}"), "0000", "done"]);
-    let request = parse_v0(&mut &*lines, &mut Client::default()).unwrap().unwrap();
+    let request = parse_v0(&mut &*lines, ObjectFormat::Sha1, &mut Client::default()).unwrap().unwrap();
     assert_eq!(request.form, Form::V0 { acknowledge: Acknowledge::Detailed, no_done: true });
     assert_eq!((request.band, request.done, request.haves.len(), request.wants.len()), (Band::Large, true, 1, 2));
 }
@@ -137,12 +138,37 @@ proptest! {
         ]), 0..12)
     ) {
         let _ = v2(&lines);
-        let _ = parse_v0(&mut &*wire(&lines), &mut Client::default());
+        let _ = parse_v0(&mut &*wire(&lines), ObjectFormat::Sha1, &mut Client::default());
     }
 
     #[test]
     fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse_v2(&mut &*bytes, &mut Client::default());
-        let _ = parse_v0(&mut &*bytes, &mut Client::default());
+        let _ = parse_v2(&mut &*bytes, ObjectFormat::Sha1, &mut Client::default());
+        let _ = parse_v0(&mut &*bytes, ObjectFormat::Sha1, &mut Client::default());
     }
+}
+
+#[test]
+fn clients_of_another_object_format_are_told() {
+    let (long, short) = ("a".repeat(64), "a".repeat(40));
+    let ask = |format: ObjectFormat, lines: &[&str]| parse_v2(&mut &*wire(lines), format, &mut Client::default());
+    let fetch = |named: &'static str, id: &str| {
+        let named = format!("object-format={named}");
+        ask(ObjectFormat::Sha256, &["command=fetch", &named, "0001", &format!("want {id}"), "0000"])
+    };
+    assert!(matches!(fetch("sha256", &long), Ok(Command::Fetch(_))));
+    let silent = ask(ObjectFormat::Sha256, &["command=ls-refs", "0000"]);
+    for refusal in [fetch("sha1", &short), silent] {
+        let words = "upload-pack: this repository has object-format sha256, not sha1";
+        assert_eq!(refusal.unwrap_err().to_string(), words);
+    }
+    let odd = ask(ObjectFormat::Sha1, &["command=ls-refs", "object-format=md5\n\u{1b}", "0000"]);
+    assert_eq!(odd.unwrap_err().to_string(), "upload-pack: this repository has object-format sha1, not md5");
+    // Git itself does not say it in version 0.
+    let zero = |words: &str| {
+        let lines = [&*format!("want {long}{words}"), "0000", "done"];
+        parse_v0(&mut &*wire(&lines), ObjectFormat::Sha256, &mut Client::default())
+    };
+    assert!(zero("").unwrap().is_some() && zero(" object-format=sha256").unwrap().is_some());
+    assert!(zero(" object-format=sha1").is_err());
 }

@@ -5,7 +5,7 @@ use model::{ObjectId, RefName};
 use super::Pending;
 use crate::entry::{PackRecord, Place, PushRecord};
 use crate::repository::{EditResult, Push};
-use crate::state::{RefEdit, Snapshot};
+use crate::state::{FoldError, RefEdit, Snapshot};
 
 /// The entry to write, and what each push will be told.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Moved(Vec<(RefName, Option<ObjectId>)>),
     /// Unreachable objects have gone since it was checked: it may rely on them.
     Pruned,
+    /// No entry with it could follow this state.
+    Impossible(FoldError),
 }
 
 impl Plan {
@@ -41,9 +43,12 @@ impl Plan {
             }
             let accepted = pending.push.edits.iter().zip(&results).filter(|(_, result)| result.is_ok());
             let edits: Vec<RefEdit> = accepted.map(|(edit, _)| edit.clone()).collect();
-            for edit in &edits {
-                state.refs.set(&edit.name, edit.value());
+            let mut next = state.clone();
+            if let Err(error) = edits.iter().try_for_each(|edit| next.set(edit)) {
+                plan.outcomes.push(Outcome::Impossible(error));
+                continue;
             }
+            state = next;
             let default_branch = pending.push.default_branch.clone().filter(|branch| {
                 state.head.is_none() && edits.iter().any(|edit| edit.name == *branch && edit.new.is_some())
             });
@@ -85,7 +90,7 @@ impl Plan {
     pub(super) fn is_doubtful(&self) -> bool {
         self.outcomes.iter().any(|outcome| match outcome {
             Outcome::Moved(_) => true,
-            Outcome::Pruned => false,
+            Outcome::Pruned | Outcome::Impossible(_) => false,
             Outcome::Accepted(results) => results.iter().any(Result::is_err),
         })
     }
