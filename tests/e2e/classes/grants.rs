@@ -127,6 +127,36 @@ fn a_credential_that_is_taken_back_during_a_push_commits_nothing() -> Result<()>
 }
 
 #[test]
+fn an_lfs_object_is_not_kept_when_the_grant_is_taken_back_while_it_comes() -> Result<()> {
+    let bed = SshBed::new()?;
+    bed.started()?;
+    let content = vec![7; 1 << 20];
+    let oid = super::pack::hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content).as_ref());
+    let authorization = basic("alice", PASSWORD);
+    let mut connection = Connection::open(bed.bed.server.address())?;
+    let head = format!(
+        "PUT /team-a/hello/info/lfs/objects/{oid} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: {authorization}\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    );
+    connection.write(&[head.as_bytes(), &content[..content.len() - 30]].concat())?;
+    std::thread::sleep(Duration::from_millis(500));
+    bed.bed.manifests.write("policies.yaml", &Manifests::policies().replace("name: alice", "name: nobody"))?;
+    let refs = || bed.bed.git.run(&bed.bed.git.path(""), &["ls-remote", &bed.bed.url()]);
+    wait::until("the revocation", Duration::from_secs(10), || Ok((!refs()?.ok).then_some(())))?;
+    connection.write(&content[content.len() - 30..])?;
+    let answer = connection.response()?;
+    ensure!(answer.status == 403 || answer.status == 404, "{}", answer.status);
+    bed.bed.manifests.write("policies.yaml", Manifests::policies())?;
+    wait::until("the grant", Duration::from_secs(10), || Ok(refs()?.ok.then_some(())))?;
+    let path = format!("/team-a/hello/info/lfs/objects/{oid}");
+    let headers = [("Authorization", &*authorization)];
+    let found = tests::raw_http::send(bed.bed.server.address(), "GET", &path, &headers, b"")?;
+    ensure!(found.status == 404, "the object is there: {}", found.status);
+    Ok(())
+}
+
+#[test]
 fn a_clone_under_way_ends_and_the_next_is_refused_when_a_grant_is_taken_back() -> Result<()> {
     let bed = SshBed::new()?;
     let source = crate::memory::large(&bed.bed, 12)?;

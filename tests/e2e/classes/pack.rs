@@ -93,7 +93,7 @@ pub(super) fn number(mut value: usize) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn hex(id: &[u8; 20]) -> String {
+pub(super) fn hex(id: &[u8]) -> String {
     use std::fmt::Write as _;
     id.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -51,9 +51,16 @@ fn through(load: &Load<'_>, began: Instant) -> Result<String> {
 pub(crate) fn damaged(places: Vec<Place>, replication: &str) -> Result<()> {
     const DAMAGED: usize = 1;
     let site = Site::start(places, replication)?;
-    let ((), record) = load::during(&site, |load| load.go_on(Duration::from_secs(6)))?;
-    site.same_and_sound(&[0, 1, 2])?;
     let place = &site.places[DAMAGED];
+    let ((), record) = load::during(&site, |load| {
+        let began = Instant::now();
+        // Small packs lie inside of entries; a large one comes now and then.
+        while began.elapsed() < PATIENCE && (began.elapsed() < FAULT || place.packs()?.is_empty()) {
+            load.go_on(Duration::from_secs(1))?;
+        }
+        Ok(())
+    })?;
+    site.same_and_sound(&[0, 1, 2])?;
     let entries = place.log()?.entries;
     let (packs, middle) = (place.packs()?, entries[&(entries.len() as u64 / 2)].0.clone());
     ensure!(!packs.is_empty(), "no pack was pushed");

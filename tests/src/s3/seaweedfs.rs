@@ -166,7 +166,8 @@ impl Ports {
         let mut held = Vec::new();
         let mut next = || -> Result<u16> {
             for _ in 0..1_000 {
-                let port = 11_000 + rand::random::<u16>() % 20_000;
+                // Below those that the system gives to connections: a server that is started again finds its own free.
+                let port = 11_000 + rand::random::<u16>() % 10_000;
                 let (Ok(low), Ok(high)) =
                     (TcpListener::bind(("127.0.0.1", port)), TcpListener::bind(("127.0.0.1", port + 10_000)))
                 else {

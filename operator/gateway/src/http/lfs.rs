@@ -87,6 +87,13 @@ impl Work {
         Ok(store.lfs(&id))
     }
 
+    /// Whether the caller may do something by the policies as they are now.
+    fn may(&self, action: Action) -> Result<(), Refusal> {
+        let (desired, metrics) = (self.gateway.desired(), &self.gateway.metrics);
+        let decided = authorize::admit(action, &self.config.path, &self.caller, &desired, metrics);
+        decided.map(drop).map_err(|denial| Refusal::new(StatusCode::FORBIDDEN, denial.text()))
+    }
+
     fn refusal(&self, trouble: &Trouble) -> Refusal {
         let status = match trouble.kind() {
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

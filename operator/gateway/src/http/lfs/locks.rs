@@ -10,7 +10,6 @@ use store::{CommitError, Lock, LockActor, LockRefusal, Snapshot};
 use super::batch::authorize_reference;
 use super::message::{LockRequest, Page, UnlockRequest};
 use super::{Outcome, Refusal, Work, json};
-use crate::authorize;
 use crate::service::{Trouble, chain};
 
 /// Locks of a page, unless fewer are asked for.
@@ -134,7 +133,7 @@ pub(crate) async fn unlock(work: &Work, id: Option<LockId>, body: &[u8]) -> Outc
                 format!("{} is locked by {}; --force removes the lock of somebody else", lock.path, name(work, lock));
             return Err(Refusal::new(StatusCode::FORBIDDEN, line));
         }
-        may_override(work)?;
+        work.may(Action::OverrideLfsLocks)?;
     }
     let _turn = work.turn().await.map_err(|trouble| work.refusal(&trouble))?;
     let repository = work.open().await.map_err(|trouble| work.refusal(&trouble))?;
@@ -142,12 +141,6 @@ pub(crate) async fn unlock(work: &Work, id: Option<LockId>, body: &[u8]) -> Outc
     unlocked.ok_or_else(missing)?;
     told(work, lock, "lfs lock released");
     Ok(json(StatusCode::OK, &serde_json::json!({"lock": shown(work, lock)})))
-}
-
-fn may_override(work: &Work) -> Result<(), Refusal> {
-    let (desired, metrics) = (work.gateway.desired(), &work.gateway.metrics);
-    let decided = authorize::admit(Action::OverrideLfsLocks, &work.config.path, &work.caller, &desired, metrics);
-    decided.map(drop).map_err(|denial| Refusal::new(StatusCode::FORBIDDEN, denial.text()))
 }
 
 /// The locks now: whatever was acknowledged before is in it.

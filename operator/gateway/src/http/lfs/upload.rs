@@ -10,6 +10,7 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use model::lfs::Oid;
+use model::policy::Action;
 use serde::Deserialize;
 use store::{LfsObjects, ReceiveError};
 
@@ -60,6 +61,9 @@ pub(crate) async fn upload(work: &Work, oid: Option<Oid>, parts: &Parts, body: B
     let received = received.await;
     let received = received.map_err(|error| work.refusal(&Trouble::internal(&error, work)))?;
     let received = received.map_err(|error| refusal(work, &error))?;
+    // A large object comes for a while, in which the grant or the credential may have been taken back.
+    work.still_known().await.map_err(|line| Refusal::new(StatusCode::FORBIDDEN, line))?;
+    work.may(Action::GitPush)?;
     // Goes on to its end even if the client goes away now.
     let keeping = tokio::spawn(async move {
         let _turn = turn;
