@@ -60,6 +60,13 @@ pub struct Mirrored {
 }
 
 impl Mirrored {
+    /// Adds what else was copied.
+    fn add(&mut self, more: Self) {
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+        self.deleted += more.deleted;
+    }
+
     /// Whether the copy had everything.
     #[must_use]
     pub fn is_same(&self) -> bool {
@@ -136,7 +143,8 @@ impl Mirror {
         let (from, to) = (member("source", &self.from), member("copy", &self.to));
         let manner = Manner::Copy { dry_run };
         let (folder, known, enough) = (self.folder.as_path(), 0, u64::MAX);
-        let copying = Copying { from: &from, to: &to, id: &id, path, epochs: &epochs, folder, manner, known, enough };
+        let (told, epochs) = (&|_| (), &*epochs);
+        let copying = Copying { from: &from, to: &to, id: &id, path, epochs, folder, manner, known, enough, told };
         copying.run(&Part::ALL).await
     }
 }
@@ -165,6 +173,8 @@ pub(crate) struct Copying<'a> {
     pub(crate) known: u64,
     /// An entry with which it may end although there are more: those who push may be faster.
     pub(crate) enough: u64,
+    /// Is told of each entry that the copy has.
+    pub(crate) told: &'a (dyn Fn(u64) + Send + Sync),
 }
 
 impl Copying<'_> {
@@ -178,19 +188,24 @@ impl Copying<'_> {
         }
         let mut done = Mirrored { left_behind: self.copy_epochs().await?, ..Mirrored::default() };
         done.generation = self.common(self.to.end(self.known).await?).await?;
-        loop {
-            let batch = self.entries_after(done.generation).await?;
-            let is_last = batch.is_empty();
-            let pass = Pass { generation: done.generation, is_last };
-            self.copy_objects(parts, pass, &mut done).await?;
-            for bytes in batch {
-                done.generation += 1;
-                done.entries += 1;
-                self.append(done.generation, bytes).await?;
-            }
-            if is_last || done.generation >= self.enough {
+        let mut next = Some(self.ahead(parts, done.generation, done.generation).await?);
+        while let Some((batch, found)) = next.take() {
+            done.add(found);
+            if batch.is_empty() {
+                done.add(self.copy_objects(parts, Pass { generation: done.generation, is_last: true }).await?);
                 break;
             }
+            let after = done.generation + batch.len() as u64;
+            done.entries += batch.len() as u64;
+            if after >= self.enough {
+                self.append_all(done.generation, batch).await?;
+            } else {
+                // A log grows as fast as entries are created one after the other; whatever else is to be done is done meanwhile.
+                let appended = self.append_all(done.generation, batch);
+                let ((), ahead) = tokio::try_join!(appended, self.ahead(parts, done.generation, after))?;
+                next = Some(ahead);
+            }
+            done.generation = after;
         }
         if there.is_none() {
             done.objects += 1;
@@ -277,8 +292,19 @@ impl Copying<'_> {
         Ok(entries)
     }
 
+    /// The entries after a number, and what came of copying all that they name, to a copy that has less.
+    async fn ahead(&self, parts: &[Part], has: u64, after: u64) -> Result<(Vec<Bytes>, Mirrored), MirrorError> {
+        let batch = self.entries_after(after).await?;
+        if batch.is_empty() {
+            return Ok((batch, Mirrored::default()));
+        }
+        let found = self.copy_objects(parts, Pass { generation: has, is_last: false }).await?;
+        Ok((batch, found))
+    }
+
     /// Copies what the entries that come may name; when all are there, also drops what none names any more.
-    async fn copy_objects(&self, parts: &[Part], pass: Pass, done: &mut Mirrored) -> Result<(), MirrorError> {
+    async fn copy_objects(&self, parts: &[Part], pass: Pass) -> Result<Mirrored, MirrorError> {
+        let mut done = Mirrored::default();
         // Old entries change when the copy has all others.
         for part in parts.iter().copied().filter(|part| pass.is_last || *part != Part::Log) {
             // The source after its log was read: what is gone by now was retired in what we read.
@@ -306,7 +332,7 @@ impl Copying<'_> {
                 self.to.delete(key).await?;
             }
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Copies an object; one that has gone meanwhile is needed by nobody.
@@ -324,15 +350,21 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Appends an entry to the copy's log.
-    async fn append(&self, number: u64, body: Bytes) -> Result<(), MirrorError> {
-        if let Manner::Copy { .. } = self.manner {
-            return self.create(&keys::log_entry(self.id, number), body).await;
+    /// Appends entries to the copy's log, which ends with the one of this number.
+    async fn append_all(&self, mut number: u64, entries: Vec<Bytes>) -> Result<(), MirrorError> {
+        let mut place = None;
+        for body in entries {
+            number += 1;
+            match self.manner {
+                Manner::Copy { .. } => self.create(&keys::log_entry(self.id, number), body).await?,
+                Manner::Replica { .. } => match self.to.settle_behind(number, &body, &mut place).await? {
+                    Settled::Same => {}
+                    Settled::Closed => return Err(MirrorError::Superseded),
+                },
+            }
+            (self.told)(number);
         }
-        match self.to.settle(number, &body).await? {
-            Settled::Same => Ok(()),
-            Settled::Closed => Err(MirrorError::Superseded),
-        }
+        Ok(())
     }
 
     /// Creates what must not exist, or be the same.

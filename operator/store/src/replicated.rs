@@ -39,8 +39,8 @@ pub(crate) use follow::Depth;
 use follow::Following;
 pub(crate) use member::{Member, Settled, is_stub};
 pub use promote::{Loss, PromoteError, Promotion};
-use status::Replica;
 pub use status::{MemberStatus, ReplicationProblem, ReplicationStatus};
+use status::{Replica, Sightings};
 
 /// How long a store may take to say which epochs it knows of.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,8 +71,8 @@ pub(crate) struct ReplicatedStore {
     /// Told whenever a replica has caught up, or has failed to.
     stepped: Notify,
     following: Mutex<Following>,
-    /// The last entry of the primary store that is known.
-    seen: AtomicU64,
+    /// Entries of the primary store that are known.
+    sightings: Mutex<Sightings>,
     /// Until when the primary store is left alone.
     away: Mutex<Option<Instant>>,
     /// When the stores were last asked for epochs, and what came of it; nothing is written before they were.
@@ -128,7 +128,7 @@ impl ReplicatedStore {
             replicas: Mutex::default(),
             stepped: Notify::new(),
             following: Mutex::default(),
-            seen: AtomicU64::new(0),
+            sightings: Mutex::default(),
             away: Mutex::default(),
             learned: tokio::sync::Mutex::default(),
             rounds: AtomicU64::new(0),
@@ -266,7 +266,7 @@ impl ReplicatedStore {
             return true;
         };
         tracing::info!(repo.name = %self.path, store = &*name, epoch = number, "another store is the primary one");
-        self.seen.store(base, Ordering::SeqCst);
+        self.sightings().begin_at(base);
         self.reign.store(Arc::new(Reign { epochs, primary }));
         self.replicas().clear();
         *self.away.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -275,11 +275,15 @@ impl ReplicatedStore {
     }
 
     fn saw(&self, generation: u64) {
-        self.seen.fetch_max(generation, Ordering::SeqCst);
+        self.sightings().note(generation);
     }
 
     fn seen(&self) -> u64 {
-        self.seen.load(Ordering::SeqCst)
+        self.sightings().last()
+    }
+
+    fn sightings(&self) -> MutexGuard<'_, Sightings> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,6 +20,9 @@ use crate::object::ObjectStore as _;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Entries that are copied before it is looked whether something else is wanted.
+const IN_A_ROW: u64 = 1_000;
+
 /// What is looked at, the cheapest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Depth {
@@ -100,7 +103,6 @@ impl ReplicatedStore {
             return true;
         }
         let copied = self.copy_to(&reign, name, depth).await;
-        let seen = self.seen();
         let is_well = match copied {
             Ok(done) => {
                 if done.left_behind > 0 {
@@ -115,7 +117,7 @@ impl ReplicatedStore {
                 let replica = replicas.entry(Arc::clone(name)).or_default();
                 let is_well = replica.troubles == troubles && self.epoch() == reign.epochs.number();
                 if is_well {
-                    replica.catch_up(done.generation, seen);
+                    replica.catch_up(done.generation, &self.sightings());
                 }
                 is_well
             }
@@ -170,8 +172,13 @@ impl ReplicatedStore {
     async fn copy_to(&self, reign: &Reign, name: &Arc<str>, depth: Depth) -> Result<Mirrored, MirrorError> {
         let to = self.member(name, &reign.epochs);
         let to = to.ok_or_else(|| Error::Packs(ReplicationProblem::Unknown(name.to_string()).to_string()))?;
-        // The name of a new repository comes last: under load there is always one more entry before it.
-        let enough = if depth == Depth::Everything { u64::MAX } else { self.seen() };
+        let is_in_step = matches!(self.replicas().get(name).map(|replica| replica.step), Some(Step::In(_)));
+        let enough = match depth {
+            Depth::Everything => u64::MAX,
+            _ if is_in_step => self.seen() + IN_A_ROW,
+            // The name of a new repository comes last: under load there is always one more entry before it.
+            _ => self.seen(),
+        };
         let done = self.copy(&reign.epochs, &reign.primary, &to, depth, enough).await?;
         self.saw(done.generation);
         Ok(done)
@@ -192,7 +199,15 @@ impl ReplicatedStore {
         let now = self.context.clock.now();
         let manner = Manner::Replica { before: now.checked_sub(grace).unwrap_or(now) };
         let (id, path) = (&self.id, &self.path);
-        let copying = Copying { from, to, id, path, epochs, folder: folder.path(), manner, known, enough };
+        // What is copied for an epoch that has not begun is nothing that the present one has.
+        let told = |generation: u64| {
+            let mut replicas = self.replicas();
+            if [to.epoch(), self.epoch()] == [epochs.number(); 2] {
+                replicas.entry(Arc::clone(&to.name)).or_default().advance(generation, &self.sightings());
+            }
+        };
+        let (folder, told) = (folder.path(), &told);
+        let copying = Copying { from, to, id, path, epochs, folder, manner, known, enough, told };
         match copying.run(depth.parts()).await {
             Err(MirrorError::Failed(Error::Missing { key })) if key == keys::catalog_entry(path) => {
                 self.name(from, &key).await?;

@@ -61,6 +61,11 @@ impl Member {
         &*self.store
     }
 
+    /// The epoch by whose names it is asked.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epochs.number()
+    }
+
     /// The number that a name of the log stands for.
     pub(crate) fn number(id: &RepositoryId, key: &str) -> Option<u64> {
         keys::number(key.strip_prefix(&keys::log_all(id))?)
@@ -97,13 +102,24 @@ impl Member {
     /// Makes a replica hold what the primary store has at a number, and has for ever. Where it holds something else, which a server wrote
     /// in vain, that is overruled: what has been decided is created first, and counts if the log was not closed before.
     pub(crate) async fn settle(&self, number: u64, body: &Bytes) -> Result<Settled, StoreError> {
+        self.settle_behind(number, body, &mut None).await
+    }
+
+    /// The same, when it is known in the log of which epoch the entry before was settled; this one's is known afterwards.
+    pub(crate) async fn settle_behind(
+        &self,
+        number: u64,
+        body: &Bytes,
+        place: &mut Option<u64>,
+    ) -> Result<Settled, StoreError> {
         for epoch in self.epochs_of(number) {
             let is_past = epoch < self.epochs.number();
-            if is_past && !self.goes_up_to(epoch, number).await? {
+            if is_past && *place != Some(epoch) && !self.goes_up_to(epoch, number).await? {
                 continue;
             }
             let key = keys::log_entry_of(&self.id, epoch, number);
             if self.settle_at(&key, number, body, is_past).await? == Settled::Same {
+                *place = Some(epoch);
                 return Ok(Settled::Same);
             }
         }

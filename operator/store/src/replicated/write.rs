@@ -379,19 +379,21 @@ impl ReplicatedStore {
     }
 
     fn holds(&self, reign: &Reign, name: &Arc<str>, generation: u64) {
-        let seen = self.seen();
-        if self.epoch() != reign.epochs.number() {
-            return;
+        let mut replicas = self.replicas();
+        if self.epoch() == reign.epochs.number() {
+            replicas.entry(Arc::clone(name)).or_default().catch_up(generation, &self.sightings());
         }
-        self.replicas().entry(Arc::clone(name)).or_default().catch_up(generation, seen);
     }
 
     fn missed(&self, reign: &Reign, name: &Arc<str>, error: Option<&StoreError>) {
-        if self.epoch() != reign.epochs.number() {
-            return;
-        }
         let problem = error.map(|error| ReplicationProblem::Unavailable(error.to_string()));
-        self.replicas().entry(Arc::clone(name)).or_default().miss(problem);
+        {
+            let mut replicas = self.replicas();
+            if self.epoch() != reign.epochs.number() {
+                return;
+            }
+            replicas.entry(Arc::clone(name)).or_default().miss(problem);
+        }
         self.kick(Depth::Objects);
     }
 }
