@@ -121,7 +121,8 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         reach: reach.as_ref().map(wire::Reach::from),
     };
     let has_tables = packs.iter().any(|pack| pack.reach.is_some());
-    let features = [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty())];
+    let has_bundle = upkeep.bundle.is_some();
+    let features = [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty()), (wire::BUNDLE, has_bundle)];
     let state = State {
         required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
         generation: *generation,
@@ -145,7 +146,7 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
 /// When the bytes are damaged, written by a newer version, or another repository's.
 pub(crate) fn decode(bytes: &[u8], id: &RepositoryId) -> Result<Layer, EntryError> {
     let state: State = unseal(MAGIC, bytes)?;
-    let is_unknown = |feature: &&String| ![wire::REACH, wire::LOCKS].contains(&feature.as_str());
+    let is_unknown = |feature: &&String| ![wire::REACH, wire::LOCKS, wire::BUNDLE].contains(&feature.as_str());
     if let Some(feature) = state.required_features.iter().find(is_unknown) {
         return Err(EntryError::Feature(feature.clone()));
     }

@@ -134,6 +134,8 @@ pub enum Command {
     Fetch(Request),
     /// Tell sizes of objects.
     ObjectInfo(object_info::Request),
+    /// Tell where a bundle is.
+    BundleUri,
 }
 
 /// Why a request is refused. The text is for the client.
@@ -210,7 +212,9 @@ pub fn parse_v2(input: &mut dyn BufRead, client: &mut Client) -> Result<Command,
             arguments(&mut reader, has_arguments, object_info::Request::default(), object_info_argument)
                 .map(Command::ObjectInfo)
         }
-        Some(b"bundle-uri") => Err(RequestError::Unsupported("the command bundle-uri")),
+        // It has no arguments.
+        Some(b"bundle-uri") => arguments(&mut reader, has_arguments, (), |_, line| Err(RequestError::unexpected(line)))
+            .map(|()| Command::BundleUri),
         Some(other) => Err(RequestError::unexpected(&[b"command=", other].concat())),
     }
 }
