@@ -213,8 +213,10 @@ pub fn parse_v2(input: &mut dyn BufRead, client: &mut Client) -> Result<Command,
                 .map(Command::ObjectInfo)
         }
         // It has no arguments.
-        Some(b"bundle-uri") => arguments(&mut reader, has_arguments, (), |_, line| Err(RequestError::unexpected(line)))
-            .map(|()| Command::BundleUri),
+        Some(b"bundle-uri") => {
+            arguments(&mut reader, has_arguments, (), |(), line| Err(RequestError::unexpected(line)))
+                .map(|()| Command::BundleUri)
+        }
         Some(other) => Err(RequestError::unexpected(&[b"command=", other].concat())),
     }
 }
