@@ -3,8 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Offers clients that ask for it (`git clone` with `transfer.bundleURI` set to `true`) the history of the default branch as a bundle in the bucket,
-/// so that most of a first clone does not pass through the git servers. Whoever was given its address may read it for 15 minutes.
+/// A bundle of the default branch in the bucket, from which most of a first clone comes instead of from the git servers.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct BundleUri {

@@ -116,8 +116,9 @@ pub struct RepositorySpec {
     /// In which further stores it is kept. Without it the platform team's default for `spec.store` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<Replication>,
-    /// Offers clients to read the bulk of a first clone from the bucket, where the platform team lets them reach it; the condition
-    /// `BundleOffered` says whether they can.
+    /// Offers clients that ask for it (`git clone` with `transfer.bundleURI=true`) to read the history of the default branch from the bucket,
+    /// where the platform team lets them reach it; the condition `BundleOffered` says whether there is something to read. Whoever was given
+    /// the address may read it for 15 minutes.
     #[serde(default, rename = "bundleURI", skip_serializing_if = "Option::is_none")]
     pub bundle_uri: Option<BundleUri>,
     /// What happens to the data in the store when this resource is deleted.
