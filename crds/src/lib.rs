@@ -9,6 +9,7 @@
 #![expect(unreachable_pub, reason = "the derive of schemas copies each public type into the body of a function")]
 
 mod access_policy;
+mod bundle_uri;
 mod credential;
 mod definition;
 mod encryption;
@@ -21,6 +22,7 @@ mod yaml;
 pub use access_policy::{
     AccessPolicy, AccessPolicySpec, AccessPolicyStatus, Conditions, Effect, Statement, Subject, SubjectKind,
 };
+pub use bundle_uri::BundleUri;
 pub use credential::{GIT_CREDENTIAL, SSH_KEY};
 pub use definition::{Definition, definitions, manifests};
 pub use encryption::{Encryption, EncryptionStatus, Envelope, KeyServiceRef};

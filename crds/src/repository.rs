@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bundle_uri::BundleUri;
 use crate::encryption::{Encryption, EncryptionStatus};
 use crate::replication::{Replication, ReplicationStatus};
 
@@ -61,7 +62,10 @@ use crate::replication::{Replication, ReplicationStatus};
         .field_path(".spec.replication.primary"),
     validation = Rule::new("!has(self.spec.replication) || !has(self.spec.serving.dedicated) || !has(self.spec.serving.dedicated.storage) || !has(self.spec.serving.dedicated.storage.url)")
         .message("spec.replication is for stores of the platform team, and spec.serving.dedicated.storage.url is a bucket of the repository's own; remove spec.replication, and let the bucket replicate itself or use codekeep store mirror")
-        .field_path(".spec.replication")
+        .field_path(".spec.replication"),
+    validation = Rule::new("!has(self.spec.bundleURI) || !has(self.spec.encryption) && !has(self.spec.replication)")
+        .message("spec.bundleURI is for repositories that lie in one bucket as clients read them; remove it, or spec.encryption and spec.replication")
+        .field_path(".spec.bundleURI")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RepositorySpec {
@@ -118,6 +122,11 @@ pub struct RepositorySpec {
     /// In which further stores it is kept. Without it the platform team's default for `spec.store` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<Replication>,
+    /// Offers clients that ask for it (`git clone` with `transfer.bundleURI=true`) to read the history of the default branch from the bucket,
+    /// where the platform team lets them reach it; the condition `BundleOffered` says whether there is something to read. Whoever was given
+    /// the address may read it for 15 minutes.
+    #[serde(default, rename = "bundleURI", skip_serializing_if = "Option::is_none")]
+    pub bundle_uri: Option<BundleUri>,
     /// What happens to the data in the store when this resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -384,7 +393,7 @@ pub struct RepositoryStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling and Stalled, as kstatus reads them, and `StorageReady`, `ServingReady`, `Encrypted`,
-    /// `Replicated` and `PolicyAccepted`.
+    /// `Replicated`, `BundleOffered` and `PolicyAccepted`.
     /// Reconciling and Stalled are absent when all is well.
     #[serde(default)]
     #[schemars(length(max = 16))]

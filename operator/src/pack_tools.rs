@@ -1,13 +1,19 @@
 //! Gives the store, which knows no git, what it needs done with packs.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use git::connectivity::is_ancestor;
+use git::existing::Stored;
 use git::odb::{PackParts, Packs};
-use model::ObjectId;
+use git::reach::Table;
 use model::lfs::Oid;
+use model::{Content, ObjectId, RefName};
 use store::{LocalPack, PackTools, ReceivedPack};
+
+/// Commits that are looked at to find one behind another.
+const ANCESTRY_BUDGET: usize = 1_000_000;
 
 /// Packs by the git crate.
 pub(crate) struct GitPackTools;
@@ -34,6 +40,27 @@ impl PackTools for GitPackTools {
     fn tabulate(&self, packs: &[LocalPack], at: usize, out: &Path) -> Result<bool, String> {
         let built = git::reach::build(&open(packs)?, at, out, &AtomicBool::new(false));
         Ok(built.map_err(|error| chain(&error))?.is_some())
+    }
+
+    fn bundle(
+        &self,
+        packs: &[LocalPack],
+        tables: &[Option<PathBuf>],
+        (branch, tip): (&RefName, ObjectId),
+        out: &Path,
+    ) -> Result<u64, String> {
+        let opened = open(packs)?;
+        for (pack, table) in opened.packs().iter().zip(tables) {
+            if let Some(file) = table {
+                pack.attach(Table::open(&Content::File(file.clone()), pack).map_err(|error| chain(&error))?);
+            }
+        }
+        git::bundle::write(&opened, branch, tip, out, &AtomicBool::new(false)).map_err(|error| chain(&error))
+    }
+
+    fn is_behind(&self, packs: &[LocalPack], old: ObjectId, new: ObjectId) -> Result<bool, String> {
+        let found = is_ancestor(&Stored::new(&open(packs)?), &old, &new, ANCESTRY_BUDGET);
+        Ok(found.map_err(|error| chain(&error))? == Some(true))
     }
 
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {

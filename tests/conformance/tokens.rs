@@ -70,6 +70,11 @@ async fn the_operator_lists_references_of_every_repository_and_does_nothing_else
     }
     let told = bed.git(&["-C", &work, "push", &url, "main:other"])?.refused()?;
     assert!(told.contains("the operator may list references and nothing else"), "{told}");
+    for (token, is_told) in [(BUILDER, false), (OPERATOR, true)] {
+        let said = bed.ask(&bed.url(token, HELLO, "team-a/hello"), "bundle-uri")?;
+        assert!(said.contains("ls-refs=") && !said.contains("000fbundle-uri"), "nobody reaches this store: {said}");
+        assert_eq!(said.contains("ERR the operator may list references and nothing else"), is_told, "{said}");
+    }
     // git-lfs resolves names by itself.
     let locks = |token: &str| {
         let address = format!("lfs.url={}.git/info/lfs", bed.url(token, "127.0.0.1", "team-a/hello"));

@@ -2,6 +2,7 @@
 
 mod bed;
 mod buckets;
+mod bundle_uri;
 mod classes;
 mod clone_push;
 mod cold;

@@ -56,6 +56,14 @@ impl PackTools for NoPacks {
         Err("there are no packs to tabulate".to_owned())
     }
 
+    fn bundle(&self, _: &[LocalPack], _: &[Option<PathBuf>], _: (&RefName, ObjectId), _: &Path) -> Result<u64, String> {
+        Err("there are no packs to bundle".to_owned())
+    }
+
+    fn is_behind(&self, _: &[LocalPack], _: ObjectId, _: ObjectId) -> Result<bool, String> {
+        Err("there are no packs to bundle".to_owned())
+    }
+
     fn verify(&self, _: &[LocalPack], _: &[ObjectId], _: usize) -> Result<Vec<String>, String> {
         Err("nothing is verified here".to_owned())
     }

@@ -174,6 +174,15 @@ fn bad_in_a_cluster() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// The same for bundles.
+fn bad_bundles() -> Vec<(Value, &'static str)> {
+    let part = "lie in one bucket as clients read them";
+    vec![
+        (repository(&json!({"bundleURI": {}, "encryption": {"kmsKeyId": "a"}})), part),
+        (repository(&json!({"bundleURI": {"minSize": "1G"}, "replication": {"stores": ["far"]}})), part),
+    ]
+}
+
 /// Changes that a rule refuses: from, to, a part of its message.
 fn bad_changes() -> Vec<(Value, Value, &'static str)> {
     vec![
@@ -192,7 +201,7 @@ fn bad_changes() -> Vec<(Value, Value, &'static str)> {
 
 #[test]
 fn bad_resources_are_refused_with_the_rule_that_is_meant() {
-    for (object, part) in bad().into_iter().chain(bad_in_a_cluster()).chain(bad_replication()) {
+    for (object, part) in bad().into_iter().chain(bad_in_a_cluster()).chain(bad_replication()).chain(bad_bundles()) {
         let messages = refused(&object, None);
         assert!(messages.iter().any(|message| message.contains(part)), "{object}: {messages:?}, wanted {part}");
     }
@@ -206,9 +215,8 @@ fn bad_resources_are_refused_with_the_rule_that_is_meant() {
 fn every_rule_refuses_something() {
     let mut unused = BTreeSet::new();
     walk_all(|_, schema| unused.extend(rules_of(schema).map(|(_, message)| message.to_owned())));
-    for message in
-        bad().iter().chain(&bad_in_a_cluster()).chain(&bad_replication()).flat_map(|(object, _)| refused(object, None))
-    {
+    let bad = bad().into_iter().chain(bad_in_a_cluster()).chain(bad_replication()).chain(bad_bundles());
+    for message in bad.flat_map(|(object, _)| refused(&object, None)) {
         unused.remove(&message);
     }
     for message in bad_changes().iter().flat_map(|(old, new, _)| refused(new, Some(old))) {
@@ -237,6 +245,8 @@ fn good_resources_pass() {
         webhook("http://localhost:8000/hook?x=@1"),
         webhook("https://[2001:db8::1]:8443/"),
         notification(&json!({"branches": ["main", "release/*"]})),
+        repository(&json!({"bundleURI": {}})),
+        repository(&json!({"bundleURI": {"minSize": "500M"}})),
         encrypted(),
         repository(&json!({"encryption": {"envelope": {"keyServiceRef": {"name": "vault", "keyId": "team-a"}}}})),
         replicated(&json!({"stores": ["far"]})),

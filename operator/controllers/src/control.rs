@@ -49,6 +49,21 @@ pub struct RepositorySummary {
     /// Where it is kept, if that is more than one store.
     #[serde(default)]
     pub replication: Option<ReplicationSummary>,
+    /// What clients may read from the bucket, where the resource wants it.
+    #[serde(default)]
+    pub bundle: Option<BundleSummary>,
+}
+
+/// The bundle of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BundleSummary {
+    /// There is one, of so many bytes.
+    Offered(u64),
+    /// Maintenance has not made it.
+    NotYet,
+    /// Clients do not reach the bucket, or may not.
+    NotPossible,
 }
 
 /// Where a repository is kept.

@@ -29,9 +29,12 @@ pub(crate) fn config(
     let path = path.map_err(|error| Finding::error("spec.repositoryName", error.to_string()));
     let default_branch = RefName::branch(&spec.default_branch)
         .map_err(|error| Finding::error("spec.defaultBranch", format!("{error}; rename it")));
-    let (path, default_branch, limits) = match (path, default_branch, limits(&spec.limits)) {
-        (Ok(path), Ok(branch), Ok(limits)) => (path, branch, limits),
-        (path, branch, limits) => return Err([path.err(), branch.err(), limits.err()].into_iter().flatten().collect()),
+    let bundle = spec.bundle_uri.as_ref().map(|bundle| size("spec.bundleURI.minSize", &bundle.min_size)).transpose();
+    let (path, default_branch, limits, bundle_min_bytes) = match (path, default_branch, limits(&spec.limits), bundle) {
+        (Ok(path), Ok(branch), Ok(limits), Ok(bundle)) => (path, branch, limits, bundle),
+        (path, branch, limits, bundle) => {
+            return Err([path.err(), branch.err(), limits.err(), bundle.err()].into_iter().flatten().collect());
+        }
     };
     let (deletion, warning) = deletion(resource, &resource_name);
     let config = RepositoryConfig {
@@ -49,6 +52,7 @@ pub(crate) fn config(
         encryption: encryption::encryption(spec.encryption.as_ref()),
         replication: spec.replication.as_ref().map(replication::replication),
         loss: if confirms(resource, crds::ACCEPT_LOSS) { Loss::Accepted } else { Loss::Refused },
+        bundle_min_bytes,
         suspended: spec.suspend,
         resource_name,
     };
@@ -67,10 +71,12 @@ pub(crate) fn own_bucket(serving: &crds::Serving) -> Option<&str> {
     serving.dedicated.as_ref()?.storage.as_ref()?.url.as_deref()
 }
 
+fn size(field: &str, text: &str) -> Result<u64, Finding> {
+    parse_bytes(text).map_err(|error| Finding::error(field, error.to_string()))
+}
+
 fn limits(limits: &crds::Limits) -> Result<Limits, Finding> {
-    let size = |field: &str, text: &str| {
-        parse_bytes(text).map_err(|error| Finding::error(format!("spec.limits.{field}"), error.to_string()))
-    };
+    let size = |field: &str, text: &str| size(&format!("spec.limits.{field}"), text);
     let count = |field: &str, count: i64| {
         u32::try_from(count).map_err(|error| Finding::error(format!("spec.limits.{field}"), error.to_string()))
     };

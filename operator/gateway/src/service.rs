@@ -1,6 +1,7 @@
 //! Fetch and push, joined from `git` and `store`. Transports hand over an authorized request and get bytes back; how those travel
 //! is theirs.
 
+pub(crate) mod bundle;
 pub(crate) mod fetch;
 mod kept;
 mod open_packs;
@@ -200,13 +201,17 @@ impl Work {
 /// The answer to `info/refs`.
 pub(crate) async fn advertise(work: &Work, service: Service, version: Version) -> Result<Answer, Trouble> {
     if service == Service::UploadPack && version == Version::V2 {
-        // It says what this server can do; the repository is asked for with the command that follows.
-        return Ok(Answer::Whole(
-            git::advertise::capabilities_v2(work.config.object_format, &work.caller.request_id).into(),
-        ));
+        return Ok(capabilities(work).await);
     }
     let (list, _) = references(work, service, List::Advertisement(service, version)).await?;
     Ok(announced(&list, work, nonce(work, service).as_deref()))
+}
+
+/// What this server can do in version 2; the references are asked for with the command that follows.
+pub(crate) async fn capabilities(work: &Work) -> Answer {
+    let offered = bundle::is_offered(work).await;
+    let said = git::advertise::capabilities_v2(work.config.object_format, &work.caller.request_id, offered);
+    Answer::Whole(said.into())
 }
 
 /// Lists up to this length are copied; it is cheaper than a part of its own.

@@ -110,9 +110,9 @@ pub fn session(request_id: &str) -> String {
 }
 
 /// The body of `info/refs` for fetching in version 2: what the server can do, and in which request it says so. All that depends on the
-/// repository is what names its objects.
+/// repository is what names its objects, and `bundle_uri`, which says that it has a bundle for the client.
 #[must_use]
-pub fn capabilities_v2(format: ObjectFormat, request_id: &str) -> Vec<u8> {
+pub fn capabilities_v2(format: ObjectFormat, request_id: &str, bundle_uri: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_024);
     pktline::push(&mut out, &[b"version 2\n"]);
     pktline::push(&mut out, &[b"agent=", AGENT.as_bytes(), b"\n"]);
@@ -121,6 +121,9 @@ pub fn capabilities_v2(format: ObjectFormat, request_id: &str) -> Vec<u8> {
     pktline::push(&mut out, &[b"server-option\n"]);
     pktline::push(&mut out, &[b"object-format=", format.to_string().as_bytes(), b"\n"]);
     pktline::push(&mut out, &[b"object-info\n"]);
+    if bundle_uri {
+        pktline::push(&mut out, &[b"bundle-uri\n"]);
+    }
     pktline::push(&mut out, &[session(request_id).as_bytes(), b"\n"]);
     out.extend_from_slice(pktline::FLUSH);
     out

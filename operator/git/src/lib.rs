@@ -2,6 +2,7 @@
 
 pub mod advertise;
 pub mod archive;
+pub mod bundle;
 pub mod client;
 pub mod connectivity;
 pub mod deep_check;

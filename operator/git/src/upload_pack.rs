@@ -14,6 +14,7 @@ use std::{
 use crate::{odb, pack_writer, pktline, view::RepositoryView};
 
 mod ancestors;
+mod behind;
 mod commits;
 mod conversation;
 mod filter;
@@ -30,6 +31,7 @@ mod tabled;
 mod visible;
 mod wants;
 
+pub use behind::behind;
 pub use conversation::converse;
 pub use filter::{Filter, FilterError, Only};
 pub use request::{Acknowledge, Command, Form, Request, RequestError, parse_v0, parse_v2, parse_wants_v0};

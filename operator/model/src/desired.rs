@@ -72,6 +72,8 @@ pub struct RepositoryConfig {
     pub replication: Option<Arc<Replication>>,
     /// Whether another store becomes its primary one even if pushes are lost by it.
     pub loss: Loss,
+    /// From how many bytes of packs on clients are offered a bundle; never without.
+    pub bundle_min_bytes: Option<u64>,
     /// Whether clients are turned away.
     pub suspended: bool,
 }

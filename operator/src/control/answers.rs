@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use controllers::control::{
-    DeletionQuestion, Pushed, Pushes, ReplicaProblem, ReplicaProblemKind, ReplicaSummary, ReplicationSummary,
-    RepositorySummary, ResourceState, ServerState, TargetState,
+    BundleSummary, DeletionQuestion, Pushed, Pushes, ReplicaProblem, ReplicaProblemKind, ReplicaSummary,
+    ReplicationSummary, RepositorySummary, ResourceState, ServerState, TargetState,
 };
 use model::RepositoryPath;
 use serde::Deserialize;
@@ -50,6 +50,11 @@ pub(super) async fn repository(
             wrapped_by: Some(in_use.wrapped_by.to_string()),
         }),
         replication: repository.replication().map(replication),
+        bundle: config.bundle_min_bytes.map(|_| match &snapshot.upkeep.bundle {
+            _ if !repository.is_direct() => BundleSummary::NotPossible,
+            Some(bundle) => BundleSummary::Offered(bundle.bytes),
+            None => BundleSummary::NotYet,
+        }),
     }))
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use model::{Content, ObjectFormat, ObjectId, RefName};
+use model::{Content, ObjectId, RefName};
 use store::{PackTools as _, Past};
 
 use super::one::{One, say};
@@ -39,24 +39,17 @@ pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Git's bundle format: <https://git-scm.com/docs/gitformat-bundle>. Version 2 knows no other ids than those of SHA-1.
-fn header(past: &Past, head: Option<&RefName>) -> String {
-    let first = past.refs.values().next();
-    let mut lines = match first.map_or(ObjectFormat::Sha1, ObjectId::kind) {
-        ObjectFormat::Sha1 => vec!["# v2 git bundle".to_owned()],
-        format => vec!["# v3 git bundle".to_owned(), format!("@object-format={format}")],
-    };
-    lines.extend(head.and_then(|head| Some(format!("{} HEAD", past.refs.get(head)?))));
-    lines.extend(past.refs.iter().map(|(name, id)| format!("{id} {name}")));
-    lines.join("\n") + "\n\n"
+fn header(past: &Past, head: Option<&RefName>) -> Vec<u8> {
+    let head = head.and_then(|head| Some((*past.refs.get(head)?, &b"HEAD"[..])));
+    git::bundle::header(head.into_iter().chain(past.refs.iter().map(|(name, id)| (*id, &**name.as_bstr()))))
 }
 
-fn write(output: &Path, header: &str, pack: &Content) -> io::Result<()> {
+fn write(output: &Path, header: &[u8], pack: &Content) -> io::Result<()> {
     // Under a name of its own until it is whole: half a bundle must not look like one.
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut part = tempfile::NamedTempFile::new_in(folder)?;
     let mut file = BufWriter::new(part.as_file_mut());
-    file.write_all(header.as_bytes())?;
+    file.write_all(header)?;
     match pack {
         Content::Memory(bytes) => file.write_all(bytes)?,
         Content::File(path) => drop(io::copy(&mut File::open(path)?, &mut file)?),

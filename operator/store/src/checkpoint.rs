@@ -121,8 +121,9 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
         reach: reach.as_ref().map(wire::Reach::from),
     };
     let has_tables = packs.iter().any(|pack| pack.reach.is_some());
-    let long = *object_format == Some(ObjectFormat::Sha256);
-    let features = [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty()), (wire::SHA256, long)];
+    let (long, has_bundle) = (*object_format == Some(ObjectFormat::Sha256), upkeep.bundle.is_some());
+    let features =
+        [(wire::REACH, has_tables), (wire::LOCKS, !locks.is_empty()), (wire::SHA256, long), (wire::BUNDLE, has_bundle)];
     let state = State {
         required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
         generation: *generation,
@@ -146,7 +147,8 @@ pub(crate) fn encode(id: &RepositoryId, snapshot: &Snapshot) -> Bytes {
 /// When the bytes are damaged, written by a newer version, or another repository's.
 pub(crate) fn decode(bytes: &[u8], id: &RepositoryId) -> Result<Layer, EntryError> {
     let state: State = unseal(MAGIC, bytes)?;
-    let is_unknown = |feature: &&String| ![wire::REACH, wire::LOCKS, wire::SHA256].contains(&feature.as_str());
+    let known = [wire::REACH, wire::LOCKS, wire::SHA256, wire::BUNDLE];
+    let is_unknown = |feature: &&String| !known.contains(&feature.as_str());
     if let Some(feature) = state.required_features.iter().find(is_unknown) {
         return Err(EntryError::Feature(feature.clone()));
     }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
 use model::clock::Random;
 use model::lfs::Oid;
@@ -9,7 +10,7 @@ use model::lfs::Oid;
 use crate::metrics::StoreMetrics;
 use crate::object::StoreError;
 use crate::probe::{self, Refusal};
-use crate::s3::{DirectLink, S3Store};
+use crate::s3::{DirectLink, HOLDS, S3Store};
 use crate::url::StoreUrl;
 
 /// What goes to the bucket in one request: S3 takes no more. What is smaller costs us the same either way, since it is looked at
@@ -54,7 +55,12 @@ impl Direct {
     }
 
     pub(crate) async fn download(&self, key: &str) -> Result<DirectLink, StoreError> {
-        self.signer.sign_get(key).await
+        self.download_within(key, HOLDS).await
+    }
+
+    /// The same for what may be deleted after some time.
+    pub(crate) async fn download_within(&self, key: &str, most: Duration) -> Result<DirectLink, StoreError> {
+        self.signer.sign_get(key, most.min(HOLDS)).await
     }
 
     /// None when it has to come through us.

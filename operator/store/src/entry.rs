@@ -7,6 +7,7 @@
 //!
 //! A reader refuses a header that names a feature it does not know: skipping what it does not understand could lose data.
 
+pub(crate) mod bundle;
 mod lock;
 pub(crate) mod wire;
 
@@ -19,6 +20,7 @@ use prost::Message as _;
 use crate::digest::sha256;
 use crate::state::upkeep::{Lease, Upload};
 use crate::state::{PackId, RefEdit};
+pub use bundle::{BundleChange, BundleRecord};
 pub(crate) use lock::lock_path;
 pub use lock::{LockChange, LockRecord};
 
@@ -93,6 +95,8 @@ pub struct UpkeepRecord {
     pub scrubbed: Option<Vec<String>>,
     /// Packs that have a reachability table from now on.
     pub reach: Vec<(PackId, ReachRecord)>,
+    /// What became of the bundle; none: as before.
+    pub bundle: Option<BundleChange>,
 }
 
 /// The reachability table of a pack (ADR 0011). It follows from the pack, so one that is damaged or lost costs time and no truth.

@@ -110,6 +110,11 @@ pub(crate) fn reach(id: &RepositoryId, upload: &Upload) -> String {
     format!("{id}/packs/{upload}.reach")
 }
 
+/// A bundle of a branch, which is an upload of its own.
+pub(crate) fn bundle(id: &RepositoryId, upload: &Upload) -> String {
+    format!("{id}/packs/{upload}.bundle")
+}
+
 /// The content of a Git LFS object, in one of its lives: it may have been deleted and uploaded again.
 pub(crate) fn lfs(id: &RepositoryId, oid: &Oid, life: u32) -> String {
     if life == 0 { format!("{id}/lfs/{oid}") } else { format!("{id}/lfs/{oid}.{life}") }

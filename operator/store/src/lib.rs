@@ -65,9 +65,9 @@ pub use refs::Refs;
 pub use replicated::{Loss, MemberStatus, Peers, PromoteError, Promotion, ReplicationProblem, ReplicationStatus};
 pub use repositories::Repositories;
 pub use repository::{
-    Change, CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks, LockActor, LockRefusal,
-    Maintained, Moment, Past, PastError, Policy, Push, PushCertificate, PushedPack, ReceivedPack, Repository,
-    StagedPack,
+    BundleLink, BundleWish, Change, CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks,
+    LockActor, LockRefusal, Maintained, Moment, Past, PastError, Policy, Push, PushCertificate, PushedPack,
+    ReceivedPack, Repository, StagedPack,
 };
 pub use s3::{DirectLink, S3Store, folder_credentials};
 pub use state::{

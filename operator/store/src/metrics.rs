@@ -129,6 +129,14 @@ impl MaintenanceMetrics {
         Ok(Self { done, failures })
     }
 
+    /// Counts a bundle, if one was made.
+    pub(crate) fn count_bundle(&self, outcome: Result<bool, &Error>) {
+        match outcome {
+            Ok(made) => self.done.with_label_values(&["bundle"]).inc_by(u64::from(made)),
+            Err(_) => self.failures.inc(),
+        }
+    }
+
     /// Counts what a round did.
     pub(crate) fn count(&self, outcome: Result<&Maintained, &Error>) {
         let Ok(Maintained { packs, pruned, tables, deleted, lfs, truncated, orphans, damaged }) = outcome else {

@@ -1,7 +1,7 @@
 //! What the store needs done with packs, by somebody who knows git.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::lfs::Oid;
 
@@ -39,6 +39,25 @@ pub trait PackTools: Send + Sync + 'static {
     /// # Errors
     /// When a pack cannot be read or the file not written; the text is for the log.
     fn tabulate(&self, packs: &[LocalPack], at: usize, out: &Path) -> Result<bool, String>;
+
+    /// Writes a bundle of a branch with this value to the file `out`, which must not exist: exactly what it leads to. Those of `packs`
+    /// that have a reachability table have it at the same position of `tables`. Returns its size.
+    ///
+    /// # Errors
+    /// When a pack cannot be read, an object is missing, or the file not written; the text is for the log.
+    fn bundle(
+        &self,
+        packs: &[LocalPack],
+        tables: &[Option<PathBuf>],
+        branch: (&model::RefName, model::ObjectId),
+        out: &Path,
+    ) -> Result<u64, String>;
+
+    /// Whether the commit `old` is `new`, or behind it; a doubtful "no" is no.
+    ///
+    /// # Errors
+    /// When a pack cannot be read; the text is for the log.
+    fn is_behind(&self, packs: &[LocalPack], old: model::ObjectId, new: model::ObjectId) -> Result<bool, String>;
 
     /// Verifies every object of `packs` against its id, and that every link of every object leads to one of them.
     /// Returns one line per problem, at most `limit`.

@@ -1,6 +1,7 @@
 //! One repository on one server: its state in memory, kept fresh by probing the log, moved on by commits.
 
 mod arrival;
+mod bundles;
 mod check;
 mod checkpoints;
 mod commit;
@@ -43,13 +44,14 @@ use crate::refs::Base;
 use crate::replicated::{Home, ReplicatedStore, ReplicationStatus};
 use crate::state::{PackId, RefEdit, Snapshot, Upload};
 use arrival::Arrival;
+pub use bundles::BundleLink;
 pub use check::CheckReport;
 use checkpoints::Written;
 use commit::{Pace, Pending};
 pub use events::{Events, PushCertificate};
 pub use history::{Change, Moment, Past, PastError};
 pub use locks::{LockActor, LockRefusal};
-pub use maintain::{Maintained, Policy};
+pub use maintain::{BundleWish, Maintained, Policy};
 use open::Latest;
 pub use packs::{LocalPack, LocalPacks};
 use read::{Next, Reader};

@@ -36,6 +36,7 @@ pub use credentials::folder_credentials;
 use failure::Failure;
 pub(crate) use inspect::{Contact, Description, Ranged, Signed, Way};
 pub use presign::DirectLink;
+pub(crate) use presign::HOLDS;
 pub(crate) use transfer::PART_BYTES;
 use transfer::downloaded;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::{ObjectFormat, ObjectId, RefName, RefValue};
 
-use crate::entry::{Compaction, Entry, PackRecord, Place, ReachRecord, UpkeepRecord};
+use crate::entry::{BundleChange, Compaction, Entry, PackRecord, Place, PushRecord, ReachRecord, UpkeepRecord};
 use crate::refs::Refs;
 pub use locks::{Lock, Locks};
 pub use upkeep::{DroppedTips, Lease, RetiredUpload, Scrub, Upkeep, Upload};
@@ -182,6 +182,7 @@ impl Snapshot {
                 }
                 next.set(edit)?;
             }
+            next.end_bundle(push, entry.time);
             if !push.dropped.is_empty() {
                 Arc::make_mut(&mut next.upkeep).dropped.add(&push.dropped, next.generation, entry.time);
             }
@@ -269,6 +270,7 @@ impl Snapshot {
 
     fn keep_up(&mut self, record: &UpkeepRecord, at: Timestamp) -> Result<(), FoldError> {
         self.add_tables(&record.reach, at)?;
+        self.change_bundle(record.bundle.as_ref(), at)?;
         let upkeep = Arc::make_mut(&mut self.upkeep);
         if let Some(lease) = record.lease {
             upkeep.lease = Some((self.generation, lease));
@@ -297,6 +299,37 @@ impl Snapshot {
             Arc::make_mut(&mut self.upkeep).retired.extend(retired);
         }
         Ok(())
+    }
+
+    /// Puts a bundle in the place of the one before, if the entry says so.
+    fn change_bundle(&mut self, change: Option<&BundleChange>, at: Timestamp) -> Result<(), FoldError> {
+        let made = match change {
+            None => return Ok(()),
+            Some(BundleChange::Withdrawn) => None,
+            Some(BundleChange::Made(bundle)) if !self.upkeep.admits(&bundle.upload) => return Err(FoldError::Swept),
+            Some(BundleChange::Made(bundle)) => Some(bundle.clone()),
+        };
+        self.retire_bundle(at);
+        Arc::make_mut(&mut self.upkeep).bundle = made;
+        Ok(())
+    }
+
+    /// A bundle ends with the push that deletes its branch or does not go on from what the branch was: it may hold what nobody is to see.
+    fn end_bundle(&mut self, push: &PushRecord, at: Timestamp) {
+        let Some(bundle) = &self.upkeep.bundle else { return };
+        let of_branch = push.edits.iter().filter(|edit| edit.name == bundle.branch);
+        let mut edits = of_branch.map(|edit| (edit.old, edit.new));
+        if edits.any(|(old, new)| new.is_none() || old.is_some_and(|old| push.dropped.contains(&old))) {
+            self.retire_bundle(at);
+        }
+    }
+
+    /// Leaves the bundle to maintenance, if there is one.
+    fn retire_bundle(&mut self, at: Timestamp) {
+        let upkeep = Arc::make_mut(&mut self.upkeep);
+        let retired =
+            upkeep.bundle.take().map(|bundle| RetiredUpload { upload: bundle.upload, bytes: bundle.bytes, at });
+        upkeep.retired.extend(retired);
     }
 
     /// The edits that do not start from the present value, with that value: empty means that a push may go on.

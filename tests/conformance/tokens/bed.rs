@@ -1,13 +1,15 @@
 //! A git server as in a cluster, in this process: a fake API server says who tokens are, certificates are minted by name.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use gateway::{
     Gateway, GatewayConfig, ReviewUnavailable, ServiceName, Tls, TlsConfig, TokenIdentity, TokenReviewer, Tokens,
 };
@@ -21,6 +23,7 @@ use prometheus::Registry;
 use store::{Cache, FileStore, LocalPack, PackTools, ReceivedPack, Repositories, StoreMetrics};
 use tests::Git;
 use tests::answer::Answer;
+use tests::protocol::{DELIMITER, FLUSH, line};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +76,20 @@ impl PackTools for NoTools {
     }
 
     fn tabulate(&self, _: &[LocalPack], _: usize, _: &Path) -> Result<bool, String> {
+        Err("not in this test".to_owned())
+    }
+
+    fn bundle(
+        &self,
+        _: &[LocalPack],
+        _: &[Option<std::path::PathBuf>],
+        _: (&model::RefName, model::ObjectId),
+        _: &Path,
+    ) -> Result<u64, String> {
+        Err("not in this test".to_owned())
+    }
+
+    fn is_behind(&self, _: &[LocalPack], _: model::ObjectId, _: model::ObjectId) -> Result<bool, String> {
         Err("not in this test".to_owned())
     }
 
@@ -162,13 +179,39 @@ impl Bed {
 
     /// git that trusts our authority and finds every Service at this server.
     pub(super) fn git(&self, arguments: &[&str]) -> Result<Answer> {
+        let all = self.words(arguments);
+        self.git.run(&self.git.path(""), &all.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// What upload-pack says in version 2: its capabilities, then the answer to a command without arguments.
+    pub(super) fn ask(&self, url: &str, command: &str) -> Result<String> {
+        let all = self.words(&["remote-https", "origin", url]);
+        let mut git = self.git.command(&self.git.path(""), &all.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut input = git.stdin.take().context("git has no standard input")?;
+        let mut output = git.stdout.take().context("git has no standard output")?;
+        input.write_all(b"stateless-connect git-upload-pack\n")?;
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        // What comes before git has connected, it takes for more of that line.
+        while !said.ends_with(b"\n0000") {
+            output.read_exact(&mut byte)?;
+            said.extend(byte);
+        }
+        input.write_all(&[line(format!("command={command}")), DELIMITER.to_vec(), FLUSH.to_vec()].concat())?;
+        drop(input);
+        output.read_to_end(&mut said)?;
+        ensure!(git.wait()?.success(), "git remote-https failed");
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn words(&self, arguments: &[&str]) -> Vec<String> {
         let port = self.address.port();
         let mut all = vec!["-c".to_owned(), format!("http.sslCAInfo={}", self.folder.path().join("tls.crt").display())];
         for host in [HELLO, POOL, "secret.team-b.svc.cluster.local"] {
             all.extend(["-c".to_owned(), format!("http.curloptResolve={host}:{port}:127.0.0.1")]);
         }
-        let all: Vec<&str> = all.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
-        self.git.run(&self.git.path(""), &all)
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        all
     }
 
     /// An address with a token as the password.
@@ -207,6 +250,7 @@ fn desired() -> Result<DesiredState> {
             encryption: model::encryption::Encryption::default(),
             replication: None,
             loss: model::desired::Loss::Refused,
+            bundle_min_bytes: Some(1),
             suspended,
         };
         Ok((config.path.clone(), Arc::new(config)))

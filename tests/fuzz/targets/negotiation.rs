@@ -86,6 +86,7 @@ pub(crate) fn run(bytes: &[u8]) {
             Ok(Command::ObjectInfo(request)) => {
                 object_info::respond(&request, &view, &mut out).expect("nothing is wrong with the disk");
             }
+            Ok(Command::BundleUri) => out = git::bundle::list(None),
             Ok(Command::Nothing) | Err(_) => {}
         },
     }

@@ -86,6 +86,20 @@ impl PackTools for Tools {
         std::fs::write(out, table).map(|()| true).map_err(|error| error.to_string())
     }
 
+    fn bundle(
+        &self,
+        _: &[LocalPack],
+        _: &[Option<std::path::PathBuf>],
+        _: (&model::RefName, ObjectId),
+        _: &Path,
+    ) -> Result<u64, String> {
+        Err("nobody wants a bundle here".to_owned())
+    }
+
+    fn is_behind(&self, _: &[LocalPack], _: ObjectId, _: ObjectId) -> Result<bool, String> {
+        Err("nobody wants a bundle here".to_owned())
+    }
+
     fn verify(&self, packs: &[LocalPack], tips: &[ObjectId], limit: usize) -> Result<Vec<String>, String> {
         let packs = self.universe.read(packs)?;
         let held = readable(packs.iter().map(|pack| &**pack));

@@ -106,8 +106,8 @@ pub(crate) fn doc_tests() -> Result<Outcome> {
 }
 
 /// Tests that need servers or clients which are built from source.
-const PEERS: &str =
-    "test(/minio/) or test(/^negative::/) or test(/^replication::chaos::/) or test(/^foreign_clients::(git|jj)::/)";
+const PEERS: &str = "test(/minio/) or test(/^negative::/) or test(/^replication::chaos::/) or test(/^bundle_uri::newer::/) \
+                     or test(/^foreign_clients::(git|jj)::/)";
 
 fn suite(name: &str, full: bool) -> Result<Outcome> {
     let profile = if full { "release" } else { "debug" };
@@ -126,7 +126,7 @@ pub(crate) fn peers() -> Result<Outcome> {
 
 /// What stock git is tested with, by a newer one than that of the system.
 pub(crate) fn newer_git() -> Result<Outcome> {
-    let filter = "binary_id(tests::e2e) & test(/^(clone_push|partial|lfs|sessions|signed|tls)::|^ssh::(clone_push|archive|lfs)::/)";
+    let filter = "binary_id(tests::e2e) & test(/^(bundle_uri|clone_push|partial|lfs|sessions|signed|tls)::|^ssh::(clone_push|archive|lfs)::/)";
     let tools = target().join("tools");
     let old = std::env::var_os("PATH").unwrap_or_default();
     let paths = [tools.join("newer-git/bin"), tools.join("bin")].into_iter().chain(std::env::split_paths(&old));

@@ -26,6 +26,7 @@ fn state(repositories: &[(&str, Deletion)]) -> DesiredState {
             encryption: model::encryption::Encryption::default(),
             replication: None,
             loss: model::desired::Loss::Refused,
+            bundle_min_bytes: None,
             suspended: false,
         };
         (path, Arc::new(config))

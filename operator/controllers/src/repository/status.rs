@@ -11,7 +11,7 @@ use super::replication;
 use super::serving::Served;
 use crate::access_policy;
 use crate::cluster::{Observed, View};
-use crate::control::{PromotionAnswer, RepositorySummary};
+use crate::control::{BundleSummary, PromotionAnswer, RepositorySummary};
 use crate::controller::{Conditions, Context, GitServerError, Status, Summary};
 use crate::host_keys;
 
@@ -126,6 +126,7 @@ pub(crate) fn status(object: &DynamicObject, found: &Found<'_>, context: &Contex
     intact(&mut conditions, found);
     encrypted(&mut conditions, found);
     replicated(&mut conditions, object, found);
+    bundle_offered(&mut conditions, found);
     if found.policies > 0 {
         let message = format!("AccessPolicies that speak of it: {}", found.policies);
         conditions.set("PolicyAccepted", Status::True, "PoliciesInEffect", message);
@@ -279,6 +280,26 @@ fn replicated(conditions: &mut Conditions, object: &DynamicObject, found: &Found
     if let Some((status, reason, message)) = known.condition() {
         conditions.set("Replicated", status, reason, message);
     }
+}
+
+/// Set where it is wanted.
+fn bundle_offered(conditions: &mut Conditions, found: &Found<'_>) {
+    let Some(Ok(RepositorySummary { bundle: Some(bundle), .. })) = &found.summary else { return };
+    let (status, reason, message) = match bundle {
+        BundleSummary::Offered(bytes) => {
+            (Status::True, "Offered", format!("clients that ask for it read a bundle of {bytes} bytes from the bucket"))
+        }
+        BundleSummary::NotYet => {
+            let message = "there is none: maintenance makes one when the packs have spec.bundleURI.minSize, and again after its branch was rewound";
+            (Status::False, "NotYet", message.to_owned())
+        }
+        BundleSummary::NotPossible => {
+            let message = "spec.bundleURI has no effect: the store's URL does not let clients reach the bucket (lfs-direct), or the repository is \
+                           in several stores; ask the platform team, or remove it";
+            (Status::False, "NotPossible", message.to_owned())
+        }
+    };
+    conditions.set("BundleOffered", status, reason, message);
 }
 
 /// What follows from the names alone.

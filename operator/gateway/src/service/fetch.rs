@@ -15,7 +15,7 @@ use model::ObjectFormat;
 
 use super::kept::{Gathering, List, MAX_REFERENCES, Pack, Question};
 use super::refs::View;
-use super::{Answer, Body, Moment, Trouble, Work, blocking, chain, listed, written};
+use super::{Answer, Body, Moment, Trouble, Work, blocking, bundle, chain, listed, written};
 use crate::turn::Turn;
 use crate::{authorize, pipe};
 
@@ -52,9 +52,10 @@ pub(crate) async fn answer(work: &Work, turn: Turn, command: Result<Command, Req
     match command {
         Ok(Command::Nothing) => Ok(Answer::Whole(Bytes::new())),
         Ok(Command::LsRefs(request)) => list(work, turn, request).await,
-        Ok(Command::Fetch(_) | Command::ObjectInfo(_)) if work.caller.lists_only => Ok(deny(work)),
+        Ok(Command::Fetch(_) | Command::ObjectInfo(_) | Command::BundleUri) if work.caller.lists_only => Ok(deny(work)),
         Ok(Command::Fetch(request)) => send(work, turn, request).await,
         Ok(Command::ObjectInfo(request)) => inform(work, turn, request).await,
+        Ok(Command::BundleUri) => bundle::list(work).await,
         Err(error) => Ok(refuse(&error, work)),
     }
 }

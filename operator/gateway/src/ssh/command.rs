@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use git::advertise::{Service, Version, capabilities_v2};
+use git::advertise::{Service, Version};
 use git::client::Client;
 use git::upload_pack::{self, Command as Wanted};
 use git::{archive, pktline};
@@ -334,9 +334,7 @@ impl Talk {
 
     /// Version 2: commands until the client has had enough.
     async fn commands(&mut self) -> Result<u32, End> {
-        self.output
-            .answer(Answer::Whole(capabilities_v2(self.work.config.object_format, &self.work.caller.request_id).into()))
-            .await?;
+        self.output.answer(service::capabilities(&self.work).await).await?;
         while self.input.wait(PATIENCE).await {
             let turn = self.turn(&self.work.clone()).await?;
             let command = self.hear(upload_pack::parse_v2).await?;

@@ -80,7 +80,7 @@ fn what_is_announced_to_one_client_leaves_the_list_as_it_is() {
 
 #[test]
 fn version_2_lists_capabilities_only() {
-    let text = String::from_utf8(capabilities_v2(model::ObjectFormat::Sha1, "4f2a")).unwrap();
+    let text = String::from_utf8(capabilities_v2(model::ObjectFormat::Sha1, "4f2a", false)).unwrap();
     assert!(text.starts_with("000eversion 2\n"), "{text}");
     for line in [
         "ls-refs=unborn\n",
@@ -92,6 +92,9 @@ fn version_2_lists_capabilities_only() {
         assert!(text.contains(line), "{text}");
     }
     assert!(text.ends_with("0000"), "{text}");
+    assert!(!text.contains("bundle-uri"), "{text}");
+    let text = String::from_utf8(capabilities_v2(model::ObjectFormat::Sha1, "4f2a", true)).unwrap();
+    assert!(text.contains("000fbundle-uri\n"), "{text}");
 }
 
 #[test]

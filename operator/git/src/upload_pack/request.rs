@@ -140,6 +140,8 @@ pub enum Command {
     Fetch(Request),
     /// Tell sizes of objects.
     ObjectInfo(object_info::Request),
+    /// Tell where a bundle is.
+    BundleUri,
 }
 
 /// Why a request is refused. The text is for the client.
@@ -219,7 +221,11 @@ pub fn parse_v2(input: &mut dyn BufRead, format: ObjectFormat, client: &mut Clie
             arguments(&mut reader, has_arguments, object_info::Request::default(), object_info_argument)
                 .map(Command::ObjectInfo)
         }
-        Some(b"bundle-uri") => Err(RequestError::Unsupported("the command bundle-uri")),
+        // It has no arguments.
+        Some(b"bundle-uri") => {
+            arguments(&mut reader, has_arguments, (), |(), line| Err(RequestError::unexpected(line)))
+                .map(|()| Command::BundleUri)
+        }
         Some(other) => Err(RequestError::unexpected(&[b"command=", other].concat())),
     }
 }

@@ -2,6 +2,9 @@
 //! `git index-pack` takes and `git fsck` likes.
 
 #[cfg(test)]
+mod bundle;
+
+#[cfg(test)]
 mod fixture;
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::Gateway;
-use model::desired::DesiredState;
+use model::desired::{DesiredState, RepositoryConfig};
+use store::{BundleWish, Maintained, Repositories};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +37,10 @@ pub(super) async fn run(
             for config in &served {
                 let Some(store) = stores.get(&config.store) else { continue };
                 match store.maintain(&config.path).await {
-                    Ok(done) if done == store::Maintained::default() => {}
-                    Ok(done) => tracing::info!(repo.name = %config.path, ?done, "looked after a repository"),
+                    Ok(done) => {
+                        looked_after(config, done);
+                        bundle(store, config).await;
+                    }
                     Err(error) => {
                         tracing::warn!(repo.name = %config.path, %error, "maintenance failed; it is tried again in its next round");
                     }
@@ -50,6 +53,30 @@ pub(super) async fn run(
         }
     };
     let _: Option<std::convert::Infallible> = stop.run_until_cancelled(rounds).await;
+}
+
+fn looked_after(config: &RepositoryConfig, done: Maintained) {
+    if done != Maintained::default() {
+        tracing::info!(repo.name = %config.path, ?done, "looked after a repository");
+    }
+}
+
+/// Looks after the bundle of a repository.
+async fn bundle(store: &Repositories, config: &RepositoryConfig) {
+    let wish = config.bundle_min_bytes.map(|min_bytes| BundleWish { branch: config.default_branch.clone(), min_bytes });
+    if wish.is_some() && (!store.is_direct() || config.replication.is_some()) {
+        tracing::warn!(
+            repo.name = %config.path,
+            "spec.bundleURI has no effect: the store URL does not let clients reach the bucket (lfs-direct), or the repository is in several stores"
+        );
+    }
+    match store.keep_bundle(&config.path, wish.as_ref()).await {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(repo.name = %config.path, "there is a new bundle"),
+        Err(error) => {
+            tracing::warn!(repo.name = %config.path, %error, "failed to look after a bundle; it is tried again in the next round");
+        }
+    }
 }
 
 /// Looks after the replicas of every repository once in a while: of what a server wrote that is not there any more, too.

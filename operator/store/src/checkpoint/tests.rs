@@ -3,7 +3,7 @@ use model::clock::SystemRandom;
 use proptest::prelude::*;
 
 use super::*;
-use crate::entry::{PackRecord, Place};
+use crate::entry::{BundleRecord, PackRecord, Place};
 use crate::refs::Table;
 use crate::state::upkeep::{DroppedTips, RetiredUpload, Upkeep, Upload};
 use crate::state::{Lock, Locks, PackId};
@@ -43,13 +43,16 @@ prop_compose! {
         time in prop::option::of(0_i64..4_000_000_000_000_000),
         head in any::<bool>(),
         locks in prop::collection::btree_map("[a-z]{1,3}", any::<[u8; 16]>(), 0..4),
+        tip in prop::option::of(object()),
     ) -> Snapshot {
+        let upload = Upload { generation, nonce: [3; 8] };
+        let made = |tip| BundleRecord { upload, bytes: pushes, branch: RefName::branch("main").unwrap(), tip, stored: 7 };
         Snapshot {
             generation,
             digest,
             head: head.then(|| RefName::branch("main").unwrap()),
             packs: Arc::new(packs),
-            upkeep: Arc::new(upkeep(&dropped, &retired)),
+            upkeep: Arc::new(Upkeep { bundle: tip.map(made), ..upkeep(&dropped, &retired) }),
             pushes,
             last_push: time.map(|time| Timestamp::from_microsecond(time).unwrap()),
             locks: Arc::new(held(locks)),

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::entry::bundle::WireBundle;
 use crate::entry::{EntryError, wire};
 use crate::state::upkeep::{DroppedTips, RetiredUpload, Scrub, Upkeep};
 
@@ -29,6 +30,8 @@ pub(super) struct State {
     scrub: Option<Scrubbed>,
     #[prost(sint64, optional, tag = "11")]
     begun_us: Option<i64>,
+    #[prost(message, optional, tag = "12")]
+    bundle: Option<WireBundle>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -61,7 +64,8 @@ struct Dropped {
 
 impl From<&Upkeep> for State {
     fn from(upkeep: &Upkeep) -> Self {
-        let Upkeep { lease, uploads_before, pruned_at, retired, truncated, junk_since, begun, scrub, dropped } = upkeep;
+        let Upkeep { lease, uploads_before, pruned_at, retired, truncated, junk_since, begun, scrub, dropped, bundle } =
+            upkeep;
         let retired = retired.iter().map(|RetiredUpload { upload, bytes, at }| Retired {
             upload: Some(upload.into()),
             bytes: *bytes,
@@ -83,6 +87,7 @@ impl From<&Upkeep> for State {
             dropped: tips.collect(),
             forgotten: dropped.forgotten,
             begun_us: begun.map(Timestamp::as_microsecond),
+            bundle: bundle.as_ref().map(WireBundle::from),
             scrub: scrub
                 .as_ref()
                 .map(|Scrub { at, problems }| Scrubbed { at_us: at.as_microsecond(), problems: problems.clone() }),
@@ -112,6 +117,7 @@ impl TryFrom<State> for Upkeep {
             begun: state.begun_us.map(time).transpose()?,
             scrub: scrub.transpose()?,
             dropped: DroppedTips::new(tips, state.forgotten),
+            bundle: state.bundle.map(TryInto::try_into).transpose()?,
         })
     }
 }

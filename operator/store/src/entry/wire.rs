@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use model::{ObjectFormat, ObjectId, RefName};
 
+use super::bundle::WireChange;
 use super::lock::WireLock;
 use super::{
     Compaction as CompactionRecord, EntryError, LockRecord, PackRecord, Place, PushRecord, ReachRecord, UpkeepRecord,
@@ -20,8 +21,10 @@ pub(crate) const REACH: &str = "reach";
 pub(crate) const LOCKS: &str = "lfs-locks";
 /// The feature of what names objects by SHA-256: earlier versions take such an id for a damaged one.
 pub(crate) const SHA256: &str = "sha256";
+/// The feature of what names a bundle: who skips it would not end it when its branch is rewound.
+pub(crate) const BUNDLE: &str = "bundle";
 /// What this version knows.
-pub(super) const FEATURES: [&str; 4] = [UPKEEP, REACH, LOCKS, SHA256];
+pub(super) const FEATURES: [&str; 5] = [UPKEEP, REACH, LOCKS, SHA256, BUNDLE];
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
@@ -130,6 +133,8 @@ pub(super) struct Upkeep {
     scrubbed: Option<Scrubbed>,
     #[prost(message, repeated, tag = "6")]
     reach: Vec<PackReach>,
+    #[prost(message, optional, tag = "7")]
+    bundle: Option<WireChange>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -169,11 +174,17 @@ impl From<&super::Entry> for Entry {
         let super::Entry { previous, writer, time, pushes, compaction, upkeep, locks } = entry;
         let prunes = compaction.as_ref().is_some_and(|compaction| compaction.pruned_through.is_some());
         let tables = upkeep.as_ref().is_some_and(|upkeep| !upkeep.reach.is_empty());
+        let bundles = upkeep.as_ref().is_some_and(|upkeep| upkeep.bundle.is_some());
         let is_long = |id: ObjectId| id.kind() == ObjectFormat::Sha256;
         let mut edits = pushes.iter().flat_map(|push| &push.edits);
         let long = edits.any(|edit| edit.new.or(edit.old).is_some_and(is_long));
-        let features =
-            [(UPKEEP, prunes || upkeep.is_some()), (REACH, tables), (LOCKS, !locks.is_empty()), (SHA256, long)];
+        let features = [
+            (UPKEEP, prunes || upkeep.is_some()),
+            (REACH, tables),
+            (LOCKS, !locks.is_empty()),
+            (SHA256, long),
+            (BUNDLE, bundles),
+        ];
         Self {
             required_features: features.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect(),
             previous: previous.to_vec(),
@@ -359,7 +370,7 @@ impl TryFrom<Lease> for LeaseRecord {
 
 impl From<&UpkeepRecord> for Upkeep {
     fn from(upkeep: &UpkeepRecord) -> Self {
-        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, reach } = upkeep;
+        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, reach, bundle } = upkeep;
         let table =
             |(pack, table): &(PackId, ReachRecord)| PackReach { pack: pack.0.to_vec(), table: Some(table.into()) };
         Self {
@@ -369,6 +380,7 @@ impl From<&UpkeepRecord> for Upkeep {
             deleted: deleted.iter().map(Upload::from).collect(),
             scrubbed: scrubbed.clone().map(|problems| Scrubbed { problems }),
             reach: reach.iter().map(table).collect(),
+            bundle: bundle.as_ref().map(WireChange::from),
         }
     }
 }
@@ -384,6 +396,7 @@ impl TryFrom<Upkeep> for UpkeepRecord {
             deleted: all(wire.deleted)?,
             scrubbed: wire.scrubbed.map(|scrubbed| scrubbed.problems),
             reach: all(wire.reach)?,
+            bundle: wire.bundle.map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -7,7 +7,7 @@ use model::RepositoryPath;
 use super::*;
 use crate::repository::tests::{Server, push, with_pack};
 use crate::testing::{Fault, FaultyStore, MemoryStore};
-use crate::{Policy, RefEdit};
+use crate::{BundleWish, Policy, RefEdit};
 
 fn path() -> RepositoryPath {
     "team-a/hello".parse().unwrap()
@@ -118,4 +118,22 @@ async fn a_copy_that_was_written_to_is_left_alone() {
     assert!(!bed.mirror().is_claimed().await.unwrap());
     crate::claim(&bed.copy, "another").await.unwrap();
     assert!(bed.mirror().is_claimed().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_bundle_is_copied_and_goes_as_it_does_at_the_source() {
+    let bed = Bed::new();
+    let server = Server::of(bed.source.clone(), Policy { grace: Duration::ZERO, ..Policy::default() });
+    pushed(&server, 1, 300 << 10).await;
+    let repository = server.open().await;
+    let wish = BundleWish { branch: model::RefName::branch("main").unwrap(), min_bytes: 1 };
+    assert!(repository.keep_bundle(Some(&wish)).await.unwrap());
+    bed.mirror().copy(&path(), false).await.unwrap();
+    let bundles = |store: &MemoryStore| store.keys().iter().filter(|key| key.ends_with(".bundle")).count();
+    let copied = Server::new(bed.copy.clone()).open().await.known().upkeep.bundle.clone();
+    assert_eq!((bundles(&bed.copy), copied), (1, repository.known().upkeep.bundle.clone()));
+    repository.keep_bundle(None).await.unwrap();
+    repository.maintain().await.unwrap();
+    bed.mirror().copy(&path(), false).await.unwrap();
+    assert_eq!((bundles(&bed.source), bundles(&bed.copy)), (0, 0));
 }

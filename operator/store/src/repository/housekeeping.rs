@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Repository;
-use super::maintain::{LfsLook, LfsScrub, SeenLease};
+use super::maintain::{BundleLook, LfsLook, LfsScrub, SeenLease};
 use crate::state::PackId;
 
 /// Between two looks.
@@ -19,6 +19,7 @@ pub(crate) struct Housekeeping {
     pub(super) lease: SeenLease,
     /// Packs that have nothing for a reachability table.
     pub(super) without_commits: HashSet<PackId>,
+    pub(super) bundle: BundleLook,
     pub(super) lfs: Option<LfsLook>,
     /// A scrub of LFS objects that goes on in the next round.
     pub(super) lfs_scrub: Option<LfsScrub>,

@@ -7,12 +7,14 @@
 //! - **fold**: the newest small packs become one, so that the number of packs grows with the logarithm of the pushes;
 //! - **prune**: all packs become one without what nothing leads to any more;
 //! - **tabulate**: large packs get a table of what each of their commits brings, so that few questions need a walk (ADR 0011);
+//! - **bundle**: what the default branch leads to is put into one object for clients that read it from the bucket (ADR 0020);
 //! - **delete**: the objects of packs that were folded or pruned;
 //! - **lfs**: LFS objects that no pointer file names any more are deleted (ADR 0015);
 //! - **truncate**: old entries become stubs, old checkpoints go;
 //! - **sweep**: uploads that no entry names, left by pushes that crashed;
 //! - **scrub**: everything that the bucket holds is read and verified.
 
+mod bundle;
 mod delete;
 mod fold;
 mod lfs;
@@ -37,6 +39,8 @@ use crate::error::Error;
 use crate::replicated::Depth;
 use crate::repositories::Repositories;
 use crate::state::{Lease, Snapshot};
+pub(super) use bundle::BundleLook;
+pub use bundle::BundleWish;
 pub(super) use lfs::LfsLook;
 use model::RepositoryPath;
 pub(super) use scrub_lfs::LfsScrub;

@@ -14,7 +14,7 @@ use super::{Failure, S3Store};
 use crate::object::StoreError;
 
 /// How long a client may wait before it begins with what it was given.
-const HOLDS: Duration = Duration::from_mins(15);
+pub(crate) const HOLDS: Duration = Duration::from_mins(15);
 
 /// A request that a client may make of the bucket. Whoever has it may do what it says, so it is never logged.
 pub struct DirectLink {
@@ -27,17 +27,17 @@ pub struct DirectLink {
 }
 
 impl DirectLink {
-    fn new(signed: &PresignedRequest) -> Self {
+    fn new(signed: &PresignedRequest, holds: Duration) -> Self {
         let headers = signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { url: signed.uri().to_owned(), headers: headers.collect(), holds: HOLDS }
+        Self { url: signed.uri().to_owned(), headers: headers.collect(), holds }
     }
 }
 
 impl S3Store {
-    /// Lets a client read an object, whole or in ranges.
-    pub(crate) async fn sign_get(&self, key: &str) -> Result<DirectLink, StoreError> {
+    /// Lets a client read an object, whole or in ranges, if it begins within some time.
+    pub(crate) async fn sign_get(&self, key: &str, within: Duration) -> Result<DirectLink, StoreError> {
         let get = self.client.get_object().bucket(&self.bucket).key(self.key(key));
-        signed(get.presigned(holds(key)?).await, key)
+        signed(get.presigned(holds(key, within)?).await, key, within)
     }
 
     /// Lets a client create an object of this content and size.
@@ -50,12 +50,12 @@ impl S3Store {
             .if_none_match("*")
             .checksum_sha256(STANDARD.encode(oid.as_bytes()))
             .content_length(i64::try_from(size).unwrap_or(i64::MAX));
-        signed(put.presigned(holds(key)?).await, key)
+        signed(put.presigned(holds(key, HOLDS)?).await, key, HOLDS)
     }
 }
 
-fn holds(key: &str) -> Result<PresigningConfig, StoreError> {
-    PresigningConfig::expires_in(HOLDS).map_err(|error| StoreError::Refused {
+fn holds(key: &str, within: Duration) -> Result<PresigningConfig, StoreError> {
+    PresigningConfig::expires_in(within).map_err(|error| StoreError::Refused {
         operation: "sign",
         key: key.to_owned(),
         reason: error.to_string(),
@@ -65,6 +65,7 @@ fn holds(key: &str) -> Result<PresigningConfig, StoreError> {
 fn signed<E: ProvideErrorMetadata + Error + Send + Sync + 'static>(
     outcome: Result<PresignedRequest, SdkError<E, HttpResponse>>,
     key: &str,
+    within: Duration,
 ) -> Result<DirectLink, StoreError> {
-    outcome.map(|signed| DirectLink::new(&signed)).map_err(|error| Failure::of(&error).during("sign", key))
+    outcome.map(|signed| DirectLink::new(&signed, within)).map_err(|error| Failure::of(&error).during("sign", key))
 }

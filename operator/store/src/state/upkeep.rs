@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use model::ObjectId;
 
+use crate::entry::BundleRecord;
+
 /// Old tips that are remembered one by one; beyond, a complete walk replaces the short cut.
 const MAX_DROPPED_TIPS: usize = 1_000;
 
@@ -73,6 +75,8 @@ pub struct Upkeep {
     pub scrub: Option<Scrub>,
     /// What references pointed to before they were deleted or forced elsewhere: what only they reach is invisible.
     pub dropped: DroppedTips,
+    /// What clients are offered to read from the bucket themselves. At every moment its branch leads to all of it.
+    pub bundle: Option<BundleRecord>,
 }
 
 /// Old values of references that were deleted or rewound, oldest first, with the time when that happened.

@@ -24,9 +24,10 @@ pub(super) enum Upload {
 }
 
 impl Work {
-    /// Whether objects of this repository may go straight between its clients and the bucket. The one place that decides it: a repository
-    /// whose objects lie there as something else than what clients send and get, or under a key that they would have to name, is left out.
-    fn may_be_direct(&self) -> bool {
+    /// Whether objects of this repository may go straight between its clients and the bucket, those of Git LFS and bundles. The one place that
+    /// decides it: a repository whose objects lie there as something else than what clients send and get, or under a key that they would
+    /// have to name, is left out.
+    pub(crate) fn may_be_direct(&self) -> bool {
         let is_plain = self.config.encryption == Encryption::default();
         is_plain && self.store().is_ok_and(|store| store.is_direct())
     }

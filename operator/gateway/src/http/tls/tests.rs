@@ -85,6 +85,7 @@ fn repository(path: &str, resource: &str) -> Arc<RepositoryConfig> {
         encryption: model::encryption::Encryption::default(),
         replication: None,
         loss: model::desired::Loss::Refused,
+        bundle_min_bytes: None,
         suspended: false,
     })
 }

@@ -87,10 +87,17 @@ fn what_is_not_offered_is_refused_in_words() {
     assert!(ask("filter sparse:path=main").contains("sparse"));
     assert!(ask("packfile-uris https").contains("packfile-uris"));
     assert!(ask("nonsense").contains("unexpected"));
-    assert!(refused(v2(&["command=bundle-uri", "0001", "0000"])).contains("bundle-uri"));
+    assert!(refused(v2(&["command=bundle-uri", "0001", "all", "0000"])).contains("all"));
     assert!(refused(v2(&["command=fetch", "object-format=sha256", "0001", "0000"])).contains("object-format"));
     assert!(refused(v2(&["command=fetch", "0001", "want 12", "0000"])).contains("unexpected"));
     assert!(refused(v2(&["command=fetch", "0001", "done"])).contains("ends in the middle"));
+}
+
+#[test]
+fn where_a_bundle_is_can_be_asked() {
+    for lines in [&["command=bundle-uri", "0000"][..], &["agent=git/2.55.0", "command=bundle-uri", "0001", "0000"]] {
+        assert_eq!(v2(lines).unwrap(), Command::BundleUri);
+    }
 }
 
 #[test]

@@ -45,10 +45,12 @@ impl Repository {
     pub(super) async fn delete_uploads(&self, uploads: &[Upload]) -> Result<(), Error> {
         let store = &self.shared.store;
         for some in uploads.chunks(CONCURRENCY) {
-            // An upload is a pack with its index, or a table.
+            // An upload is a pack with its index, a table, or a bundle.
             let keys: Vec<String> = some
                 .iter()
-                .flat_map(|upload| [keys::pack, keys::pack_index, keys::reach].map(|key| key(&self.id, upload)))
+                .flat_map(|upload| {
+                    [keys::pack, keys::pack_index, keys::reach, keys::bundle].map(|key| key(&self.id, upload))
+                })
                 .collect();
             try_join_all(keys.iter().map(|key| store.delete(key))).await?;
             tokio::time::sleep(REST).await;

@@ -63,5 +63,6 @@ impl Repository {
 /// What is in use, or waits for deletion in its own time.
 fn named(snapshot: &Snapshot) -> HashSet<Upload> {
     let in_use = snapshot.packs.iter().flat_map(StoredPack::uploads).map(|(upload, _)| upload);
-    in_use.chain(snapshot.upkeep.retired.iter().map(|retired| retired.upload)).collect()
+    let bundle = snapshot.upkeep.bundle.iter().map(|bundle| bundle.upload);
+    in_use.chain(bundle).chain(snapshot.upkeep.retired.iter().map(|retired| retired.upload)).collect()
 }
