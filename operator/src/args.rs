@@ -315,6 +315,9 @@ pub(crate) enum StoreCommand {
     /// Make another store the primary one of repositories that are in several; servers follow by themselves. Exits 1 when one of them
     /// stays where it is
     Promote(Box<PromoteArgs>),
+    /// Compare what the stores of repositories hold, read all of it, and say what one of them lacks or has damaged; exits 1 when something
+    /// is wrong, 2 when not everything could be read
+    Verify(Box<VerifyArgs>),
 }
 
 /// Arguments of `codekeep store promote`.
@@ -333,6 +336,23 @@ pub(crate) struct PromoteArgs {
     #[arg(long, env = "CODEKEEP_ACCEPT_LOSS")]
     pub(crate) accept_loss: bool,
     /// Repositories as NAMESPACE/NAME; all that the catalog lists when none is given
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub(crate) repositories: Vec<model::RepositoryPath>,
+}
+
+/// Arguments of `codekeep store verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) stores: StoreArgs,
+    /// Folder of manifests: which stores repositories have to be in, and the keys of encrypted ones. Without it any store may have any
+    /// repository
+    #[arg(long, env = "CODEKEEP_MANIFESTS", value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Write what one store has lost or has damaged anew, from another one's copy that was verified
+    #[arg(long, env = "CODEKEEP_REPAIR")]
+    pub(crate) repair: bool,
+    /// Repositories as NAMESPACE/NAME; all of the manifests, or all that the catalog lists, when none is given
     #[arg(value_name = "NAMESPACE/NAME")]
     pub(crate) repositories: Vec<model::RepositoryPath>,
 }

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Export(export) => run::block_on(run::export::run(export)),
         Command::Store(StoreCommand::Mirror(mirror)) => run::block_on(run::mirror::run(*mirror)),
         Command::Store(StoreCommand::Promote(promote)) => run::block_on(run::promote::run(*promote)),
+        Command::Store(StoreCommand::Verify(verify)) => run::block_on(run::verify::run(*verify)),
         Command::Store(StoreCommand::Check(check)) => run::block_on(run::store::check(*check)),
         Command::Crds(crds) => run::crds::run(&crds),
     };

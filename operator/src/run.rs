@@ -10,6 +10,7 @@ pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod store;
+pub(crate) mod verify;
 
 use std::net::TcpListener;
 use std::process::ExitCode;

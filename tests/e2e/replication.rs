@@ -8,6 +8,7 @@ mod log;
 mod primary;
 mod replica;
 mod site;
+mod verified;
 
 use anyhow::Result;
 use tests::s3::S3Kind::SeaweedFs;
@@ -16,6 +17,8 @@ use fault::Fault;
 use primary::Return;
 use site::Place;
 
+/// Both of two buckets.
+const BOTH: &str = "{mode: Synchronous, stores: [far]}";
 /// Any two of three buckets.
 const TWO_OF_THREE: &str = "{mode: Synchronous, stores: [far, third], quorum: 2}";
 
@@ -31,4 +34,9 @@ fn a_replica_is_killed_and_pushes_go_on() -> Result<()> {
 #[test]
 fn the_primary_is_killed_for_good_and_nothing_acknowledged_is_lost() -> Result<()> {
     primary::killed_for_good(places(&[SeaweedFs; 3])?, TWO_OF_THREE, Return::Left)
+}
+
+#[test]
+fn what_one_bucket_has_damaged_comes_back_from_another() -> Result<()> {
+    verified::mended(places(&[SeaweedFs; 2])?, BOTH)
 }

@@ -252,7 +252,7 @@ impl Server {
         let done = self.serve(|repositories| async move { repositories.maintain(&path).await }).await?;
         let done =
             done.inspect_err(|error| self.world.trace(format_args!("{} maintenance: {error}", self.name))).ok()?;
-        let Maintained { packs: _, pruned: _, lfs: _, tables, deleted, truncated, orphans, damaged } = done;
+        let Maintained { packs: _, pruned: _, lfs: _, mended: _, tables, deleted, truncated, orphans, damaged } = done;
         for (what, count) in [("tables", tables), ("deleted", deleted), ("truncated", truncated), ("orphans", orphans)]
         {
             if count > 0 {

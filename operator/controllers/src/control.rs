@@ -43,6 +43,9 @@ pub struct RepositorySummary {
     pub verified_time: Option<String>,
     /// What was not sound then, one line for each problem.
     pub problems: Vec<String>,
+    /// What one store had lost or had damaged then, and has been written anew from another one.
+    #[serde(default)]
+    pub mended: Vec<String>,
     /// How its data is encrypted, where Codekeep does it.
     #[serde(default)]
     pub encryption: Option<crds::EncryptionStatus>,

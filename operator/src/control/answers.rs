@@ -44,6 +44,7 @@ pub(super) async fn repository(
         default_branch: head.map(|head| head.short().to_string()),
         verified_time: snapshot.upkeep.scrub.as_ref().map(|scrub| time(scrub.at)),
         problems: snapshot.upkeep.scrub.as_ref().map(|scrub| scrub.problems.clone()).unwrap_or_default(),
+        mended: snapshot.upkeep.scrub.as_ref().map(|scrub| scrub.mended.clone()).unwrap_or_default(),
         last_push_time: snapshot.last_push.map(time),
         encryption: repository.encryption().map(|in_use| crds::EncryptionStatus {
             data_key_version: Some(in_use.data_key),

@@ -60,13 +60,14 @@ async fn check_stores(args: &FsckArgs) -> anyhow::Result<bool> {
 }
 
 fn print(path: &RepositoryPath, report: &CheckReport) -> anyhow::Result<()> {
-    let CheckReport { entries, references, packs, objects, bytes, lfs_objects, problems } = report;
+    let CheckReport { entries, references, packs, objects, bytes, lfs_objects, problems, mended } = report;
     let verdict = if problems.is_empty() { "ok".to_owned() } else { format!("{} problems", problems.len()) };
     let large = if *lfs_objects > 0 { format!(", {lfs_objects} LFS objects") } else { String::new() };
     say(&format!(
         "{path}: {verdict} ({entries} entries, {references} references, {objects} objects in {packs} packs, {bytes} bytes{large})"
     ))?;
-    problems.iter().try_for_each(|problem| say(&format!("  {problem}")))
+    problems.iter().try_for_each(|problem| say(&format!("  {problem}")))?;
+    mended.iter().try_for_each(|line| say(&format!("  the last verification by the servers: {line}")))
 }
 
 /// Prints what clients have signed, oldest first, as far back as the log goes.

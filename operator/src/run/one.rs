@@ -67,14 +67,19 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// The repositories of the manifests.
+    pub(super) fn repositories(&self) -> Option<Vec<RepositoryPath>> {
+        Some(self.desired.as_ref()?.repositories.keys().cloned().collect())
+    }
+
     /// The store that the manifest of a repository names.
     pub(super) fn home(&self, path: &RepositoryPath) -> Option<String> {
         Some(self.desired.as_ref()?.repositories.get(path)?.store.clone())
     }
 }
 
-/// The same for promotions: a store may be lost. Without manifests every store may hold every repository.
-pub(super) async fn open_for_promotion(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Opened> {
+/// The same for promotions and comparisons: a store may be lost. Without manifests every store may hold every repository.
+pub(super) async fn open_all(args: &StoreArgs, manifests: Option<&Path>) -> anyhow::Result<Opened> {
     let desired = load(args, manifests)?;
     let opening = stores::Opening {
         desired: desired.clone().map(|desired| watch::channel(desired).1),

@@ -20,7 +20,7 @@ pub(crate) async fn run(args: PromoteArgs) -> anyhow::Result<ExitCode> {
     ensure!(given.contains(&*args.to), "there is no store '{0}': give it as --store {0}=URL", args.to);
     ensure!(given.len() > 1, "give all stores of the repositories, each as --store NAME=URL");
     let home = if given.contains(DEFAULT_STORE) { DEFAULT_STORE } else { args.stores.store[0].name.as_str() };
-    let known = one::open_for_promotion(&args.stores, args.manifests.as_deref()).await?;
+    let known = one::open_all(&args.stores, args.manifests.as_deref()).await?;
     let paths = match &args.repositories[..] {
         [] => all(&known.stores, home).await?,
         named => named.to_vec(),
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: PromoteArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The repositories of the catalog, from the first store that answers.
-async fn all(stores: &Stores, home: &str) -> anyhow::Result<Vec<RepositoryPath>> {
+pub(super) async fn all(stores: &Stores, home: &str) -> anyhow::Result<Vec<RepositoryPath>> {
     let mut failure = None;
     for (name, store) in stores.iter().filter(|(name, _)| *name == home).chain(stores.iter()) {
         match store.list().await {

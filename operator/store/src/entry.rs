@@ -93,6 +93,8 @@ pub struct UpkeepRecord {
     pub deleted: Vec<Upload>,
     /// Everything that the bucket holds of the repository was read and verified: one line for each problem.
     pub scrubbed: Option<Vec<String>>,
+    /// What that found in one store and wrote anew from another one (ADR 0021): one line for each object.
+    pub mended: Vec<String>,
     /// Packs that have a reachability table from now on.
     pub reach: Vec<(PackId, ReachRecord)>,
     /// What became of the bundle; none: as before.

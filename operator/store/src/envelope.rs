@@ -28,7 +28,7 @@ pub(crate) use format::sealed_size;
 use format::{Cipher, FormatError, HEADER, HEADER_BYTES, Header, Opener, plain_size, sealed_range};
 pub use keys::EncryptionInUse;
 use keys::Keys;
-pub(crate) use keys::found;
+pub(crate) use keys::{SUPERSEDED, found};
 pub(crate) use server_side::ServerSideStore;
 pub use service::{KeyError, KeyService, KeySources, Manifests, NoManifests};
 
@@ -41,14 +41,19 @@ const BUFFER: usize = 256 << 10;
 pub(crate) struct EnvelopeStore {
     inner: Arc<dyn ObjectStore>,
     context: Context,
-    keys: Keys,
+    keys: Arc<Keys>,
     headers: Arc<Headers>,
 }
 
 impl EnvelopeStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, id: RepositoryId, path: RepositoryPath, context: Context) -> Self {
-        let keys = Keys::new(Arc::clone(&inner), id, path, context.clone());
+        let keys = Arc::new(Keys::new(Arc::clone(&inner), id, path, context.clone()));
         Self { inner, context, keys, headers: Arc::default() }
+    }
+
+    /// The same repository as it lies somewhere else; the keys are those that this one has.
+    pub(crate) fn over(&self, inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, context: self.context.clone(), keys: Arc::clone(&self.keys), headers: Arc::default() }
     }
 
     /// How it encrypts now, once it has had to.
@@ -82,7 +87,7 @@ impl EnvelopeStore {
     }
 
     /// What a small object says.
-    async fn opened(&self, key: &str, sealed: Option<Bytes>) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) async fn opened(&self, key: &str, sealed: Option<Bytes>) -> Result<Option<Bytes>, StoreError> {
         let Some(sealed) = sealed else { return Ok(None) };
         let wrong = |error| damaged(key, error);
         let header = Header::decode(&sealed).map_err(wrong)?;
@@ -276,6 +281,11 @@ impl Headers {
     fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Header)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an object is a keyring of a repository.
+pub(crate) fn is_keyring(body: &[u8], id: &RepositoryId) -> bool {
+    keyring::KeyringObject::decode(body, id).is_ok()
 }
 
 /// What must not be the same for two different objects: its name, its data key and its salt; `None` of what is not encrypted.

@@ -67,7 +67,7 @@ pub use repositories::Repositories;
 pub use repository::{
     BundleLink, BundleWish, Change, CheckReport, Committed, Context, EditResult, Events, LocalPack, LocalPacks,
     LockActor, LockRefusal, Maintained, Moment, Past, PastError, Policy, Push, PushCertificate, PushedPack,
-    ReceivedPack, Repository, StagedPack,
+    ReceivedPack, Repository, StagedPack, StoreReport, Surplus, Verified,
 };
 pub use s3::{DirectLink, S3Store, folder_credentials};
 pub use state::{

@@ -139,7 +139,8 @@ impl MaintenanceMetrics {
 
     /// Counts what a round did.
     pub(crate) fn count(&self, outcome: Result<&Maintained, &Error>) {
-        let Ok(Maintained { packs, pruned, tables, deleted, lfs, truncated, orphans, damaged }) = outcome else {
+        let Ok(Maintained { packs, pruned, tables, deleted, lfs, truncated, orphans, damaged, mended }) = outcome
+        else {
             return self.failures.inc();
         };
         let tasks = [
@@ -151,6 +152,7 @@ impl MaintenanceMetrics {
             ("truncate", truncated),
             ("sweep", orphans),
             ("scrub-damaged", damaged),
+            ("scrub-mended", mended),
         ];
         for (task, done) in tasks {
             self.done.with_label_values(&[task]).inc_by(*done);

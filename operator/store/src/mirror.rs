@@ -17,11 +17,14 @@ use futures::stream::{self, TryStreamExt as _};
 use jiff::Timestamp;
 use model::{RepositoryId, RepositoryPath};
 
+use crate::entry::Numbered;
+use crate::envelope::EnvelopeStore;
 use crate::error::Error;
 use crate::keys;
 use crate::object::{Create, ObjectMeta, ObjectStore, StoreError, list_all};
 use crate::replicated::{Epochs, Member, Settled, is_stub};
 use crate::repositories::{catalog, catalog_id};
+use crate::state::Upload;
 use difference::Difference;
 pub(crate) use difference::Part;
 
@@ -150,13 +153,18 @@ impl Mirror {
 }
 
 /// How a repository is copied.
-#[derive(Debug, Clone, Copy)]
 pub(crate) enum Manner {
     /// To a place where nobody else writes.
     Copy { dry_run: bool },
     /// To a replica, where servers write as well: what they wrote in vain is overruled, and what is not at the source may be on its way
     /// there for as long as any request may take.
-    Replica { before: Timestamp },
+    Replica {
+        before: Timestamp,
+        /// Uploads that stay although the source has lost them; of which ones it may have none is not known without.
+        named: Option<Arc<BTreeSet<Upload>>>,
+        /// Who can read encrypted entries.
+        opener: Option<Arc<EnvelopeStore>>,
+    },
 }
 
 /// One repository on its way from one store to another.
@@ -187,7 +195,8 @@ impl Copying<'_> {
             return Err(MirrorError::Diverged(name));
         }
         let mut done = Mirrored { left_behind: self.copy_epochs().await?, ..Mirrored::default() };
-        done.generation = self.common(self.to.end(self.known).await?).await?;
+        let last = self.to.end(self.known).await?;
+        done.generation = self.common(last).await?;
         let mut next = Some(self.ahead(parts, done.generation, done.generation).await?);
         while let Some((batch, found)) = next.take() {
             done.add(found);
@@ -198,10 +207,10 @@ impl Copying<'_> {
             let after = done.generation + batch.len() as u64;
             done.entries += batch.len() as u64;
             if after >= self.enough {
-                self.append_all(done.generation, batch).await?;
+                self.append_all(done.generation, last, batch).await?;
             } else {
                 // A log grows as fast as entries are created one after the other; whatever else is to be done is done meanwhile.
-                let appended = self.append_all(done.generation, batch);
+                let appended = self.append_all(done.generation, last, batch);
                 let ((), ahead) = tokio::try_join!(appended, self.ahead(parts, done.generation, after))?;
                 next = Some(ahead);
             }
@@ -312,10 +321,13 @@ impl Copying<'_> {
             let here = list_all(self.from, &part.prefix(self.id)).await?;
             let Difference { copy, mut delete } =
                 Difference::between(part, &sizes(&here), &sizes(&there), pass.generation);
-            if let Manner::Replica { before } = self.manner {
-                let old = |object: &&ObjectMeta| object.modified.is_some_and(|time| time < before);
+            if let Manner::Replica { before, named, .. } = &self.manner {
+                let old = |object: &&ObjectMeta| object.modified.is_some_and(|time| time < *before);
                 let old: BTreeSet<&str> = there.iter().filter(old).map(|object| object.key.as_str()).collect();
-                delete.retain(|key| old.contains(key.as_str()));
+                // A source that has lost what it must have does not take it from its replicas as well.
+                let is_dead = |upload: &Upload| named.as_ref().is_some_and(|named| !named.contains(upload));
+                let may_go = |key: &str| part != Part::Packs || keys::upload(key).as_ref().is_some_and(is_dead);
+                delete.retain(|key| old.contains(key.as_str()) && may_go(key));
             }
             done.objects += copy.len() as u64;
             done.bytes += copy.iter().map(|(_, size)| size).sum::<u64>();
@@ -326,7 +338,7 @@ impl Copying<'_> {
             if self.is_dry() {
                 continue;
             }
-            let copies = copy.into_iter().map(|(key, size)| Ok::<_, MirrorError>(self.copy_one(key, size)));
+            let copies = copy.into_iter().map(|(key, size)| Ok::<_, MirrorError>(self.copy_one(part, key, size)));
             stream::iter(copies).try_buffer_unordered(AT_ONCE).try_collect::<()>().await?;
             for key in &delete {
                 self.to.delete(key).await?;
@@ -336,10 +348,13 @@ impl Copying<'_> {
     }
 
     /// Copies an object; one that has gone meanwhile is needed by nobody.
-    async fn copy_one(&self, key: String, size: u64) -> Result<(), MirrorError> {
+    async fn copy_one(&self, part: Part, key: String, size: u64) -> Result<(), MirrorError> {
         if size <= SMALL {
-            if let Some(bytes) = self.from.get(&key).await? {
-                self.to.put(&key, bytes).await?;
+            match self.from.get(&key).await? {
+                // Somebody may have brought it there since, who has verified it.
+                Some(bytes) if part.is_constant() => drop(self.to.create(&key, bytes).await?),
+                Some(bytes) => self.to.put(&key, bytes).await?,
+                None => {}
             }
             return Ok(());
         }
@@ -350,11 +365,26 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Appends entries to the copy's log, which ends with the one of this number.
-    async fn append_all(&self, mut number: u64, entries: Vec<Bytes>) -> Result<(), MirrorError> {
+    /// Where a replica has something else it may be right, and the source damaged: what cannot be read takes the place of nothing.
+    async fn check_entry(&self, number: u64, body: &Bytes) -> Result<(), MirrorError> {
+        let Manner::Replica { opener, .. } = &self.manner else { return Ok(()) };
+        let key = keys::log_entry(self.id, number);
+        let plain = match opener {
+            Some(opener) => opener.opened(&key, Some(body.clone())).await?.unwrap_or_default(),
+            None => body.clone(),
+        };
+        Numbered::decode(&plain).map_err(|error| Error::entry(key, error))?;
+        Ok(())
+    }
+
+    /// Appends entries to the copy's log, which is that of the source up to a number, and had something up to `last`.
+    async fn append_all(&self, mut number: u64, last: u64, entries: Vec<Bytes>) -> Result<(), MirrorError> {
         let mut place = None;
         for body in entries {
             number += 1;
+            if number <= last {
+                self.check_entry(number, &body).await?;
+            }
             match self.manner {
                 Manner::Copy { .. } => self.create(&keys::log_entry(self.id, number), body).await?,
                 Manner::Replica { .. } => match self.to.settle_behind(number, &body, &mut place).await? {

@@ -4,7 +4,9 @@
 //! go to a replica when the primary one does not answer. Lies below envelope encryption: all stores hold the same bytes.
 
 mod copied;
+mod copies;
 mod epoch;
+mod finish;
 mod follow;
 mod member;
 mod promote;
@@ -12,14 +14,14 @@ mod reading;
 mod status;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -29,10 +31,11 @@ use model::{RepositoryId, RepositoryPath};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::envelope::ServerSideStore;
+use crate::envelope::{EnvelopeStore, ServerSideStore};
 use crate::keys;
 use crate::object::{Create, ObjectBytes, ObjectMeta, ObjectStore, StoreError};
 use crate::repository::Context;
+use crate::state::Upload;
 use copied::Copied;
 pub(crate) use epoch::Epochs;
 pub(crate) use follow::Depth;
@@ -81,6 +84,12 @@ pub(crate) struct ReplicatedStore {
     rounds: AtomicU64,
     /// Whether they have been asked once.
     is_acquainted: AtomicBool,
+    /// Who can read entries that are encrypted.
+    opener: ArcSwapOption<Weak<EnvelopeStore>>,
+    /// Uploads that the log is known to name.
+    named: ArcSwapOption<BTreeSet<Upload>>,
+    /// The epoch whose log was found closed although there is no other one, and since when.
+    closed: Mutex<Option<(u64, Instant)>>,
 }
 
 /// What asking for epochs came to.
@@ -133,6 +142,9 @@ impl ReplicatedStore {
             learned: tokio::sync::Mutex::default(),
             rounds: AtomicU64::new(0),
             is_acquainted: AtomicBool::new(false),
+            opener: ArcSwapOption::empty(),
+            named: ArcSwapOption::empty(),
+            closed: Mutex::default(),
         })
     }
 

@@ -192,6 +192,23 @@ impl Repositories {
         Err(error)
     }
 
+    /// The stores that a repository may be kept in, with their names: the one that the manifest names comes first.
+    pub(crate) fn places(&self, path: &RepositoryPath) -> Vec<(String, Arc<dyn ObjectStore>)> {
+        let home = &self.shared.home;
+        let replication = self.shared.keys.manifests.replication(path);
+        let further =
+            replication.iter().flat_map(|replication| &replication.stores).filter(|name| ***name != *home.name);
+        let further = further.filter_map(|name| Some((name.clone(), Arc::clone(home.peers.get(name)?))));
+        std::iter::once((home.name.to_string(), Arc::clone(&home.store))).chain(further).collect()
+    }
+
+    /// Remembers what the catalog says, of whichever store.
+    pub(crate) fn recall(&self, path: &RepositoryPath, key: &str, body: &[u8]) -> Result<(), Error> {
+        let entry = unseal(body).map_err(|reason| Error::Damaged { key: key.to_owned(), reason })?;
+        self.remember(path, &entry);
+        Ok(())
+    }
+
     /// The other stores that a repository is kept in.
     fn replicas(&self, path: &RepositoryPath) -> Vec<Arc<dyn ObjectStore>> {
         let Some(replication) = self.shared.keys.manifests.replication(path) else { return vec![] };

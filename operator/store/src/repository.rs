@@ -5,6 +5,7 @@ mod bundles;
 mod check;
 mod checkpoints;
 mod commit;
+mod copies;
 mod events;
 mod hint;
 mod history;
@@ -48,6 +49,7 @@ pub use bundles::BundleLink;
 pub use check::CheckReport;
 use checkpoints::Written;
 use commit::{Pace, Pending};
+pub use copies::{StoreReport, Surplus, Verified};
 pub use events::{Events, PushCertificate};
 pub use history::{Change, Moment, Past, PastError};
 pub use locks::{LockActor, LockRefusal};
@@ -112,12 +114,27 @@ impl Shared {
         let replicated = ReplicatedStore::new(home.clone(), id.clone(), path.clone(), &context);
         let sealed = || EnvelopeStore::new(Arc::clone(&replicated) as _, id.clone(), path.clone(), context.clone());
         let envelope = is_sealed.then(|| Arc::new(sealed()));
+        if let Some(envelope) = &envelope {
+            replicated.opens_with(envelope);
+        }
         let store: Arc<dyn ObjectStore> = match &envelope {
             Some(envelope) => Arc::clone(envelope) as _,
             None => Arc::clone(&replicated) as _,
         };
         let direct = self.direct.clone().filter(|_| !is_sealed);
         Self { store, context, process, lfs_usage, adoptions, direct, home, envelope, replicated: Some(replicated) }
+    }
+
+    /// The same repository as one store has it, or as its objects lie in a folder.
+    fn at(&self, objects: Arc<dyn ObjectStore>) -> Arc<Self> {
+        let envelope = self.envelope.as_ref().map(|envelope| Arc::new(envelope.over(Arc::clone(&objects))));
+        let store = match &envelope {
+            Some(envelope) => Arc::clone(envelope) as _,
+            None => objects,
+        };
+        let (context, process, home) = (self.context.clone(), self.process, self.home.clone());
+        let (lfs_usage, adoptions) = (Arc::clone(&self.lfs_usage), Arc::clone(&self.adoptions));
+        Arc::new(Self { store, context, process, lfs_usage, adoptions, direct: None, home, envelope, replicated: None })
     }
 
     /// The bucket as clients reach it, if they may: what they send there themselves would not get to replicas.

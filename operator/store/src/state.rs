@@ -3,7 +3,7 @@
 mod locks;
 pub(crate) mod upkeep;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -278,7 +278,7 @@ impl Snapshot {
         upkeep.uploads_before = upkeep.uploads_before.max(record.uploads_before);
         upkeep.truncated = upkeep.truncated.max(record.truncated);
         if let Some(problems) = &record.scrubbed {
-            upkeep.scrub = Some(Scrub { at, problems: problems.clone() });
+            upkeep.scrub = Some(Scrub { at, problems: problems.clone(), mended: record.mended.clone() });
         }
         if !record.deleted.is_empty() {
             let deleted: HashSet<_> = record.deleted.iter().collect();
@@ -352,6 +352,13 @@ impl Snapshot {
     #[must_use]
     pub fn objects(&self) -> u64 {
         self.packs.iter().map(|pack| pack.record.objects).sum()
+    }
+
+    /// Uploads that are in use, or that wait for deletion in their own time.
+    pub(crate) fn uploads(&self) -> BTreeSet<Upload> {
+        let in_use = self.packs.iter().flat_map(StoredPack::uploads).map(|(upload, _)| upload);
+        let bundle = self.upkeep.bundle.iter().map(|bundle| bundle.upload);
+        in_use.chain(bundle).chain(self.upkeep.retired.iter().map(|retired| retired.upload)).collect()
     }
 
     /// Whether the pack lies inside a log entry.

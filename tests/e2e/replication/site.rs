@@ -194,6 +194,22 @@ impl Site {
         fsck.output().context("failed to start codekeep fsck")
     }
 
+    /// Options of a server that knows of one store only.
+    pub(crate) fn alone(&self, manifests: &Manifests, at: usize) -> ServerOptions {
+        let mut options = ServerOptions::new(manifests.path(), &*store_url(BUCKET, self.places[at].address));
+        options.environment = S3Server::credentials();
+        options
+    }
+
+    /// `codekeep store verify` of all stores.
+    pub(crate) fn verify(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary::codekeep()?);
+        command.args(["store", "verify", "--cache"]).arg(self.git.path("verify-cache"));
+        command.args(self.stores(OPERATOR).iter().flat_map(|store| ["--store", store.as_str()]));
+        command.arg("--manifests").arg(self.manifests.path()).args(arguments).envs(S3Server::credentials());
+        command.output().context("failed to start codekeep store verify")
+    }
+
     /// `codekeep store promote`.
     pub(crate) fn promote(&self, to: &str, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary::codekeep()?);

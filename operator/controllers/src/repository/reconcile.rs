@@ -134,7 +134,9 @@ async fn report(object: &DynamicObject, found: &Found<'_>, context: &Context) ->
     if changed && !(found.is_new() && matches!(summary, Summary::Progressing { .. })) {
         context.tell(Kind::Repository, object, !summary.is_ready(), summary.reason(), summary.message()).await;
     }
-    for (is_warning, reason, note) in news_of_replication(before, &status, found) {
+    let news =
+        news_of_replication(before, &status, found).into_iter().chain(news_of_verification(before, &status, found));
+    for (is_warning, reason, note) in news {
         context.tell(Kind::Repository, object, is_warning, &reason, &note).await;
     }
     Ok(())
@@ -164,6 +166,14 @@ fn news_of_replication(before: &Value, after: &Value, found: &Found<'_>) -> Vec<
         news.push((is["status"] == "False", text("reason"), text("message")));
     }
     news
+}
+
+/// That the servers have written something anew is told once, when the verification that did it has come to its end.
+fn news_of_verification(before: &Value, after: &Value, found: &Found<'_>) -> Option<(bool, String, String)> {
+    let Some(Ok(summary)) = &found.summary else { return None };
+    let (first, all) = (summary.mended.first()?, summary.mended.len());
+    let is_new = before["lastVerifiedTime"] != after["lastVerifiedTime"];
+    is_new.then(|| (true, "Mended".to_owned(), format!("{first} ({all} in all)")))
 }
 
 /// The finalizer is there exactly while deleting the resource would delete data.

@@ -40,6 +40,8 @@ struct Scrubbed {
     at_us: i64,
     #[prost(string, repeated, tag = "2")]
     problems: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    mended: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -88,9 +90,11 @@ impl From<&Upkeep> for State {
             forgotten: dropped.forgotten,
             begun_us: begun.map(Timestamp::as_microsecond),
             bundle: bundle.as_ref().map(WireBundle::from),
-            scrub: scrub
-                .as_ref()
-                .map(|Scrub { at, problems }| Scrubbed { at_us: at.as_microsecond(), problems: problems.clone() }),
+            scrub: scrub.clone().map(|Scrub { at, problems, mended }| Scrubbed {
+                at_us: at.as_microsecond(),
+                problems,
+                mended,
+            }),
         }
     }
 }
@@ -106,7 +110,8 @@ impl TryFrom<State> for Upkeep {
         let dropped = |dropped: Dropped| Ok((wire::object_id(&dropped.id)?, dropped.generation, time(dropped.at_us)?));
         let tips = state.dropped.into_iter().map(dropped).collect::<Result<Vec<_>, EntryError>>()?;
         let lease = state.lease.map(|lease| Ok::<_, EntryError>((state.lease_generation, lease.try_into()?)));
-        let scrub = state.scrub.map(|Scrubbed { at_us, problems }| Ok(Scrub { at: time(at_us)?, problems }));
+        let scrub =
+            state.scrub.map(|Scrubbed { at_us, problems, mended }| Ok(Scrub { at: time(at_us)?, problems, mended }));
         Ok(Self {
             lease: lease.transpose()?,
             uploads_before: state.uploads_before,

@@ -48,15 +48,18 @@ prop_compose! {
         truncated in any::<u64>(),
         deleted in prop::collection::vec(upload(), 0..3),
         scrubbed in prop::option::of(prop::collection::vec("\\PC{0,9}", 0..3)),
+        mended in prop::collection::vec("\\PC{0,9}", 0..3),
         reach in prop::collection::vec((any::<[u8; 32]>(), any::<[u8; 32]>(), any::<u64>(), upload()), 0..3),
         bundle in prop::option::of(prop::option::of((upload(), any::<u64>(), name(), object(), any::<u64>()))),
     ) -> UpkeepRecord {
         let table = |(pack, id, bytes, upload)| (PackId(pack), ReachRecord { id, bytes, upload });
         let reach = reach.into_iter().map(table).collect();
         let lease = lease.map(|(holder, seconds)| Lease { holder, seconds });
+        // It is news of a scrub.
+        let mended = if scrubbed.is_some() { mended } else { vec![] };
         let made = |(upload, bytes, branch, tip, stored)| BundleChange::Made(BundleRecord { upload, bytes, branch, tip, stored });
         let bundle = bundle.map(|made_of| made_of.map_or(BundleChange::Withdrawn, made));
-        UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, reach, bundle }
+        UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, mended, reach, bundle }
     }
 }
 

@@ -159,6 +159,9 @@ pub(crate) struct Reach {
 pub(crate) struct Scrubbed {
     #[prost(string, repeated, tag = "1")]
     problems: Vec<String>,
+    /// News that a reader may skip: no feature names it.
+    #[prost(string, repeated, tag = "2")]
+    mended: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -370,7 +373,7 @@ impl TryFrom<Lease> for LeaseRecord {
 
 impl From<&UpkeepRecord> for Upkeep {
     fn from(upkeep: &UpkeepRecord) -> Self {
-        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, reach, bundle } = upkeep;
+        let UpkeepRecord { lease, uploads_before, truncated, deleted, scrubbed, mended, reach, bundle } = upkeep;
         let table =
             |(pack, table): &(PackId, ReachRecord)| PackReach { pack: pack.0.to_vec(), table: Some(table.into()) };
         Self {
@@ -378,7 +381,7 @@ impl From<&UpkeepRecord> for Upkeep {
             uploads_before: *uploads_before,
             truncated: *truncated,
             deleted: deleted.iter().map(Upload::from).collect(),
-            scrubbed: scrubbed.clone().map(|problems| Scrubbed { problems }),
+            scrubbed: scrubbed.clone().map(|problems| Scrubbed { problems, mended: mended.clone() }),
             reach: reach.iter().map(table).collect(),
             bundle: bundle.as_ref().map(WireChange::from),
         }
@@ -389,12 +392,14 @@ impl TryFrom<Upkeep> for UpkeepRecord {
     type Error = EntryError;
 
     fn try_from(wire: Upkeep) -> Result<Self, EntryError> {
+        let (scrubbed, mended) = wire.scrubbed.map(|scrubbed| (scrubbed.problems, scrubbed.mended)).unzip();
         Ok(Self {
             lease: wire.lease.map(LeaseRecord::try_from).transpose()?,
             uploads_before: wire.uploads_before,
             truncated: wire.truncated,
             deleted: all(wire.deleted)?,
-            scrubbed: wire.scrubbed.map(|scrubbed| scrubbed.problems),
+            scrubbed,
+            mended: mended.unwrap_or_default(),
             reach: all(wire.reach)?,
             bundle: wire.bundle.map(TryInto::try_into).transpose()?,
         })

@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// Keyrings that are asked for at once.
 const WINDOW: u64 = 4;
 /// What is written over a keyring when there is a newer one. Deleted, its number would be free again.
-const SUPERSEDED: &[u8] = b"superseded\n";
+pub(crate) const SUPERSEDED: &[u8] = b"superseded\n";
 /// Times that others may be faster.
 const TRIES: u32 = 8;
 

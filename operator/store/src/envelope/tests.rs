@@ -247,3 +247,18 @@ async fn moved_and_changed_objects_are_reported() {
     bed.bucket.delete(&keys::hint(repository.id())).await.unwrap();
     assert!(damage(&bed.server()).await.contains(&first));
 }
+
+#[tokio::test]
+async fn what_follows_from_the_log_costs_no_truth_when_it_does_not_decrypt() {
+    let bed = Bed::new(by_secret(&[1], 1));
+    let server = bed.server();
+    let repository = server.open().await;
+    for number in 1..4 {
+        pushed(&repository, &format!("branch-{number}"), number).await;
+    }
+    for key in [keys::hint(repository.id()), keys::checkpoint(repository.id(), 2), keys::references(repository.id(), 2)]
+    {
+        bed.bucket.put(&key, Bytes::from_static(b"bytes that have changed")).await.unwrap();
+    }
+    assert_eq!(bed.server().open().await.snapshot().await.unwrap().digest, repository.known().digest);
+}

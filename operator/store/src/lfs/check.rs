@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use futures::stream::StreamExt as _;
 use model::lfs::Oid;
 
-use super::LfsObjects;
+use super::{LfsObject, LfsObjects};
 use crate::error::Error;
 use crate::keys::{self, LfsPart};
 
@@ -41,8 +41,16 @@ impl LfsObjects {
     }
 
     async fn check_one(&self, oid: &Oid, life: u32) -> Result<(), Error> {
-        let Some(object) = self.sums(oid, life).await? else { return Ok(()) };
-        let (size, mut context) = (object.size(), Context::new(&SHA256));
+        match self.sums(oid, life).await? {
+            Some(object) => self.check_whole(object).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads all of an object, whose sums are known.
+    pub(crate) async fn check_whole(&self, object: LfsObject) -> Result<(), Error> {
+        let (oid, life, size) = (*object.oid(), object.life(), object.size());
+        let mut context = Context::new(&SHA256);
         let mut chunks = std::pin::pin!(self.read(object, 0..size));
         while let Some(chunk) = chunks.next().await {
             context.update(&chunk?);
@@ -51,7 +59,7 @@ impl LfsObjects {
             return Ok(());
         }
         let reason = "it does not have the hash that is its name".to_owned();
-        Err(Error::Damaged { key: keys::lfs(&self.id, oid, life), reason })
+        Err(Error::Damaged { key: keys::lfs(&self.id, &oid, life), reason })
     }
 
     /// Reads an object from an offset on, where a chunk begins, at the rate of the scrub, and at most about `most` bytes. Returns

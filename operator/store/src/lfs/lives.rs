@@ -38,7 +38,7 @@ pub(crate) struct Life {
 
 impl LfsObjects {
     /// What is known of a life.
-    pub(super) async fn sums(&self, oid: &Oid, life: u32) -> Result<Option<LfsObject>, Error> {
+    pub(crate) async fn sums(&self, oid: &Oid, life: u32) -> Result<Option<LfsObject>, Error> {
         let key = keys::lfs_sums(&self.id, oid, life);
         let Some(bytes) = self.shared.store.get(&key).await? else { return Ok(None) };
         let found = LfsObject::decode(&bytes).map_err(|error| Error::entry(key.clone(), error))?;
@@ -48,7 +48,7 @@ impl LfsObjects {
         Ok(Some(found.in_life(life)))
     }
 
-    pub(super) async fn is_gone(&self, oid: &Oid, life: u32) -> Result<bool, Error> {
+    pub(crate) async fn is_gone(&self, oid: &Oid, life: u32) -> Result<bool, Error> {
         Ok(self.shared.store.get(&keys::lfs_gone(&self.id, oid, life)).await?.is_some())
     }
 

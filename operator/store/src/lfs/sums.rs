@@ -59,7 +59,7 @@ impl LfsObject {
         Self { life, ..self }
     }
 
-    pub(super) fn life(&self) -> u32 {
+    pub(crate) fn life(&self) -> u32 {
         self.life
     }
 

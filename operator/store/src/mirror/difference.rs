@@ -46,6 +46,11 @@ impl Part {
         }
     }
 
+    /// Whether an object of this part is never replaced by another one.
+    pub(super) fn is_constant(self) -> bool {
+        matches!(self, Self::Packs | Self::LfsContents | Self::LfsSums)
+    }
+
     /// Whether an object is of this part, when the copy has entries up to `newest`.
     fn has(self, key: &str, newest: u64) -> bool {
         match self {
@@ -62,6 +67,16 @@ fn is_sums(key: &str) -> bool {
     matches!(keys::lfs_part(key), Some((_, _, LfsPart::Sums)))
 }
 
+/// Whether the source says that nobody relies on this life of an LFS object.
+fn has_ended(key: &str, source: &BTreeSet<&str>) -> bool {
+    let life = match keys::lfs_part(key) {
+        Some((_, _, LfsPart::Content)) => key,
+        Some((_, _, LfsPart::Sums)) => key.strip_suffix(".sums").unwrap_or(key),
+        Some((_, _, LfsPart::Gone)) | None => return false,
+    };
+    source.contains(format!("{life}.gone").as_str())
+}
+
 /// What is to be done to the copy.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
@@ -71,7 +86,9 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    /// Between the source's objects and those of the copy, each with its size: what has another size was replaced at the source.
+    /// Between the source's objects and those of the copy, each with its size. What has another size was replaced at the source, or one of
+    /// both is damaged where nothing is ever replaced: then it stays. Nothing goes because the source has lost it: LFS objects go when their
+    /// end was decided, derived states when the source has none as old.
     pub(super) fn between(
         part: Part,
         here: &BTreeSet<(String, u64)>,
@@ -84,13 +101,21 @@ impl Difference {
             // Entries that are not there come in their order; those that are there change in one way only.
             (Part::Log, None) => false,
             (Part::Log, found) => found != Some(size) && usize::try_from(*size).is_ok_and(is_stub),
+            (part, found) if part.is_constant() => found.is_none(),
             (_, found) => found != Some(size),
         };
         let copy = here.iter().filter(|(key, _)| part.has(key, newest)).filter(lacks).cloned().collect();
         // The log and its keys are never shorter.
-        let drops = !matches!(part, Part::Log | Part::Keys);
-        let gone = there.iter().filter(|(key, _)| drops && part.has(key, u64::MAX) && !named.contains(key.as_str()));
-        Self { copy, delete: gone.map(|(key, _)| key.clone()).collect() }
+        let oldest = here.iter().filter_map(|(key, _)| keys::number(key)).min();
+        let may_go = |key: &str| match part {
+            Part::Log | Part::Keys => false,
+            Part::Packs | Part::Cursors => true,
+            Part::LfsContents | Part::LfsSums => has_ended(key, &named),
+            Part::References | Part::Checkpoints => oldest > keys::number(key),
+        };
+        let gone =
+            there.iter().map(|(key, _)| key).filter(|key| part.has(key, u64::MAX) && !named.contains(key.as_str()));
+        Self { copy, delete: gone.filter(|key| may_go(key)).cloned().collect() }
     }
 }
 
@@ -105,11 +130,29 @@ mod tests {
     #[test]
     fn what_is_missing_or_was_replaced_is_copied_and_what_is_gone_goes() {
         let (here, there) = (set(&[("a", 1), ("b", 2), ("c", 3)]), set(&[("a", 1), ("b", 9), ("d", 4)]));
-        let found = Difference::between(Part::Packs, &here, &there, 0);
+        let found = Difference::between(Part::Cursors, &here, &there, 0);
         assert_eq!((found.copy, found.delete), (vec![("b".to_owned(), 2), ("c".to_owned(), 3)], vec!["d".to_owned()]));
+        // A pack is never replaced: one of both is damaged.
+        let packs = Difference::between(Part::Packs, &here, &there, 0);
+        assert_eq!((packs.copy, packs.delete), (vec![("c".to_owned(), 3)], vec!["d".to_owned()]));
         let (here, there) = (set(&[("a", 1), ("b", 88), ("c", 3)]), set(&[("a", 7), ("b", 900)]));
         let log = Difference::between(Part::Log, &here, &there, 0);
         assert_eq!((log.copy, log.delete), (vec![("b".to_owned(), 88)], vec![]));
+    }
+
+    #[test]
+    fn what_the_source_has_lost_stays_in_the_copy() {
+        let number = |number: u64| format!("x/checkpoint/{number:020}");
+        let there = BTreeSet::from([(number(5), 1), (number(7), 1), (number(9), 1)]);
+        let between = |here: &BTreeSet<_>| Difference::between(Part::Checkpoints, here, &there, 9).delete;
+        assert_eq!(between(&BTreeSet::new()), Vec::<String>::new());
+        assert_eq!(between(&BTreeSet::from([(number(7), 1)])), [number(5)]);
+        let oid = "0".repeat(64);
+        let object = |suffix: &str| format!("x/lfs/{oid}{suffix}");
+        let there: BTreeSet<_> = ["", ".sums", ".1", ".1.sums"].map(|suffix| (object(suffix), 1)).into();
+        let here = BTreeSet::from([(object(".gone"), 10), (object(".1"), 1)]);
+        let gone = |part| Difference::between(part, &here, &there, 9).delete;
+        assert_eq!((gone(Part::LfsContents), gone(Part::LfsSums)), (vec![object("")], vec![object(".sums")]));
     }
 
     #[test]

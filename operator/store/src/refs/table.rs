@@ -117,11 +117,6 @@ impl Table {
         self.digest
     }
 
-    /// Its size in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
     /// How many references it has.
     pub(crate) fn len(&self) -> usize {
         self.references

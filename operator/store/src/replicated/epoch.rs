@@ -61,6 +61,11 @@ impl Epochs {
         Ok(Self(epochs))
     }
 
+    /// Whether an object is a record of some epoch.
+    pub(crate) fn is_record(body: &[u8]) -> bool {
+        unseal::<Epoch>(body).is_ok()
+    }
+
     /// The present one; 0 is the first.
     pub(crate) fn number(&self) -> u64 {
         self.0.len() as u64

@@ -74,6 +74,8 @@ impl ReplicatedStore {
         if let Ok(end) = reign.primary.end(self.seen().max(reign.epochs.base())).await {
             self.saw(end);
         }
+        self.end_promotion(&reign).await;
+        let reign = self.reign.load_full();
         self.tell_replicas(&reign);
     }
 
@@ -197,7 +199,8 @@ impl ReplicatedStore {
         let folder = self.context.cache.temporary().map_err(Error::Cache)?;
         let grace = SignedDuration::try_from(self.context.policy.grace).unwrap_or(SignedDuration::MAX);
         let now = self.context.clock.now();
-        let manner = Manner::Replica { before: now.checked_sub(grace).unwrap_or(now) };
+        let before = now.checked_sub(grace).unwrap_or(now);
+        let manner = Manner::Replica { before, named: self.named.load_full(), opener: self.opener() };
         let (id, path) = (&self.id, &self.path);
         // What is copied for an epoch that has not begun is nothing that the present one has.
         let told = |generation: u64| {

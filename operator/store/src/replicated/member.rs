@@ -1,5 +1,7 @@
 //! One store of a replicated repository: the names of its log, and what may stand at a number of it.
 
+mod restore;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;

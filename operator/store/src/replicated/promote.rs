@@ -147,6 +147,8 @@ impl ReplicatedStore {
                 "'{chosen}' is being made the primary store, and this server has none of that name"
             ))
         })?;
+        // Whoever decided may have known of a store with more than we have asked.
+        let source = self.holding(reign, source, epoch.base).await?;
         if source.name != chosen {
             self.copy(&reign.epochs, &source.of(Arc::clone(&epochs)), &target, Depth::Objects, u64::MAX).await?;
         }
@@ -163,6 +165,16 @@ impl ReplicatedStore {
         let was = Some(reign.primary.name.to_string());
         let Epoch { number, primary, base, .. } = epoch;
         Ok(Promotion { epoch: number, primary, generation: base, was, is_new, left_behind })
+    }
+
+    /// A store that has the log of an epoch up to an entry; this one, if it has.
+    async fn holding(&self, reign: &Reign, first: Member, base: u64) -> Result<Member, PromoteError> {
+        for member in std::iter::once(first).chain(self.members(reign)) {
+            if base == 0 || matches!(member.slot(base).await, Ok(Slot::Holds(_))) {
+                return Ok(member);
+            }
+        }
+        Err(Error::Missing { key: keys::log_entry(&self.id, base) }.into())
     }
 
     /// Whether a store answers as one that holds the repository.
@@ -278,16 +290,18 @@ impl ReplicatedStore {
         Ok(End { base, source, left_behind: None, without })
     }
 
+    /// Who decides is always the same, whoever can reach what: not a store that does not count, which comes and goes.
+    pub(super) fn registrars(&self, reign: &Reign) -> Vec<Member> {
+        let counting = |member: &Member| !reign.epochs.is_without(&member.name);
+        let registrars: Vec<Member> = self.members(reign).into_iter().filter(counting).collect();
+        if registrars.is_empty() { vec![reign.primary.clone()] } else { registrars }
+    }
+
     /// What is agreed on: of several who promote at the same time, the first decides.
     async fn decide(&self, reign: &Reign, wanted: Epoch, loss: Loss) -> Result<Epoch, PromoteError> {
         let (key, body) = (keys::promotion(&self.id, wanted.number), wanted.encode()?);
         let mut failure = nothing(reign);
-        // Always the same ones, whoever can reach what: not a store that does not count, which comes and goes.
-        let counting = |member: &Member| !reign.epochs.is_without(&member.name);
-        let mut registrars: Vec<Member> = self.members(reign).into_iter().filter(counting).collect();
-        if registrars.is_empty() {
-            registrars.push(reign.primary.clone());
-        }
+        let mut registrars = self.registrars(reign);
         if loss == Loss::Accept {
             registrars.extend(self.members(reign));
         }

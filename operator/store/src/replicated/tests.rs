@@ -2,13 +2,14 @@
 
 mod promotion;
 mod seeds;
+mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
 use model::RefName;
 use model::clock::SystemClock;
-use model::encryption::Encryption;
+use model::encryption::{Encryption, Envelope};
 use model::replication::ReplicationMode;
 
 use super::*;
@@ -90,15 +91,24 @@ impl ObjectStore for Site {
 }
 
 /// What the manifest of the repository says.
-struct Says(Replication);
+struct Says {
+    replication: Option<Replication>,
+    envelope: Option<Envelope>,
+}
+
+impl Says {
+    fn replicated(replication: Replication) -> Self {
+        Self { replication: Some(replication), envelope: None }
+    }
+}
 
 impl Manifests for Says {
     fn encryption(&self, _: &RepositoryPath) -> Option<Encryption> {
-        Some(Encryption::default())
+        Some(Encryption { kms_key_id: None, envelope: self.envelope.clone().map(Arc::new) })
     }
 
     fn replication(&self, _: &RepositoryPath) -> Option<Arc<Replication>> {
-        Some(Arc::new(self.0.clone()))
+        self.replication.clone().map(Arc::new)
     }
 }
 
@@ -106,20 +116,38 @@ impl Manifests for Says {
 pub(super) struct Bed {
     pub(super) sites: BTreeMap<&'static str, Site>,
     wanted: Replication,
+    envelope: Option<Envelope>,
 }
 
 impl Bed {
     pub(super) fn new(mode: ReplicationMode, replicas: &[&str], quorum: Option<u32>) -> Self {
         let stores = replicas.iter().map(|name| (*name).to_owned()).collect();
         let sites = ["default", "far", "third"].map(|name| (name, Site::default()));
-        Self { sites: sites.into(), wanted: Replication { mode, stores, quorum, primary: None } }
+        let wanted = Replication { mode, stores, quorum, primary: None };
+        Self { sites: sites.into(), wanted, envelope: None }
+    }
+
+    pub(super) fn encrypted(self, envelope: Option<Envelope>) -> Self {
+        Self { envelope, ..self }
     }
 
     pub(super) fn server(&self) -> Server {
+        self.server_with(Policy::default())
+    }
+
+    pub(super) fn server_with(&self, policy: Policy) -> Server {
         let peers =
             self.sites.iter().map(|(name, site)| ((*name).to_owned(), Arc::new(site.clone()) as Arc<dyn ObjectStore>));
-        let keys = KeySources { manifests: Arc::new(Says(self.wanted.clone())), ..KeySources::default() };
-        Server::among(&Arc::new(peers.collect()), Arc::new(SystemClock::new()), Policy::default(), keys)
+        let says = Says { envelope: self.envelope.clone(), ..Says::replicated(self.wanted.clone()) };
+        let keys = KeySources { manifests: Arc::new(says), ..KeySources::default() };
+        Server::among(&Arc::new(peers.collect()), Arc::new(SystemClock::new()), policy, keys)
+    }
+
+    /// A server that knows of this store only.
+    pub(super) fn alone(&self, name: &str) -> Server {
+        let says = Says { replication: None, envelope: self.envelope.clone() };
+        let keys = KeySources { manifests: Arc::new(says), ..KeySources::default() };
+        Server::with_keys(self.site(name).objects.clone(), keys)
     }
 
     pub(super) fn site(&self, name: &str) -> &Site {

@@ -40,6 +40,8 @@ pub struct CheckReport {
     pub lfs_objects: u64,
     /// One line per problem; none means that everything is sound.
     pub problems: Vec<String>,
+    /// What the last scrub had found damaged or missing in one store, and has written anew.
+    pub mended: Vec<String>,
 }
 
 impl Repositories {
@@ -102,6 +104,7 @@ impl Repository {
         report.packs = snapshot.packs.len();
         report.objects = snapshot.objects();
         report.bytes = snapshot.bytes();
+        report.mended = snapshot.upkeep.scrub.iter().flat_map(|scrub| scrub.mended.clone()).collect();
         self.check_objects(&snapshot, report).await
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Housekeeping {
     pub(super) lfs: Option<LfsLook>,
     /// A scrub of LFS objects that goes on in the next round.
     pub(super) lfs_scrub: Option<LfsScrub>,
+    /// Copies that a scrub has written anew, since they were last counted.
+    pub(super) mended: u64,
 }
 
 impl Repository {

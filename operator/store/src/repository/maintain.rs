@@ -12,7 +12,7 @@
 //! - **lfs**: LFS objects that no pointer file names any more are deleted (ADR 0015);
 //! - **truncate**: old entries become stubs, old checkpoints go;
 //! - **sweep**: uploads that no entry names, left by pushes that crashed;
-//! - **scrub**: everything that the bucket holds is read and verified.
+//! - **scrub**: everything that the stores hold is read and verified; what one has lost is written anew from another one (ADR 0021).
 
 mod bundle;
 mod delete;
@@ -129,6 +129,8 @@ pub struct Maintained {
     pub orphans: u64,
     /// Problems that a scrub found.
     pub damaged: u64,
+    /// Objects that a scrub found damaged or missing in one store, and has written anew from another one's.
+    pub mended: u64,
 }
 
 /// The lease that was last seen in the log, and when.
@@ -158,19 +160,21 @@ impl Repository {
         let round = async {
             self.snapshot().await?;
             Ok(Maintained {
+                // First: what is damaged keeps the others from their work, and may be mended.
+                damaged: self.scrub(&mut state).await?,
+                mended: std::mem::take(&mut state.mended),
                 packs: self.fold(&mut state).await?,
                 pruned: self.prune(&mut state).await?,
                 deleted: self.delete_retired(&mut state).await?,
                 truncated: self.truncate(&mut state).await?,
                 orphans: self.sweep(&mut state).await?,
-                damaged: self.scrub(&mut state).await?,
                 tables: self.tabulate(&mut state).await?,
-                // Refuses to go on when a pack is damaged, which must not keep the scrub from saying so.
                 lfs: self.delete_lfs(&mut state).await?,
             })
         };
         let done = round.await;
         if let Some(replicated) = &self.shared.replicated {
+            replicated.keep(self.known().uploads());
             replicated.kick(Depth::Everything);
         }
         self.shared.metrics.maintenance.count(done.as_ref());

@@ -5,6 +5,7 @@
 //! Where there is none behind it, the state is good enough for one answer, and its own entry is looked at with the next question
 //! and before the first commit (`Repository::prove`).
 
+use bytes::Bytes;
 use model::RepositoryId;
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::checkpoint::{self, Layer};
 use crate::entry::{Numbered, Stub};
 use crate::error::Error;
 use crate::keys;
+use crate::object::StoreError;
 use crate::refs::{Base, BaseName, Table};
 use crate::state::Snapshot;
 
@@ -95,7 +97,7 @@ async fn read_latest(shared: &Shared, id: &RepositoryId) -> Result<Latest, Error
 /// young repository, that is all of it. `None` when nothing that the hint names can be used.
 async fn hinted<'a>(shared: &'a Shared, id: &'a RepositoryId) -> Result<Option<(Latest, Reader<'a>)>, Error> {
     let store = &*shared.store;
-    let Some(body) = store.get(&keys::hint(id)).await? else {
+    let Some(body) = derived(shared, &keys::hint(id)).await? else {
         return Ok(Some((Latest::empty(), Reader::new(store, id))));
     };
     let Some(Hint { generation, checkpoint, state }) = Hint::decode(&body, id) else { return Ok(None) };
@@ -192,10 +194,21 @@ pub(super) async fn read_checkpoint(
     }
 }
 
+/// What follows from the log: encrypted bytes that have changed are as good as none.
+async fn derived(shared: &Shared, key: &str) -> Result<Option<Bytes>, Error> {
+    match shared.store.get(key).await {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(object.key = key, %error, "what cannot be read is left out");
+            Ok(None)
+        }
+        found => Ok(found?),
+    }
+}
+
 /// A checkpoint, if it is there and whole.
 pub(super) async fn read_layer(shared: &Shared, id: &RepositoryId, generation: u64) -> Result<Option<Layer>, Error> {
     let key = keys::checkpoint(id, generation);
-    let Some(body) = shared.store.get(&key).await? else { return Ok(None) };
+    let Some(body) = derived(shared, &key).await? else { return Ok(None) };
     match checkpoint::decode(&body, id) {
         Ok(layer) if layer.generation() == generation => Ok(Some(layer)),
         Ok(_) => Ok(None),
@@ -231,7 +244,7 @@ pub(super) async fn named(shared: &Shared, id: &RepositoryId, name: Option<BaseN
 /// A base, if it is there and whole.
 pub(super) async fn read_base(shared: &Shared, id: &RepositoryId, generation: u64) -> Result<Option<Base>, Error> {
     let key = keys::references(id, generation);
-    let Some(body) = shared.store.get(&key).await? else { return Ok(None) };
+    let Some(body) = derived(shared, &key).await? else { return Ok(None) };
     match blocking(move || Table::open(body)).await? {
         Ok(table) => Ok(Some(Base::new(generation, table))),
         Err(error) => {

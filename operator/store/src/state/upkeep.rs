@@ -52,6 +52,8 @@ pub struct Scrub {
     pub at: Timestamp,
     /// One line for each problem; none: all was sound.
     pub problems: Vec<String>,
+    /// One line for each object that one store had lost or had damaged, and that was written anew from another one.
+    pub mended: Vec<String>,
 }
 
 /// The part of a [`super::Snapshot`] that maintenance works on.

@@ -38,6 +38,12 @@ impl MemoryStore {
         self.objects().keys().cloned().collect()
     }
 
+    /// The bytes of an object; none of one that is not there.
+    #[must_use]
+    pub fn body(&self, key: &str) -> Bytes {
+        self.objects().get(key).cloned().unwrap_or_default()
+    }
+
     /// Sets the clock of the store, which otherwise stands at the beginning of time: what is written is as old as the world, so
     /// whoever waits for a time that a test does not have need not.
     pub fn set_time(&self, now: Timestamp) {

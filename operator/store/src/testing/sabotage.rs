@@ -52,6 +52,8 @@ pub enum Sabotage {
     AcknowledgeBeforeQuorum,
     /// A replica becomes the primary store without closing the log of the old one.
     PromoteUnfenced,
+    /// Copies are written anew from the primary store's, whether that was verified or not.
+    RepairUnverified,
 }
 
 impl Sabotage {

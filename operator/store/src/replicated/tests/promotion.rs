@@ -201,3 +201,68 @@ async fn pushes_go_on_while_stores_take_turns() {
     }
     assert!(acknowledged.iter().flatten().count() > 60, "{acknowledged:?}");
 }
+
+/// Has one server look after the replicas, as servers do each half minute.
+async fn look(server: &Server, minutes: u64) {
+    for _ in 0..minutes * 2 {
+        server.repositories.replicate(&path()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+}
+
+/// The log of this store is closed, as by somebody who promotes and is killed then.
+async fn closed(bed: &Bed, server: &Server, name: &str) {
+    let id = server.open().await.id().clone();
+    let site = Arc::new(bed.site(name).clone());
+    Member::new(name.into(), site, id, Arc::default()).close(0).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_was_left_half_way_is_ended_by_the_servers() {
+    for mode in [ReplicationMode::Asynchronous, ReplicationMode::Synchronous] {
+        let bed = Bed::new(mode, &["far", "third"], None);
+        let servers = [bed.server(), bed.server()];
+        pushed(&servers[0], 1, 50).await.unwrap();
+        in_step(&servers[0].open().await).await;
+        // Closed, and nothing decided: the primary store stays what it is.
+        closed(&bed, &servers[0], "default").await;
+        assert!(pushed(&servers[0], 2, 50).await.is_err());
+        look(&servers[1], 2).await;
+        let status = servers[1].open().await.replication().unwrap();
+        assert_eq!((status.primary.as_str(), status.epoch), ("default", 1), "{mode}");
+        goes_on(&servers, 20).await;
+        // Decided, and nobody told.
+        servers[0].repositories.replicate(&path()).await.unwrap();
+        in_step(&servers[0].open().await).await;
+        let id = servers[0].open().await.id().clone();
+        let base = servers[0].open().await.known().generation;
+        let decided = epoch::Epoch {
+            number: 2,
+            primary: "third".to_owned(),
+            base,
+            without: vec![],
+            time: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let key = keys::promotion(&id, 2);
+        bed.site("far").objects.put(&key, decided.encode().unwrap()).await.unwrap();
+        let now = Arc::new(Epochs::read(&bed.site("default").objects, &id).await.unwrap());
+        Member::new("default".into(), Arc::new(bed.site("default").clone()), id, now).close(0).await.unwrap();
+        look(&servers[0], 2).await;
+        let status = servers[0].open().await.replication().unwrap();
+        assert_eq!((status.primary.as_str(), status.epoch), ("third", 2), "{mode}");
+        goes_on(&servers, 30).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_were_closed_for_nothing_take_pushes_again() {
+    let bed = Bed::new(ReplicationMode::Synchronous, &["far"], None);
+    let servers = [bed.server(), bed.server()];
+    pushed(&servers[0], 1, 50).await.unwrap();
+    closed(&bed, &servers[0], "far").await;
+    assert!(pushed(&servers[0], 2, 50).await.is_err());
+    look(&servers[0], 2).await;
+    let status = servers[0].open().await.replication().unwrap();
+    assert_eq!((status.primary.as_str(), status.epoch), ("default", 1));
+    goes_on(&servers, 20).await;
+}

@@ -164,7 +164,7 @@ impl Run {
                 Arc::new(Line { site, dice, bad, cut }) as Arc<dyn ObjectStore>
             };
             let peers = NAMES.iter().enumerate().map(|(at, name)| ((*name).to_owned(), line(at)));
-            let keys = KeySources { manifests: Arc::new(Says(wanted.clone())), ..KeySources::default() };
+            let keys = KeySources { manifests: Arc::new(Says::replicated(wanted.clone())), ..KeySources::default() };
             servers.push(Server::among(
                 &Arc::new(peers.collect()),
                 Arc::new(SystemClock::new()),
@@ -215,6 +215,36 @@ impl Run {
         }
     }
 
+    /// Servers look after the replicas from time to time.
+    async fn look(&self, times: usize) {
+        for server in self.servers.iter().cycle().take(times) {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            // What fails is tried again.
+            let _ = server.repositories.replicate(&path()).await;
+        }
+    }
+
+    /// Whatever was left half way, servers end it: nobody has to ask for a promotion again.
+    async fn goes_on(&self) -> Result<(), String> {
+        let server = &self.servers[1];
+        let mut told = String::new();
+        for _ in 0..10 {
+            let push = async {
+                let id = server.repositories.find_or_create(&path()).await.map_err(|error| error.to_string())?;
+                let repository = server.repositories.open(&id).await.map_err(|error| error.to_string())?;
+                let push = next(&repository, self.next.fetch_add(1, Ordering::SeqCst), 20);
+                repository.commit(push).await.map_err(|error| error.to_string())
+            };
+            match push.await {
+                Ok(_) => return Ok(()),
+                Err(error) => told = error,
+            }
+            // A log that was closed while it was empty is noticed by the first who pushes.
+            self.look(2).await;
+        }
+        Err(format!("no push when all is calm: {told}"))
+    }
+
     fn calm(&self) {
         self.sites.iter().for_each(|site| site.cut_off(false));
         self.cuts.iter().flatten().for_each(|cut| cut.store(false, Ordering::SeqCst));
@@ -225,11 +255,12 @@ impl Run {
 async fn run(seed: u64) -> Result<usize, String> {
     let run = Run::new(seed);
     let pushes = join_all(run.servers.iter().map(|server| run.push(server)));
-    let (acknowledged, ()) = tokio::join!(pushes, run.trouble());
+    let (acknowledged, (), ()) = tokio::join!(pushes, run.trouble(), run.look(12));
     run.calm();
     run.bad.store(0, Ordering::SeqCst);
-    // What is on its way arrives; a promotion that was begun is ended by whoever tries again.
+    // What is on its way arrives.
     tokio::time::sleep(Duration::from_mins(2)).await;
+    run.goes_on().await?;
     let mut promoted = Err("nobody tried".to_owned());
     // In a short run nobody may have come so far as to make it.
     run.servers[0].repositories.find_or_create(&path()).await.map_err(|error| format!("when all is calm: {error}"))?;

@@ -6,15 +6,13 @@
 use model::lfs::Oid;
 use serde::{Deserialize, Serialize};
 
-use super::scrub::{MAX_PROBLEMS, note};
+use super::scrub::{MANNER, MAX_PROBLEMS};
 use super::{Housekeeping, Repository};
 use crate::error::Error;
 use crate::keys::{self, LfsPart};
-use crate::lfs::LfsObjects;
+use crate::repository::copies::Copies;
 use crate::sealed::{seal, unseal};
 
-/// Objects listed at once.
-const PAGE: usize = 1_000;
 /// For how many seconds is read, at the rate of the scrub, before it is looked after what cannot wait, ...
 const STRETCH: u64 = 60;
 /// ... and how often in one round.
@@ -32,14 +30,17 @@ pub(crate) struct LfsScrub {
     offset: u64,
     /// All that was found so far.
     pub(super) problems: Vec<String>,
+    /// All that was written anew so far.
+    #[serde(default)]
+    pub(super) mended: Vec<String>,
     /// Whether the bucket knows of it.
     #[serde(skip)]
     is_kept: bool,
 }
 
 impl LfsScrub {
-    pub(super) fn after_packs(problems: Vec<String>) -> Self {
-        Self { problems, ..Self::default() }
+    pub(super) fn after_packs(problems: Vec<String>, mended: Vec<String>) -> Self {
+        Self { problems, mended, ..Self::default() }
     }
 }
 
@@ -74,32 +75,39 @@ impl Repository {
 
     /// Reads a stretch; true when that was the rest.
     async fn scrub_some(&self, scrub: &mut LfsScrub) -> Result<bool, Error> {
-        let objects = LfsObjects::of(&self.shared, &self.id);
+        let mut copies = Copies::of(&self.shared, &self.id, MANNER)?;
+        let is_done = self.scrub_stretch(scrub, &mut copies).await;
+        let (problems, mended) = copies.told();
+        scrub.problems.extend(problems);
+        scrub.mended.extend(mended);
+        is_done
+    }
+
+    async fn scrub_stretch(&self, scrub: &mut LfsScrub, copies: &mut Copies) -> Result<bool, Error> {
         let mut left = self.shared.policy.scrub_rate.saturating_mul(STRETCH);
         loop {
-            let page = self.shared.store.list(&keys::lfs_all(&self.id), scrub.after.as_deref(), PAGE).await?;
-            for object in &page {
-                let is_read = match keys::lfs_part(&object.key) {
+            let (page, is_last) = copies.lfs_page(scrub.after.as_deref()).await?;
+            for key in page {
+                let is_read = match keys::lfs_part(&key) {
                     Some((oid, life, LfsPart::Sums)) => {
-                        self.scrub_object(&objects, (&oid, life), scrub, &mut left).await?
+                        self.scrub_object(copies, (&oid, life), scrub, &mut left).await?
                     }
                     _ => true,
                 };
                 if !is_read {
                     return Ok(false);
                 }
-                scrub.after = Some(object.key.clone());
+                scrub.after = Some(key);
             }
-            if page.len() < PAGE || scrub.problems.len() >= MAX_PROBLEMS {
+            if is_last || scrub.problems.len() + copies.told().0.len() >= MAX_PROBLEMS {
                 return Ok(true);
             }
         }
     }
-
     /// Reads an object, or what is left of it; false when the stretch ends before the object does.
     async fn scrub_object(
         &self,
-        objects: &LfsObjects,
+        copies: &mut Copies,
         object: (&Oid, u32),
         scrub: &mut LfsScrub,
         left: &mut u64,
@@ -107,14 +115,10 @@ impl Repository {
         if *left == 0 {
             return Ok(false);
         }
-        let read = objects.scrub(object, std::mem::take(&mut scrub.offset), *left).await;
-        *left = left.saturating_sub(OVERHEAD + read.as_ref().map_or(0, |(bytes, _)| *bytes));
+        let (bytes, rest) = copies.scrub_lfs(object, std::mem::take(&mut scrub.offset), *left).await?;
+        *left = left.saturating_sub(OVERHEAD + bytes);
         self.rest(OVERHEAD).await;
-        if let Ok((_, Some(offset))) = read {
-            scrub.offset = offset;
-            return Ok(false);
-        }
-        note(read.map(drop), &mut scrub.problems)?;
-        Ok(true)
+        scrub.offset = rest.unwrap_or(0);
+        Ok(rest.is_none())
     }
 }

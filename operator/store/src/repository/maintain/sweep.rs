@@ -4,13 +4,13 @@
 //! that began before some generation; who finds that out when it commits uploads again, under another name. Only then is deleted
 //! what began before and what no entry names.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::{Housekeeping, Repository, Say};
 use crate::entry::UpkeepRecord;
 use crate::error::Error;
 use crate::keys;
-use crate::state::{Snapshot, StoredPack, Upload};
+use crate::state::Upload;
 
 /// Objects listed at once.
 const PAGE: usize = 1_000;
@@ -19,7 +19,7 @@ impl Repository {
     /// Deletes what no entry names; returns how many uploads.
     pub(super) async fn sweep(&self, state: &mut Housekeeping) -> Result<u64, Error> {
         let listed = self.uploads().await?;
-        let named = named(&self.known());
+        let named = self.known().uploads();
         let old = listed.iter().filter(|(upload, is_old)| **is_old && !named.contains(upload));
         let Some(fence) = old.map(|(upload, _)| upload.generation + 1).max() else { return Ok(0) };
         if !self.hold_lease(state).await? {
@@ -34,7 +34,7 @@ impl Repository {
         if known.upkeep.uploads_before < fence {
             return Ok(0);
         }
-        let named = self::named(&known);
+        let named = known.uploads();
         let dead: Vec<Upload> =
             listed.into_keys().filter(|upload| upload.generation < fence && !named.contains(upload)).collect();
         self.delete_uploads(&dead).await?;
@@ -58,11 +58,4 @@ impl Repository {
             }
         }
     }
-}
-
-/// What is in use, or waits for deletion in its own time.
-fn named(snapshot: &Snapshot) -> HashSet<Upload> {
-    let in_use = snapshot.packs.iter().flat_map(StoredPack::uploads).map(|(upload, _)| upload);
-    let bundle = snapshot.upkeep.bundle.iter().map(|bundle| bundle.upload);
-    in_use.chain(bundle).chain(snapshot.upkeep.retired.iter().map(|retired| retired.upload)).collect()
 }
