@@ -1,5 +1,5 @@
 //! Repositories whose objects are named by SHA-256, and clients and manifests that take them for others. What else people do with them is
-//! in the other stories, which `cargo xtask test full` runs with SHA-256 as well.
+//! in the other stories, which `cargo xtask test` runs with SHA-256 as well.
 
 use anyhow::{Result, ensure};
 use tests::{Manifests, Server, raw_http};

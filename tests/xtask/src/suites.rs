@@ -158,10 +158,19 @@ pub(crate) fn end_to_end_full() -> Result<Outcome> {
     suite("e2e", true)
 }
 
-/// What git does with repositories whose objects are named by SHA-256.
+/// What git does with repositories whose objects are named by SHA-256: the engine, and what people do all day.
 pub(crate) fn sha256() -> Result<Outcome> {
-    let filter = "package(git) or binary_id(tests::e2e) & test(/^(clone_push|partial|restore|shared|tables|maintenance)::|^ssh::(clone_push|archive)::/)";
-    tests("sha256", filter, &[], &[binary("release"), ("GIT_DEFAULT_HASH", "sha256".to_owned())])
+    with_sha256("sha256", "package(git) or binary_id(tests::e2e) & test(/^clone_push::/)")
+}
+
+/// The same, of whatever depends on ids.
+pub(crate) fn sha256_full() -> Result<Outcome> {
+    let filter = "test(/^(clone_push|partial|restore|encryption|shared|tables|maintenance)::|^ssh::(clone_push|archive)::/)";
+    with_sha256("sha256-full", &format!("binary_id(tests::e2e) & {filter}"))
+}
+
+fn with_sha256(name: &str, filter: &str) -> Result<Outcome> {
+    tests(name, filter, &[], &[binary("release"), ("GIT_DEFAULT_HASH", "sha256".to_owned())])
 }
 
 /// The operator's suite, on the cluster of this environment.

@@ -49,16 +49,17 @@ const FULL: [Step; 19] = [
     ("storage, simulated", suites::simulation),
     ("storage, on SeaweedFS", suites::storage),
     ("end to end", suites::end_to_end_full),
-    ("the same with SHA-256", suites::sha256),
+    ("with SHA-256", suites::sha256),
     ("operator, on Kubernetes", cluster::suite),
     ("demo on file:", suites::demo_file),
     ("demo on SeaweedFS", suites::demo_seaweedfs),
 ];
 
-const PEERS: [Step; 3] = [
+const PEERS: [Step; 4] = [
     ("build --release", suites::build_release),
     ("other S3 servers, other clients", suites::peers),
     ("end to end, with a newer git", suites::newer_git),
+    ("end to end, with SHA-256", suites::sha256_full),
 ];
 
 /// Runs a tier and prints its table; gives whether all passed.
