@@ -165,7 +165,8 @@ pub(crate) fn sha256() -> Result<Outcome> {
 
 /// The same, of whatever depends on ids.
 pub(crate) fn sha256_full() -> Result<Outcome> {
-    let filter = "test(/^(clone_push|partial|restore|encryption|shared|tables|maintenance)::|^ssh::(clone_push|archive)::/)";
+    let filter =
+        "test(/^(clone_push|partial|restore|encryption|shared|tables|maintenance)::|^ssh::(clone_push|archive)::/)";
     with_sha256("sha256-full", &format!("binary_id(tests::e2e) & {filter}"))
 }
 

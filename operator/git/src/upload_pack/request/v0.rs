@@ -38,7 +38,7 @@ pub fn parse_v0(
 }
 
 /// Parses what a client of version 0 or 1 wants on a stream from a repository of this format: all `want` lines and what is left out of it; what the client has comes
-/// behind them, in rounds ([`super::converse`]). `None`: the client wants nothing.
+/// behind them, in rounds ([`crate::upload_pack::converse`]). `None`: the client wants nothing.
 ///
 /// # Errors
 /// When it is not one, or asks for what was not offered.
