@@ -12,6 +12,7 @@ use git::{
     upload_pack::{self, Command, Outcome, Route},
 };
 use gix::ObjectId;
+use model::ObjectFormat;
 
 use super::fixture::{Dice, Fixture, format, git_in, ids, nobody};
 
@@ -309,6 +310,24 @@ fn tags_follow_what_is_sent() {
         followed += usize::from(received.contains(id));
     }
     assert!(followed > 0, "the fixture has tags on the branch");
+}
+
+#[test]
+fn ids_of_the_other_object_format_are_those_of_no_object() {
+    let fixture = Fixture::new(9, 40, 3, false);
+    let tip = fixture.refs[&fixture.head].id;
+    let other = if format() == ObjectFormat::Sha1 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
+    // Also one that begins like one of ours.
+    let like_ours = tip.to_string().chars().cycle().take(other.len_in_hex()).collect::<String>();
+    let ids = ["1".repeat(other.len_in_hex()), like_ours].map(|id| ObjectId::from_hex(id.as_bytes()).unwrap());
+    for id in ids {
+        let (refused, _) = fetch_raw(&fixture, &[id], &[], &["done"]);
+        assert!(refused.refused.unwrap().ends_with(&format!("not our ref {id}")));
+        let (whole, _) = fetch_raw(&fixture, &[tip], &[id], &["done"]);
+        assert!(whole.refused.is_none() && whole.objects > 0, "{whole:?}");
+        let (shallow, _) = fetch_raw(&fixture, &[tip], &[], &[&format!("shallow {id}"), "deepen 2", "done"]);
+        assert!(shallow.refused.is_none() && shallow.objects > 0, "{shallow:?}");
+    }
 }
 
 /// A line as it is sent.

@@ -104,6 +104,7 @@ impl Repository {
             }
         }
     }
+
     /// Reads an object, or what is left of it; false when the stretch ends before the object does.
     async fn scrub_object(
         &self,
